@@ -1,0 +1,1 @@
+"""Side effects: the Docker engine, files, secrets, templates. Nothing here imports Dagster."""

@@ -1,0 +1,52 @@
+"""Cron expressions: five fields, as Dagster's schedules take them."""
+
+from __future__ import annotations
+
+_FIELDS = (
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day of month", 1, 31, ()),
+    ("month", 1, 12, tuple("jan feb mar apr may jun jul aug sep oct nov dec".split())),
+    ("day of week", 0, 7, tuple("sun mon tue wed thu fri sat".split())),
+)
+
+
+def cron_problem(expression: str) -> str | None:
+    """Say what is wrong with a cron expression, or None when nothing is.
+
+    Accepts numbers, names, ``*``, lists, ranges and steps in the five standard fields
+    (crontab(5)); no seconds, no ``@daily``, no Quartz letters.
+    """
+    fields = expression.split()
+    if len(fields) != len(_FIELDS):
+        return f"{expression!r} has {len(fields)} fields; a cron expression has five"
+    for text, (name, low, high, names) in zip(fields, _FIELDS, strict=True):
+        for item in text.split(","):
+            problem = _item_problem(item, low, high, names)
+            if problem:
+                return f"{expression!r}: {name} {item!r} {problem}"
+    return None
+
+
+def _item_problem(item: str, low: int, high: int, names: tuple[str, ...]) -> str | None:
+    span, slash, step = item.partition("/")
+    if slash and (not step.isdigit() or int(step) == 0):
+        return "has a step that is not a positive number"
+    if span == "*":
+        return None
+    first, dash, last = span.partition("-")
+    ends = [_number(first, low, names)] + ([_number(last, low, names)] if dash else [])
+    numbers = [end for end in ends if end is not None]
+    if len(numbers) != len(ends):
+        return "is not a number, a name, a range, a list or '*'"
+    if any(not low <= number <= high for number in numbers):
+        return f"is outside {low}-{high}"
+    if len(numbers) == 2 and numbers[0] > numbers[1]:
+        return "is a range that runs backwards"
+    return None
+
+
+def _number(text: str, low: int, names: tuple[str, ...]) -> int | None:
+    if text.isdigit():
+        return int(text)
+    return names.index(text.lower()) + low if text.lower() in names else None

@@ -1,0 +1,100 @@
+"""The one error hierarchy.
+
+Every error says three things: what failed, why, and what to do next. The command line
+prints them without a traceback and exits with ``exit_code``; Dagster shows the same text
+as the failure's description.
+"""
+
+from __future__ import annotations
+
+
+class MmstackError(Exception):
+    """Something failed that the operator can act on.
+
+    Args:
+        what: what failed, in one sentence, naming the object it failed on.
+        why: the cause as far as it is known.
+        remedy: what to do next.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, why: str = "", remedy: str = "") -> None:
+        self.what = what
+        self.why = why
+        self.remedy = remedy
+        super().__init__(what, why, remedy)
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.why:
+            lines.append(f"  why: {self.why}")
+        if self.remedy:
+            lines.append(f"  do:  {self.remedy}")
+        return "\n".join(lines)
+
+
+class InputError(MmstackError):
+    """Bad input or usage: refused before anything was touched."""
+
+    exit_code = 2
+
+
+class SchemaError(InputError):
+    """The schema is not valid. Carries every problem found, each with its place."""
+
+    def __init__(self, problems: tuple[str, ...], *, source: str) -> None:
+        self.problems = problems
+        count = len(problems)
+        super().__init__(
+            f"{source} has {count} problem{'s' if count != 1 else ''}:\n  " + "\n  ".join(problems),
+            remedy="correct the named lines, then run `mmstack validate schema`",
+        )
+
+
+class UnknownNameError(InputError):
+    """A service, stack, environment, … that the schema doesn't declare."""
+
+
+class SecretError(MmstackError):
+    """The secret store can't be read or written, or lacks a secret. Never carries a value."""
+
+
+class RenderError(MmstackError):
+    """A template or a generated file can't be rendered."""
+
+
+class EngineError(MmstackError):
+    """The Docker engine refused or failed an operation."""
+
+
+class EngineUnavailableError(EngineError):
+    """No Docker engine answers."""
+
+
+class ReadOnlyViolationError(MmstackError):
+    """Code that may only look tried to write. Always a bug, never the operator's fault."""
+
+
+class ImageUnavailableError(EngineError):
+    """An image is neither present, nor pullable, nor buildable."""
+
+
+class AddressConflictError(EngineError):
+    """A subnet, network name or host port belongs to somebody else."""
+
+
+class HealthTimeoutError(EngineError):
+    """A container didn't become healthy before its deadline."""
+
+
+class LockHeldError(MmstackError):
+    """Another process is changing this environment."""
+
+
+class PlanStaleError(MmstackError):
+    """The world changed between plan and apply."""
+
+
+class CancelledError(MmstackError):
+    """The operator cancelled the run; what it had begun was taken back."""

@@ -1,0 +1,122 @@
+"""The whole schema, and the parts of it that aren't services."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mmstack_ops.domain.schema.base import Name, SchemaModel, VariableName
+from mmstack_ops.domain.schema.policies import (
+    BackupPolicy,
+    EnvironmentBackup,
+    EnvironmentRetention,
+    RetentionPolicy,
+    SecurityPolicy,
+)
+from mmstack_ops.domain.schema.service import Service, ServiceOverride
+from mmstack_ops.domain.units import Duration
+
+
+class AddressPlan(SchemaModel):
+    """A subnet for every network, and what keeps two environments on one host apart."""
+
+    description: str = ""
+    subnets: dict[Name, str]
+    """Network name (the key under `networks`) → IPv4 subnet in CIDR notation."""
+    network_suffix: str = ""
+    """Appended to every network's name on the engine."""
+    port_offset: Annotated[int, Field(ge=0, le=50000)] = 0
+    """Added to every published host port."""
+
+
+class Config(SchemaModel):
+    """Settings that hold for every environment."""
+
+    schema_version: Literal[1]
+    project: Name
+    """First part of every Compose project's name: `<project>-<environment>-<stack>`."""
+    timezone: str = "UTC"
+    bind_address: str = "127.0.0.1"
+    """Host address that published ports bind to."""
+    address_plan: Name
+    """Which of `address_plans` holds where an environment doesn't choose another."""
+    address_plans: dict[Name, AddressPlan]
+    pull_deadline: Duration = 1800.0
+    stop_deadline: Duration = 60.0
+
+
+class Network(SchemaModel):
+    """A bridge network of one stack."""
+
+    name: Name
+    """Its name on the engine, before the address plan's suffix."""
+    internal: bool = False
+    """Without a route to the outside."""
+
+
+class Volume(SchemaModel):
+    """A named volume."""
+
+    description: str = ""
+    resumable: bool = False
+    """A first start that was cancelled keeps it: what was downloaded so far stays useful."""
+
+
+class Stack(SchemaModel):
+    """Services that are started, stopped and shown together, on a network of their own."""
+
+    description: str = ""
+    network: Name
+    depends_on: list[Name] = []
+    services: Annotated[list[Name], Field(min_length=1)]
+
+
+class Environment(SchemaModel):
+    """What starting the environment starts, and how it differs from the others."""
+
+    description: str = ""
+    alias: Name
+    """Short form in make targets: `start-dev`."""
+    stacks: list[Name]
+    services: list[Name] = []
+    """Single services beyond those of `stacks`."""
+    address_plan: Name | None = None
+    timezone: str | None = None
+    log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
+    variables: dict[VariableName, str] = {}
+    """Values for the environment file, over the templates' own."""
+    overrides: dict[Name, ServiceOverride] = {}
+    schedules_running: bool
+    """Whether this environment's schedules run unless switched off in the UI."""
+    health_cron: str = "*/10 * * * *"
+    on_unhealthy: Literal["report", "restart"] = "report"
+    """What the sensor on container events does with a service that became unhealthy."""
+    credential_rules: Literal["lenient", "strict"]
+    backup: EnvironmentBackup
+    retention: EnvironmentRetention
+
+
+class Schema(SchemaModel):
+    """`schemas/compose-schema.yaml`."""
+
+    config: Config
+    services: dict[Name, Service]
+    stacks: dict[Name, Stack]
+    networks: dict[Name, Network]
+    volumes: dict[Name, Volume]
+    environments: dict[Name, Environment]
+    backup: BackupPolicy
+    retention: RetentionPolicy
+    security: SecurityPolicy
+
+    def stack_of(self, service: str) -> str:
+        """Return the stack that declares ``service``.
+
+        Raises:
+            KeyError: when none does; validation refuses such a schema.
+        """
+        for name, stack in self.stacks.items():
+            if service in stack.services:
+                return name
+        raise KeyError(service)

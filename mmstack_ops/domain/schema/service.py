@@ -1,0 +1,245 @@
+"""Services: one container definition each, in Compose's words wherever Compose has one."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from mmstack_ops.domain.schema.base import Name, SchemaModel, VariableName
+from mmstack_ops.domain.units import Duration, Size
+
+
+class Build(SchemaModel):
+    """How to build an image of the operator's own."""
+
+    context_variable: VariableName
+    """The variable that names the build context (a folder) on this host."""
+    dockerfile: str = "Dockerfile"
+    args: dict[str, str] = {}
+    target: str | None = None
+
+
+class Image(SchemaModel):
+    """Where a service's image comes from: a variable, else the default, else a build."""
+
+    variable: VariableName
+    """The variable that overrides `default`."""
+    default: str | None = None
+    """Image reference with an explicit tag or digest, never `latest`."""
+    build: Build | None = None
+    pull: Literal["missing", "always", "never"] = "missing"
+
+
+_PORT_RANGE = re.compile(r"^(\d+)-(\d+)$")
+
+
+def _parse_port_range(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value, value)
+    if isinstance(value, str):
+        if value.isdigit():
+            return (int(value), int(value))
+        if match := _PORT_RANGE.match(value):
+            return (int(match[1]), int(match[2]))
+        raise ValueError(f"{value!r} is not a port or a range such as 4000-4001")
+    return value
+
+
+PortNumber = Annotated[int, Field(ge=1, le=65535)]
+PortRange = Annotated[
+    tuple[PortNumber, PortNumber],
+    BeforeValidator(_parse_port_range),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 65535},
+                {"type": "string", "pattern": r"^\d+(-\d+)?$"},
+            ],
+            "description": "a port, or a range with one port for each replica (4000-4001)",
+        }
+    ),
+]
+
+
+class Port(SchemaModel):
+    """A port of the container, published on the host when `host` is set."""
+
+    name: Name
+    container: PortNumber
+    host: PortRange | None = None
+    """Replica n (from 1) takes the range's n-th port; a single port serves a single replica."""
+    protocol: Literal["tcp", "udp"] = "tcp"
+    bind: str | None = None
+    """Host address to bind; defaults to `config.bind_address`."""
+
+
+class Mount(SchemaModel):
+    """A named volume, a bind mount of a path on the host, or a tmpfs."""
+
+    target: Annotated[str, Field(pattern=r"^/")]
+    volume: Name | None = None
+    """A volume declared under `volumes`."""
+    bind: str | None = None
+    """A path on the host; relative ones begin at the project's root."""
+    tmpfs: Size | None = None
+    """Size of a tmpfs."""
+    read_only: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Mount:
+        if sum(source is not None for source in (self.volume, self.bind, self.tmpfs)) != 1:
+            raise ValueError("a mount needs exactly one of 'volume', 'bind', 'tmpfs'")
+        return self
+
+
+class HealthCheck(SchemaModel):
+    """Compose's health check."""
+
+    test: Annotated[list[str], Field(min_length=2)]
+    """`[CMD, program, argument…]` or `[CMD-SHELL, "shell text"]`."""
+    interval: Duration = 30.0
+    timeout: Duration = 5.0
+    retries: Annotated[int, Field(ge=1)] = 3
+    start_period: Duration = 10.0
+    start_interval: Duration = 2.0
+    """Interval during the start period, on engines that know it (API 1.44 and later)."""
+
+    @model_validator(mode="after")
+    def _known_form(self) -> HealthCheck:
+        if self.test[0] not in ("CMD", "CMD-SHELL"):
+            raise ValueError("the health check's test must begin with CMD or CMD-SHELL")
+        return self
+
+
+class Dependency(SchemaModel):
+    """What must be so before this service starts."""
+
+    service: Name
+    condition: Literal["started", "healthy", "completed"] = "healthy"
+    restart: bool = False
+    """Restart this service after that one was recreated."""
+
+
+class ResourceAmount(SchemaModel):
+    """Memory (bytes) and processors (cores)."""
+
+    memory: Size | None = None
+    cpus: Annotated[float, Field(gt=0)] | None = None
+
+
+class Resources(SchemaModel):
+    """Limits the kernel enforces, and the reservation below them."""
+
+    limits: ResourceAmount = ResourceAmount()
+    reservations: ResourceAmount = ResourceAmount()
+    pids: Annotated[int, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _reservation_below_limit(self) -> Resources:
+        limit, reserved = self.limits.memory, self.reservations.memory
+        if limit is not None and reserved is not None and reserved > limit:
+            raise ValueError("the memory reservation is above the limit")
+        return self
+
+
+class Gpu(SchemaModel):
+    """Devices reserved when a start asks for GPUs: a count, or named devices."""
+
+    count: int | Literal["all"] | None = None
+    device_ids: list[str] = []
+    driver: str = "nvidia"
+    capabilities: list[str] = ["gpu"]
+
+    @model_validator(mode="after")
+    def _count_or_devices(self) -> Gpu:
+        if (self.count is None) == (not self.device_ids):
+            raise ValueError("a GPU reservation needs either 'count' or 'device_ids'")
+        return self
+
+
+class SecretUse(SchemaModel):
+    """A secret mounted as a file under /run/secrets."""
+
+    secret: Name
+    uid: Annotated[int, Field(ge=0)] = 0
+    """Owner of the file: Compose's file secrets are bind mounts and keep the host's owner."""
+
+
+class ServiceBackup(SchemaModel):
+    """Which backups a service has; their settings stand under `backup`."""
+
+    types: list[
+        Literal[
+            "full", "schema", "data", "rdb", "aof", "collection", "bucket", "models", "config"
+        ]
+    ] = ["config"]
+
+
+class Service(SchemaModel):
+    """One service of one stack."""
+
+    description: str
+    image: Image
+    command: list[str] | None = None
+    entrypoint: list[str] | None = None
+    user: str | None = None
+    working_dir: str | None = None
+    hostname: str | None = None
+    container_name: Name | None = None
+    """A fixed name in place of `<project>-<service>-<n>`; rules out replicas."""
+    environment: dict[VariableName, str] = {}
+    """Values; `${NAME}` and `${NAME:-default}` are taken from the environment file."""
+    secrets: list[SecretUse] = []
+    ports: list[Port] = []
+    mounts: list[Mount] = []
+    healthcheck: HealthCheck | None = None
+    healthy_within: Duration = 180.0
+    """Deadline from start to healthy (to running, for a service without a health check)."""
+    depends_on: list[Dependency] = []
+    resources: Resources = Resources()
+    gpu: Gpu | None = None
+    restart: Literal["no", "always", "on-failure", "unless-stopped"] = "unless-stopped"
+    replicas: Annotated[int, Field(ge=0, le=100)] = 1
+    profiles: list[Name] = []
+    """A service with profiles starts only when one of them is asked for, or by its own name."""
+    labels: dict[str, str] = {}
+    init: bool = False
+    privileged: bool = False
+    read_only: bool = False
+    tmpfs: list[str] = []
+    cap_add: list[str] = []
+    cap_drop: list[str] = []
+    security_opt: list[str] = []
+    sysctls: dict[str, str] = {}
+    ulimits: dict[str, int] = {}
+    shm_size: Size | None = None
+    extra_hosts: dict[str, str] = {}
+    stop_signal: str | None = None
+    stop_grace_period: Duration = 10.0
+    owners: list[str] = []
+    """Who answers for it: e-mail addresses or `team:<name>`, shown in Dagster."""
+    backup: ServiceBackup = ServiceBackup()
+
+    @model_validator(mode="after")
+    def _fixed_name_means_one(self) -> Service:
+        if self.container_name is not None and self.replicas > 1:
+            raise ValueError("a service with 'container_name' can't have more than one replica")
+        return self
+
+
+class ServiceOverride(SchemaModel):
+    """What an environment may change of a service."""
+
+    replicas: Annotated[int, Field(ge=0, le=100)] | None = None
+    environment: dict[VariableName, str] = {}
+    """Merged over the service's own."""
+    ports: list[Port] | None = None
+    resources: Resources | None = None
+    restart: Literal["no", "always", "on-failure", "unless-stopped"] | None = None
+    command: list[str] | None = None
+    healthcheck: HealthCheck | None = None
+    healthy_within: Duration | None = None
+    labels: dict[str, str] = {}
+    """Merged over the service's own."""

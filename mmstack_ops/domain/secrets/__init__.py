@@ -1,0 +1,1 @@
+"""Secrets: what is generated, and the values an environment renders to."""

@@ -1,0 +1,26 @@
+"""Labels on what we create.
+
+Compose's own labels make ``docker compose ls/ps/logs/down`` work on our containers
+(docker/compose, pkg/api/labels.go); ours carry what reconciling needs.
+"""
+
+from __future__ import annotations
+
+PROJECT = "com.docker.compose.project"
+SERVICE = "com.docker.compose.service"
+CONFIG_HASH = "com.docker.compose.config-hash"
+NUMBER = "com.docker.compose.container-number"
+ONEOFF = "com.docker.compose.oneoff"
+VERSION = "com.docker.compose.version"
+WORKING_DIR = "com.docker.compose.project.working_dir"
+CONFIG_FILES = "com.docker.compose.project.config_files"
+DEPENDS_ON = "com.docker.compose.depends_on"
+IMAGE = "com.docker.compose.image"
+NETWORK = "com.docker.compose.network"
+VOLUME = "com.docker.compose.volume"
+
+MANAGED = "io.mmstack.managed"
+ENVIRONMENT = "io.mmstack.environment"
+STACK = "io.mmstack.stack"
+SPEC = "io.mmstack.spec"
+"""The specification the container was made from, as JSON, secrets as keyed digests."""

@@ -1,0 +1,92 @@
+"""What runs: what the engine says, reduced to what plans and status need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+ContainerState = Literal[
+    "created", "running", "paused", "restarting", "removing", "exited", "dead"
+]
+Health = Literal["none", "starting", "healthy", "unhealthy"]
+
+
+@dataclass(frozen=True)
+class ObservedContainer:
+    """A container of ours on the engine, stopped ones included."""
+
+    id: str
+    name: str
+    environment: str
+    stack: str
+    service: str
+    number: int
+    state: ContainerState
+    health: Health
+    config_hash: str
+    spec: dict[str, Any]
+    """The specification it was made from (our label); empty when the label is gone."""
+    image: str
+    image_id: str
+    exit_code: int = 0
+    restart_count: int = 0
+    started_at: str = ""
+    """RFC 3339, as the engine gives it; empty when it never started."""
+    health_output: str = ""
+    """Output of the last health probe."""
+    addresses: dict[str, str] = field(default_factory=dict)
+    """Network → IPv4 address."""
+    ports: tuple[str, ...] = ()
+    """Published ports as ``127.0.0.1:5432->5432/tcp``."""
+    networks: tuple[str, ...] = ()
+    memory_limit: int = 0
+    cpu_limit: float = 0.0
+    restart_policy: str = ""
+    oneoff: bool = False
+
+    @property
+    def is_up(self) -> bool:
+        """Running, and not found unhealthy."""
+        return self.state == "running" and self.health in ("none", "healthy")
+
+
+@dataclass(frozen=True)
+class ObservedNetwork:
+    """A network on the engine, ours or not."""
+
+    id: str
+    name: str
+    subnets: tuple[str, ...]
+    labels: dict[str, str]
+    driver: str = "bridge"
+
+
+@dataclass(frozen=True)
+class ObservedVolume:
+    """A volume of ours on the engine."""
+
+    name: str
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ObservedImage:
+    """An image on the engine."""
+
+    id: str
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class ObservedState:
+    """One look at the engine."""
+
+    daemon_id: str
+    containers: tuple[ObservedContainer, ...]
+    networks: tuple[ObservedNetwork, ...]
+    volumes: tuple[ObservedVolume, ...]
+    images: dict[str, ObservedImage]
+    """Reference → image, for those of the desired references that are present."""
+    has_gpu: bool = False
+    foreign_names: dict[str, str] = field(default_factory=dict)
+    """Names of containers that aren't ours → id: a name we want may be taken."""

@@ -1,0 +1,396 @@
+"""The pure planner: desired state × observed state → plan."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from mmstack_ops.domain.errors import AddressConflictError, EngineError
+from mmstack_ops.domain.stacks import labels
+from mmstack_ops.domain.stacks.diff import FieldChange, diff_specs, drift_of
+from mmstack_ops.domain.stacks.naming import NEW_SUFFIX, aside_name, incoming_name
+from mmstack_ops.domain.stacks.observed import (
+    ObservedContainer,
+    ObservedNetwork,
+    ObservedState,
+)
+from mmstack_ops.domain.stacks.plan import Action, Plan
+from mmstack_ops.domain.stacks.spec import DesiredState, NetworkSpec, ReplicaSpec, ServiceSpec
+
+_Containers = dict[str, list[ObservedContainer]]
+
+
+def plan_up(desired: DesiredState, observed: ObservedState, *, rebuild: bool = False) -> Plan:
+    """Plan how to get from what runs to what should run.
+
+    Args:
+        rebuild: build or pull the images again even where they are present.
+
+    Raises:
+        AddressConflictError: a network's name or subnet belongs to somebody else.
+        EngineError: a dependency outside the selection isn't running, a container's name is
+            taken by a stranger, or a GPU is asked for and there is none.
+    """
+    _refuse_missing_gpu(desired, observed)
+    actions: list[Action] = []
+    actions += _network_actions(desired, observed)
+    actions += _volume_actions(desired, observed)
+    actions += _image_actions(desired, observed, rebuild=rebuild)
+    containers = _by_service(desired.environment, observed)
+    _refuse_missing_dependencies(desired, containers)
+    for service in desired.services:
+        actions += _service_actions(service, containers.get(service.name, []), observed)
+    orphans = [
+        f"container {container.name} belongs to no service of the schema; remove it with"
+        f" `docker rm -f {container.name}` if you don't need it"
+        for container in observed.containers
+        if container.environment == desired.environment
+        and container.service not in desired.known_services
+    ]
+    return Plan(
+        environment=desired.environment,
+        operation="up",
+        daemon_id=observed.daemon_id,
+        actions=tuple(actions),
+        services=desired.services,
+        warnings=(*desired.warnings, *orphans),
+    )
+
+
+def plan_down(
+    environment: str,
+    services: Iterable[str],
+    observed: ObservedState,
+    *,
+    networks: Iterable[NetworkSpec],
+    keep_containers: bool = False,
+) -> Plan:
+    """Plan how to stop ``services`` (in dependency order): dependants first, volumes never.
+
+    Containers are removed unless ``keep_containers``; a network goes when no container is
+    left on it.
+    """
+    containers = _by_service(environment, observed)
+    actions: list[Action] = []
+    leaving: set[str] = set()
+    for name in reversed(tuple(services)):
+        for container in sorted(containers.get(name, []), key=lambda c: -c.number):
+            if keep_containers and container.state not in ("running", "paused", "restarting"):
+                continue
+            leaving.add(container.id)
+            actions.append(
+                Action(
+                    kind="stop" if keep_containers else "remove",
+                    target=container.name,
+                    stack=container.stack,
+                    service=name,
+                    reason="stop was asked for",
+                    container=container,
+                )
+            )
+    if not keep_containers:
+        staying = {
+            network
+            for container in observed.containers
+            if container.id not in leaving
+            for network in container.networks
+        }
+        by_name = {network.name: network for network in observed.networks}
+        for spec in networks:
+            network = by_name.get(spec.name)
+            if network is None or spec.name in staying:
+                continue
+            if network.labels.get(labels.ENVIRONMENT) != environment:
+                continue
+            actions.append(
+                Action(
+                    kind="remove-network",
+                    target=spec.name,
+                    stack=spec.stack,
+                    reason="no container is left on it",
+                    network=spec,
+                    object_id=network.id,
+                )
+            )
+    return Plan(
+        environment=environment,
+        operation="down",
+        daemon_id=observed.daemon_id,
+        actions=tuple(actions),
+    )
+
+
+def plan_restart(desired: DesiredState, observed: ObservedState) -> Plan:
+    """Plan a restart, in dependency order, of the selected services' containers as they are.
+
+    Raises:
+        EngineError: when a service has no container to restart.
+    """
+    containers = _by_service(desired.environment, observed)
+    actions: list[Action] = []
+    for service in desired.services:
+        present = {c.name: c for c in containers.get(service.name, [])}
+        for replica in service.replicas:
+            container = present.get(replica.name)
+            if container is None:
+                raise EngineError(
+                    f"{service.name} can't be restarted: it has no container {replica.name}",
+                    remedy=f"start it with `mmstack start {service.name}`",
+                )
+            actions.append(
+                Action(
+                    kind="restart",
+                    target=replica.name,
+                    stack=service.stack,
+                    service=service.name,
+                    reason="restart was asked for",
+                    replica=replica,
+                    container=container,
+                )
+            )
+    return Plan(
+        environment=desired.environment,
+        operation="restart",
+        daemon_id=observed.daemon_id,
+        actions=tuple(actions),
+        services=desired.services,
+    )
+
+
+def _by_service(environment: str, observed: ObservedState) -> _Containers:
+    found: _Containers = {}
+    for container in observed.containers:
+        if container.environment == environment and not container.oneoff:
+            found.setdefault(container.service, []).append(container)
+    return found
+
+
+def _refuse_missing_gpu(desired: DesiredState, observed: ObservedState) -> None:
+    wanting = [
+        service.name
+        for service in desired.services
+        if any(replica.container.gpu is not None for replica in service.replicas)
+    ]
+    if wanting and not observed.has_gpu:
+        raise EngineError(
+            f"{', '.join(wanting)} asked for a GPU, and the engine has none",
+            why="the engine lists no nvidia runtime",
+            remedy="install the NVIDIA Container Toolkit, or start without --gpu",
+        )
+
+
+def _refuse_missing_dependencies(desired: DesiredState, containers: _Containers) -> None:
+    selected = {service.name for service in desired.services}
+    for service in desired.services:
+        for dependency in service.depends_on:
+            if dependency.service in selected:
+                continue
+            present = containers.get(dependency.service, [])
+            if dependency.condition == "completed":
+                fulfilled = any(c.state == "exited" and c.exit_code == 0 for c in present)
+            else:
+                fulfilled = any(c.state == "running" for c in present)
+            if not fulfilled:
+                raise EngineError(
+                    f"{service.name} needs {dependency.service} of stack {dependency.stack},"
+                    " which isn't running",
+                    remedy=f"start it first: `mmstack start {dependency.service}`",
+                )
+
+
+def _network_actions(desired: DesiredState, observed: ObservedState) -> list[Action]:
+    by_name = {network.name: network for network in observed.networks}
+    actions: list[Action] = []
+    for spec in desired.networks:
+        network = by_name.get(spec.name)
+        if network is None:
+            _refuse_taken_subnet(spec, observed.networks)
+            kind, reason = "create-network", f"it doesn't exist yet ({spec.subnet})"
+        else:
+            _refuse_foreign_network(spec, network, desired.environment)
+            kind, reason = "keep", "unchanged"
+        actions.append(
+            Action(
+                kind=kind,  # type: ignore[arg-type]
+                target=spec.name,
+                stack=spec.stack,
+                reason=reason,
+                network=spec,
+            )
+        )
+    return actions
+
+
+def _owner(network: ObservedNetwork) -> str:
+    environment = network.labels.get(labels.ENVIRONMENT)
+    if environment:
+        return f"environment {environment}"
+    project = network.labels.get(labels.PROJECT)
+    return f"Compose project {project}" if project else "nobody we know"
+
+
+def _refuse_taken_subnet(spec: NetworkSpec, networks: Iterable[ObservedNetwork]) -> None:
+    wanted = ipaddress.ip_network(spec.subnet)
+    for network in networks:
+        for text in network.subnets:
+            taken = ipaddress.ip_network(text)
+            if taken.version == wanted.version and taken.overlaps(wanted):
+                raise AddressConflictError(
+                    f"network {spec.name} can't have {spec.subnet}: network {network.name}"
+                    f" of {_owner(network)} has {text}",
+                    why="two networks of one engine can't share addresses",
+                    remedy="stop the owner, or choose another address plan"
+                    " (config.address_plan, or environments.<name>.address_plan)",
+                )
+
+
+def _refuse_foreign_network(spec: NetworkSpec, network: ObservedNetwork, environment: str) -> None:
+    if network.labels.get(labels.ENVIRONMENT) != environment:
+        raise AddressConflictError(
+            f"network {spec.name} ({', '.join(network.subnets)}) belongs to {_owner(network)}",
+            why=f"environment {environment} has the same address plan",
+            remedy=f"stop the owner, or give {environment} an address plan of its own"
+            f" (environments.{environment}.address_plan)",
+        )
+    if spec.subnet not in network.subnets:
+        raise AddressConflictError(
+            f"network {spec.name} has subnet {', '.join(network.subnets) or 'none'},"
+            f" the schema says {spec.subnet}",
+            why="the address plan changed while the network existed",
+            remedy=f"stop stack {spec.stack} (its network goes with it), then start it again",
+        )
+
+
+def _volume_actions(desired: DesiredState, observed: ObservedState) -> list[Action]:
+    present = {volume.name for volume in observed.volumes}
+    return [
+        Action(
+            kind="keep" if spec.name in present else "create-volume",
+            target=spec.name,
+            stack=spec.stack,
+            reason="unchanged" if spec.name in present else "it doesn't exist yet",
+            volume=spec,
+        )
+        for spec in desired.volumes
+    ]
+
+
+def _image_actions(
+    desired: DesiredState, observed: ObservedState, *, rebuild: bool
+) -> list[Action]:
+    actions: dict[str, Action] = {}
+    for service in desired.services:
+        image = service.image
+        present = image.reference in observed.images
+        if image.build_context is not None:
+            wanted, reason = rebuild or not present, "a build context is set"
+        else:
+            again = rebuild and image.pull != "never"
+            wanted = not present or again or image.pull == "always"
+            reason = "it isn't on this engine" if not present else "a fresh copy is asked for"
+        if wanted and image.reference not in actions:
+            actions[image.reference] = Action(
+                kind="build" if image.build_context is not None else "pull",
+                target=image.reference,
+                stack=service.stack,
+                service=service.name,
+                reason=reason,
+                image=image,
+            )
+    return list(actions.values())
+
+
+def _service_actions(
+    service: ServiceSpec, containers: list[ObservedContainer], observed: ObservedState
+) -> list[Action]:
+    by_name = {container.name: container for container in containers}
+    actions: list[Action] = []
+    wanted_names = {replica.name for replica in service.replicas}
+    for replica in service.replicas:
+        incoming = by_name.get(incoming_name(replica.name))
+        if incoming is not None:
+            actions.append(_removal(service, incoming, "an interrupted update left it"))
+        current = by_name.get(replica.name)
+        aside = by_name.get(aside_name(replica.name))
+        if aside is not None and current is not None and current.is_up:
+            actions.append(_removal(service, aside, "an interrupted update left it"))
+        elif aside is not None:
+            actions.append(
+                Action(
+                    kind="recover",
+                    target=replica.name,
+                    stack=service.stack,
+                    service=service.name,
+                    reason="an update was interrupted: the previous container comes back first",
+                    replica=replica,
+                    container=current,
+                    previous=aside,
+                )
+            )
+            current = aside
+        actions.append(_replica_action(service, replica, current, observed))
+    for container in containers:
+        base = container.name.removesuffix(NEW_SUFFIX)
+        if container.name in wanted_names or base in wanted_names:
+            continue
+        if container.name in {aside_name(name) for name in wanted_names}:
+            continue
+        actions.append(_removal(service, container, "the service has fewer replicas now"))
+    return actions
+
+
+def _removal(service: ServiceSpec, container: ObservedContainer, reason: str) -> Action:
+    return Action(
+        kind="remove",
+        target=container.name,
+        stack=service.stack,
+        service=service.name,
+        reason=reason,
+        container=container,
+    )
+
+
+def _replica_action(
+    service: ServiceSpec,
+    replica: ReplicaSpec,
+    current: ObservedContainer | None,
+    observed: ObservedState,
+) -> Action:
+    def action(kind: str, reason: str, changes: tuple[FieldChange, ...] = ()) -> Action:
+        return Action(
+            kind=kind,  # type: ignore[arg-type]
+            target=replica.name,
+            stack=service.stack,
+            service=service.name,
+            reason=reason,
+            changes=changes,
+            replica=replica,
+            container=current,
+        )
+
+    if current is None:
+        if replica.name in observed.foreign_names:
+            raise EngineError(
+                f"the name {replica.name} is taken by a container that isn't ours"
+                f" ({observed.foreign_names[replica.name][:12]})",
+                remedy=f"rename it: `docker rename {replica.name} <new name>`",
+            )
+        return action("create", "it doesn't exist yet")
+    if current.config_hash != replica.config_hash:
+        changes = diff_specs(current.spec, replica.public)
+        return action("recreate", "its configuration changed", changes)
+    present = observed.images.get(service.image.reference)
+    if present is not None and present.id != current.image_id:
+        change = FieldChange("image id", current.image_id[:19], present.id[:19])
+        return action("recreate", "its image changed", (change,))
+    if current.state in ("dead", "removing"):
+        return action("recreate", f"the container is {current.state}")
+    if drift := drift_of(replica, current):
+        return action("recreate", "it was changed by hand", drift)
+    if current.state == "exited" and current.exit_code == 0 and replica.container.restart == "no":
+        return action("keep", "it has done its work")
+    if current.state not in ("running", "restarting"):
+        return action("start", f"the container is {current.state}")
+    if current.health == "unhealthy":
+        return action("restart", "it is unhealthy")
+    return action("keep", "unchanged")

@@ -1,0 +1,28 @@
+"""Did-you-mean for names typed by people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from mmstack_ops.domain.errors import UnknownNameError
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the nearest of ``known``, or ``""`` when none is near."""
+    match = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def require_known(kind: str, name: str, known: Iterable[str]) -> None:
+    """Refuse a ``name`` that is not one of ``known``.
+
+    Raises:
+        UnknownNameError: with the nearest known name and the whole list.
+    """
+    names = sorted(known)
+    if name not in names:
+        raise UnknownNameError(
+            f"unknown {kind} {name!r}{did_you_mean(name, names)}",
+            remedy=f"use one of: {', '.join(names)}",
+        )

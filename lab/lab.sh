@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# The lab: a Docker engine and images with which the tests and the demo run on real servers.
+#
+#   bash lab/lab.sh up                 engine (reused or installed) and images (reused or built)
+#   bash lab/lab.sh status             what is there, and what of it the lab brought
+#   bash lab/lab.sh down [--packages]  take away what the lab brought, and nothing else
+#
+# Settings (environment): MMSTACK_LAB_IMAGES=upstream leaves images alone, MMSTACK_LAB_MIRROR is the
+# Debian mirror for builds. docs/lab.md has the others.
+set -euo pipefail
+
+LAB_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=lab/common.sh
+source "$LAB_DIR/common.sh"
+# shellcheck source=lab/packages.sh
+source "$LAB_DIR/packages.sh"
+# shellcheck source=lab/engine.sh
+source "$LAB_DIR/engine.sh"
+
+usage() {
+  sed -n '3,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+}
+
+up() {
+  need_python
+  engine_up
+  case $LAB_IMAGES in
+    lab) images up ;;
+    upstream) say "images: left alone (MMSTACK_LAB_IMAGES=upstream); the schema's own images are pulled when they are needed" ;;
+  esac
+}
+
+down() {
+  local packages=${1:-}
+  need_python
+  if engine_answers; then
+    images down
+  elif [[ -s $LAB_STATE/dockerd.started ]]; then
+    say "images: the engine that holds them does not answer, so none was removed"
+  fi
+  engine_down
+  if [[ $packages == --packages ]]; then
+    packages_remove
+  else
+    packages_mention
+  fi
+}
+
+status() {
+  need_python
+  engine_status
+  if engine_answers; then
+    images status
+  fi
+}
+
+images() {
+  client_required
+  python3 "$LAB_DIR/images.py" --state "$LAB_STATE" "$@"
+}
+
+case ${1:-} in
+  up)
+    [[ $# -eq 1 ]] || fail "up takes no argument, got: ${*:2}" "bash lab/lab.sh up"
+    up
+    ;;
+  down)
+    [[ $# -eq 1 || ($# -eq 2 && $2 == --packages) ]] || fail "down takes only --packages, got: ${*:2}" "bash lab/lab.sh down"
+    down "${2:-}"
+    ;;
+  status)
+    [[ $# -eq 1 ]] || fail "status takes no argument, got: ${*:2}" "bash lab/lab.sh status"
+    status
+    ;;
+  help | --help | -h) usage ;;
+  *)
+    usage >&2
+    exit 2
+    ;;
+esac

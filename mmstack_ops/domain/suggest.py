@@ -9,7 +9,7 @@ from mmstack_ops.domain.errors import UnknownNameError
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest of ``known``, or ``""`` when none is near."""
+    """Return ``"; did you mean 'x'?"`` for the nearest of ``known``, or ``""``."""
     match = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {match[0]!r}?" if match else ""
 

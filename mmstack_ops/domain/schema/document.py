@@ -65,7 +65,12 @@ def parse_document(text: str, *, source: str) -> Document:
 
 
 def _record_lines(
-    node: Any, path: Path, lines: dict[Path, int], problems: list[str], source: str, active: set[int]
+    node: Any,
+    path: Path,
+    lines: dict[Path, int],
+    problems: list[str],
+    source: str,
+    active: set[int],
 ) -> None:
     lines.setdefault(path, node.start_mark.line + 1)
     if id(node) in active:

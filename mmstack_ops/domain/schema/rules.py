@@ -85,9 +85,7 @@ def _environment_names_exist(
         yield from _unknown(path, "tier", tier, schema.backup.tiers)
     if environment.address_plan is not None:
         plans = schema.config.address_plans
-        yield from _unknown(
-            (*at, "address_plan"), "address plan", environment.address_plan, plans
-        )
+        yield from _unknown((*at, "address_plan"), "address plan", environment.address_plan, plans)
 
 
 def _each_service_in_one_stack(schema: Schema) -> Iterator[Problem]:
@@ -203,9 +201,7 @@ def _subnets_dont_overlap(schema: Schema) -> Iterator[Problem]:
                 yield Problem(at, f"no subnet for network {network!r}")
         for first, second in combinations(subnets, 2):
             if subnets[first].overlaps(subnets[second]):
-                message = (
-                    f"{subnets[second]} overlaps {subnets[first]} of network {first!r}"
-                )
+                message = f"{subnets[second]} overlaps {subnets[first]} of network {first!r}"
                 yield Problem((*at, second), message)
 
 

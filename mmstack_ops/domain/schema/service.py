@@ -171,9 +171,7 @@ class ServiceBackup(SchemaModel):
     """Which backups a service has; their settings stand under `backup`."""
 
     types: list[
-        Literal[
-            "full", "schema", "data", "rdb", "aof", "collection", "bucket", "models", "config"
-        ]
+        Literal["full", "schema", "data", "rdb", "aof", "collection", "bucket", "models", "config"]
     ] = ["config"]
 
 

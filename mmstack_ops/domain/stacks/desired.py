@@ -57,7 +57,9 @@ def build_desired(
         _service(catalogue, catalogue.services[name], values, image_overrides, project_root, gpu)
         for name in names
     )
-    stacks = dict.fromkeys(network.stack for name in names for network in catalogue.networks_of(name))
+    stacks = dict.fromkeys(
+        network.stack for name in names for network in catalogue.networks_of(name)
+    )
     volumes = dict.fromkeys(
         mount.volume
         for name in names
@@ -70,13 +72,19 @@ def build_desired(
         if catalogue.services[name].definition.gpu is not None and not gpu
     )
     return DesiredState(
+        owner=catalogue.schema.config.project,
         environment=catalogue.environment,
-        networks=tuple(_network(catalogue, stack) for stack in stacks),
+        networks=network_specs(catalogue, stacks),
         volumes=tuple(_volume(catalogue, volume) for volume in volumes),
         services=specs,
         known_services=frozenset(catalogue.services),
         warnings=warnings,
     )
+
+
+def network_specs(catalogue: Catalogue, stacks: Iterable[str]) -> tuple[NetworkSpec, ...]:
+    """Return the networks of ``stacks`` as they are in this environment."""
+    return tuple(_network(catalogue, stack) for stack in stacks)
 
 
 def _network(catalogue: Catalogue, stack: str) -> NetworkSpec:
@@ -219,7 +227,9 @@ def _container(
         for port in definition.ports
         if port.host is not None
     )
-    mounts = [_mount(catalogue, mount, variables, project_root, where) for mount in definition.mounts]
+    mounts = [
+        _mount(catalogue, mount, variables, project_root, where) for mount in definition.mounts
+    ]
     mounts += [
         MountSpec(
             kind="bind",

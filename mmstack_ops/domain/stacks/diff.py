@@ -32,9 +32,7 @@ def diff_specs(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[FieldCha
     before, after = _flatten(old), _flatten(new)
     for field in sorted(before.keys() | after.keys()):
         if before.get(field) != after.get(field):
-            changes.append(
-                FieldChange(field, _show(before.get(field)), _show(after.get(field)))
-            )
+            changes.append(FieldChange(field, _show(before.get(field)), _show(after.get(field))))
     return tuple(changes)
 
 

@@ -102,3 +102,29 @@ class ServiceResult:
 
 
 ApplyEvent = Progress | ServiceResult
+
+
+@dataclass(frozen=True)
+class ContainerEvent:
+    """Something that happened to a container of ours, as the engine told it."""
+
+    time: float
+    """Seconds since the epoch."""
+    service: str
+    stack: str
+    container_id: str
+    action: str
+    """The engine's word: ``start``, ``die``, ``oom``, ``health_status: unhealthy``, …"""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line a container wrote."""
+
+    service: str
+    number: int
+    stream: Literal["stdout", "stderr"]
+    timestamp: str
+    """RFC 3339 with nanoseconds, as the engine gives it."""
+    text: str

@@ -20,6 +20,8 @@ NETWORK = "com.docker.compose.network"
 VOLUME = "com.docker.compose.volume"
 
 MANAGED = "io.mmstack.managed"
+OWNER = "io.mmstack.project"
+"""The schema's `config.project`: two control planes on one engine keep apart by it."""
 ENVIRONMENT = "io.mmstack.environment"
 STACK = "io.mmstack.stack"
 SPEC = "io.mmstack.spec"

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-ContainerState = Literal[
-    "created", "running", "paused", "restarting", "removing", "exited", "dead"
-]
+ContainerState = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
 Health = Literal["none", "starting", "healthy", "unhealthy"]
 
 
 @dataclass(frozen=True)
 class ObservedContainer:
-    """A container of ours on the engine, stopped ones included."""
+    """A container of this owner's on the engine, stopped ones included."""
 
     id: str
     name: str
@@ -59,6 +57,8 @@ class ObservedNetwork:
     subnets: tuple[str, ...]
     labels: dict[str, str]
     driver: str = "bridge"
+    members: frozenset[str] = frozenset()
+    """Ids of the containers on it, stopped ones included."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ class ObservedState:
 
     daemon_id: str
     containers: tuple[ObservedContainer, ...]
+    """Those of one owner (the schema's `config.project`), in all its environments."""
     networks: tuple[ObservedNetwork, ...]
     volumes: tuple[ObservedVolume, ...]
     images: dict[str, ObservedImage]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mmstack_ops.domain.stacks.diff import FieldChange
@@ -65,9 +65,7 @@ class Action:
             "stack": self.stack,
             "service": self.service,
             "reason": self.reason,
-            "changes": [
-                {"field": c.field, "old": c.old, "new": c.new} for c in self.changes
-            ],
+            "changes": [{"field": c.field, "old": c.old, "new": c.new} for c in self.changes],
         }
 
 
@@ -82,6 +80,10 @@ class Plan:
     services: tuple[ServiceSpec, ...] = ()
     """Specifications of the services the actions are about, in dependency order."""
     warnings: tuple[str, ...] = ()
+    dependencies: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Service → services it depends on; stopping goes against it."""
+    fresh_images: bool = False
+    """Build without the layer cache."""
 
     @property
     def changes(self) -> tuple[Action, ...]:

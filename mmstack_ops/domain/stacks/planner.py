@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from mmstack_ops.domain.errors import AddressConflictError, EngineError
 from mmstack_ops.domain.stacks import labels
@@ -38,8 +39,13 @@ def plan_up(desired: DesiredState, observed: ObservedState, *, rebuild: bool = F
     actions += _image_actions(desired, observed, rebuild=rebuild)
     containers = _by_service(desired.environment, observed)
     _refuse_missing_dependencies(desired, containers)
+    changed: set[str] = set()
     for service in desired.services:
-        actions += _service_actions(service, containers.get(service.name, []), observed)
+        ours = _service_actions(service, containers.get(service.name, []), observed)
+        ours = _restart_after(service, ours, changed)
+        if any(action.kind in ("create", "recreate", "restart", "start") for action in ours):
+            changed.add(service.name)
+        actions += ours
     orphans = [
         f"container {container.name} belongs to no service of the schema; remove it with"
         f" `docker rm -f {container.name}` if you don't need it"
@@ -54,15 +60,18 @@ def plan_up(desired: DesiredState, observed: ObservedState, *, rebuild: bool = F
         actions=tuple(actions),
         services=desired.services,
         warnings=(*desired.warnings, *orphans),
+        fresh_images=rebuild,
     )
 
 
 def plan_down(
+    owner: str,
     environment: str,
     services: Iterable[str],
     observed: ObservedState,
     *,
     networks: Iterable[NetworkSpec],
+    dependencies: Mapping[str, Iterable[str]],
     keep_containers: bool = False,
 ) -> Plan:
     """Plan how to stop ``services`` (in dependency order): dependants first, volumes never.
@@ -89,18 +98,12 @@ def plan_down(
                 )
             )
     if not keep_containers:
-        staying = {
-            network
-            for container in observed.containers
-            if container.id not in leaving
-            for network in container.networks
-        }
         by_name = {network.name: network for network in observed.networks}
         for spec in networks:
             network = by_name.get(spec.name)
-            if network is None or spec.name in staying:
+            if network is None or not network.members <= leaving:
                 continue
-            if network.labels.get(labels.ENVIRONMENT) != environment:
+            if not _is_owned(network, owner, environment):
                 continue
             actions.append(
                 Action(
@@ -117,6 +120,7 @@ def plan_down(
         operation="down",
         daemon_id=observed.daemon_id,
         actions=tuple(actions),
+        dependencies={name: tuple(needed) for name, needed in dependencies.items()},
     )
 
 
@@ -207,7 +211,7 @@ def _network_actions(desired: DesiredState, observed: ObservedState) -> list[Act
             _refuse_taken_subnet(spec, observed.networks)
             kind, reason = "create-network", f"it doesn't exist yet ({spec.subnet})"
         else:
-            _refuse_foreign_network(spec, network, desired.environment)
+            _refuse_foreign_network(spec, network, desired.owner, desired.environment)
             kind, reason = "keep", "unchanged"
         actions.append(
             Action(
@@ -224,7 +228,8 @@ def _network_actions(desired: DesiredState, observed: ObservedState) -> list[Act
 def _owner(network: ObservedNetwork) -> str:
     environment = network.labels.get(labels.ENVIRONMENT)
     if environment:
-        return f"environment {environment}"
+        owner = network.labels.get(labels.OWNER, "an unknown project")
+        return f"environment {environment} of {owner}"
     project = network.labels.get(labels.PROJECT)
     return f"Compose project {project}" if project else "nobody we know"
 
@@ -244,8 +249,17 @@ def _refuse_taken_subnet(spec: NetworkSpec, networks: Iterable[ObservedNetwork])
                 )
 
 
-def _refuse_foreign_network(spec: NetworkSpec, network: ObservedNetwork, environment: str) -> None:
-    if network.labels.get(labels.ENVIRONMENT) != environment:
+def _is_owned(network: ObservedNetwork, owner: str, environment: str) -> bool:
+    return (
+        network.labels.get(labels.OWNER) == owner
+        and network.labels.get(labels.ENVIRONMENT) == environment
+    )
+
+
+def _refuse_foreign_network(
+    spec: NetworkSpec, network: ObservedNetwork, owner: str, environment: str
+) -> None:
+    if not _is_owned(network, owner, environment):
         raise AddressConflictError(
             f"network {spec.name} ({', '.join(network.subnets)}) belongs to {_owner(network)}",
             why=f"environment {environment} has the same address plan",
@@ -337,6 +351,18 @@ def _service_actions(
             continue
         actions.append(_removal(service, container, "the service has fewer replicas now"))
     return actions
+
+
+def _restart_after(service: ServiceSpec, actions: list[Action], changed: set[str]) -> list[Action]:
+    """Turn "keep" into a restart after a change of a dependency that asks for it."""
+    causes = [d.service for d in service.depends_on if d.restart and d.service in changed]
+    if not causes:
+        return actions
+    reason = f"{causes[0]}, which it depends on, changes"
+    return [
+        replace(action, kind="restart", reason=reason) if action.kind == "keep" else action
+        for action in actions
+    ]
 
 
 def _removal(service: ServiceSpec, container: ObservedContainer, reason: str) -> Action:

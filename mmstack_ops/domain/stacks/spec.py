@@ -170,6 +170,11 @@ class ServiceSpec:
     depends_on: tuple[DependencySpec, ...] = ()
     healthy_within: float = 180.0
 
+    @classmethod
+    def leaving(cls, name: str, stack: str) -> ServiceSpec:
+        """Return the specification of a service that only stops: it has no replicas."""
+        return cls(name=name, stack=stack, project="", image=ImageSource("", ""), replicas=())
+
     @property
     def depends_on_label(self) -> str:
         """Compose's ``depends_on`` label: ``service:condition:restart,…`` within the project."""
@@ -212,6 +217,8 @@ class VolumeSpec:
 class DesiredState:
     """Everything that should run of the selected services."""
 
+    owner: str
+    """The schema's `config.project`."""
     environment: str
     networks: tuple[NetworkSpec, ...]
     volumes: tuple[VolumeSpec, ...]

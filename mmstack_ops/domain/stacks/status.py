@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
+
+from mmstack_ops.domain.catalogue.resolve import Catalogue, ServiceEntry
+from mmstack_ops.domain.stacks.diff import diff_specs, drift_of
+from mmstack_ops.domain.stacks.observed import ObservedContainer, ObservedState
+from mmstack_ops.domain.stacks.spec import ServiceSpec
 
 Condition = Literal["healthy", "running", "starting", "unhealthy", "stopped", "absent"]
 
@@ -30,6 +37,8 @@ class ServiceStatus:
     ports: tuple[str, ...] = ()
     drift: tuple[str, ...] = ()
     """What differs from the schema, one sentence each."""
+    drift_unknown: str = ""
+    """Why drift couldn't be checked; empty when it was."""
     health_output: str = ""
     container_ids: tuple[str, ...] = field(default=())
 
@@ -49,6 +58,138 @@ class ServiceStatus:
             "image": self.image,
             "ports": list(self.ports),
             "drift": list(self.drift),
+            "drift_unknown": self.drift_unknown,
             "health_output": self.health_output,
             "containers": list(self.container_ids),
         }
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a container uses now."""
+
+    cpu_percent: float
+    memory_bytes: int
+
+
+def build_status(
+    catalogue: Catalogue,
+    observed: ObservedState,
+    specs: Mapping[str, ServiceSpec | str],
+    usage: Mapping[str, Usage],
+    *,
+    now: datetime,
+) -> tuple[ServiceStatus, ...]:
+    """Reduce one look at the engine to one status for each service of the schema.
+
+    Args:
+        specs: service → its specification, or the reason why there is none (then drift
+            can't be told).
+        usage: container id → usage; containers that aren't in it weren't measured.
+        now: the moment of the look, with a time zone.
+    """
+    by_service: dict[str, list[ObservedContainer]] = {}
+    for container in observed.containers:
+        if container.environment == catalogue.environment and not container.oneoff:
+            by_service.setdefault(container.service, []).append(container)
+    live_stacks = {c.stack for found in by_service.values() for c in found if c.state == "running"}
+    return tuple(
+        _status(
+            catalogue,
+            entry,
+            sorted(by_service.get(name, []), key=lambda c: c.number),
+            observed,
+            specs[name],
+            usage,
+            now,
+            stack_is_live=entry.stack in live_stacks,
+        )
+        for name, entry in catalogue.services.items()
+    )
+
+
+def _status(
+    catalogue: Catalogue,
+    entry: ServiceEntry,
+    containers: list[ObservedContainer],
+    observed: ObservedState,
+    spec: ServiceSpec | str,
+    usage: Mapping[str, Usage],
+    now: datetime,
+    *,
+    stack_is_live: bool,
+) -> ServiceStatus:
+    measured = [usage[c.id] for c in containers if c.id in usage]
+    limits = [c.memory_limit for c in containers if c.memory_limit]
+    started = [_moment(c.started_at) for c in containers if c.state == "running" and c.started_at]
+    wanted = entry.name in catalogue.started
+    drift: tuple[str, ...] = ()
+    if not isinstance(spec, str) and (containers or (wanted and stack_is_live)):
+        drift = tuple(_drift(spec, containers, observed))
+    return ServiceStatus(
+        service=entry.name,
+        stack=entry.stack,
+        wanted=wanted,
+        condition=_condition(containers),
+        replicas_up=sum(container.is_up for container in containers),
+        replicas_wanted=entry.definition.replicas,
+        uptime_seconds=max(0.0, (now - max(started)).total_seconds()) if started else None,
+        restarts=sum(container.restart_count for container in containers),
+        cpu_percent=sum(u.cpu_percent for u in measured) if measured else None,
+        memory_bytes=sum(u.memory_bytes for u in measured) if measured else None,
+        memory_limit_bytes=sum(limits) if limits else None,
+        image=containers[0].image if containers else "",
+        ports=tuple(port for container in containers for port in container.ports),
+        drift=drift,
+        drift_unknown=spec if isinstance(spec, str) else "",
+        health_output=next((c.health_output for c in containers if c.health == "unhealthy"), ""),
+        container_ids=tuple(container.id for container in containers),
+    )
+
+
+def _condition(containers: list[ObservedContainer]) -> Condition:
+    """Return the worst condition among the replicas."""
+    if not containers:
+        return "absent"
+    running = [c for c in containers if c.state in ("running", "restarting")]
+    if len(running) < len(containers):
+        return "stopped"
+    if any(c.health == "unhealthy" for c in containers):
+        return "unhealthy"
+    if any(c.health == "starting" or c.state == "restarting" for c in containers):
+        return "starting"
+    return "healthy" if all(c.health == "healthy" for c in containers) else "running"
+
+
+def _drift(
+    spec: ServiceSpec, containers: list[ObservedContainer], observed: ObservedState
+) -> list[str]:
+    present = {container.name: container for container in containers}
+    image = observed.images.get(spec.image.reference)
+    found: list[str] = []
+    for replica in spec.replicas:
+        container = present.pop(replica.name, None)
+        if container is None:
+            found.append(f"{replica.name} is missing")
+            continue
+        if container.state not in ("running", "restarting") and container.exit_code != 0:
+            found.append(f"{replica.name} has stopped (exit code {container.exit_code})")
+        elif container.state not in ("running", "restarting") and replica.container.restart != "no":
+            found.append(f"{replica.name} was stopped")
+        if container.config_hash != replica.config_hash:
+            changes = diff_specs(container.spec, replica.public)
+            shown = "; ".join(str(change) for change in changes) or "unknown fields"
+            found.append(f"{replica.name} has an older configuration: {shown}")
+        elif image is not None and image.id != container.image_id:
+            found.append(f"{replica.name} runs another image than {spec.image.reference} is now")
+        else:
+            found += [f"{replica.name} {change}" for change in drift_of(replica, container)]
+    found += [f"{name} is more than the schema wants" for name in present]
+    return found
+
+
+def _moment(text: str) -> datetime:
+    # The engine gives nanoseconds; fromisoformat reads at most microseconds.
+    head, _, rest = text.partition(".")
+    digits = rest.rstrip("Z").partition("+")[0][:6]
+    return datetime.fromisoformat(f"{head}.{digits or '0'}+00:00" if "Z" in text else text)

@@ -1,0 +1,1 @@
+"""The Docker engine: a handle that can only read, and one that can write."""

@@ -1,0 +1,191 @@
+"""Looking at the engine."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, TypeVar
+
+from mmstack_ops.adapters.engine.client import EngineConnection
+from mmstack_ops.adapters.engine.failures import MissingObjectError
+from mmstack_ops.adapters.engine.inspection import (
+    observed_container,
+    observed_network,
+)
+from mmstack_ops.domain.stacks import labels
+from mmstack_ops.domain.stacks.observed import (
+    ObservedContainer,
+    ObservedImage,
+    ObservedState,
+    ObservedVolume,
+)
+
+LogStream = Iterator[tuple[Literal["stdout", "stderr"], bytes]]
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+# Inspecting is a round trip of about 2 ms to the daemon; a few in parallel hide it.
+_PARALLEL_READS = 4
+
+
+class EngineReader:
+    """Reads containers, networks, volumes, images, logs and events of one engine."""
+
+    def __init__(self, connection: EngineConnection) -> None:
+        self._connection = connection
+
+    def daemon_id(self) -> str:
+        """Return the engine's own id, stable for its data directory."""
+        return str(self.info()["ID"])
+
+    def info(self) -> dict[str, Any]:
+        """Return the engine's ``/info``."""
+        with self._connection.translated("ask the engine about itself") as client:
+            info: dict[str, Any] = client.info()
+        return info
+
+    def observe(self, owner: str, images: Iterable[str] = ()) -> ObservedState:
+        """Take one look at everything plans and status need.
+
+        Args:
+            owner: the schema's ``config.project``; containers of others are only named.
+            images: references whose presence matters.
+        """
+        info = self.info()
+        with self._connection.translated("list containers") as client:
+            listed: list[dict[str, Any]] = client.containers(all=True)
+        ours = {c["Id"] for c in listed if (c.get("Labels") or {}).get(labels.OWNER) == owner}
+        with self._connection.translated("list networks and volumes") as client:
+            networks = client.networks()
+            volumes = client.volumes().get("Volumes") or []
+        members: dict[str, set[str]] = {}
+        foreign: dict[str, str] = {}
+        for container in listed:
+            attached = (container.get("NetworkSettings") or {}).get("Networks") or {}
+            for name in attached:
+                members.setdefault(name, set()).add(container["Id"])
+            if container["Id"] not in ours:
+                for name in container.get("Names") or []:
+                    foreign[name.lstrip("/")] = container["Id"]
+        containers = self._in_parallel(self._inspect, sorted(ours))
+        found = self._in_parallel(self._image, sorted(set(images)))
+        return ObservedState(
+            daemon_id=str(info["ID"]),
+            containers=tuple(c for c in containers if c is not None),
+            networks=tuple(
+                observed_network(network, members.get(network["Name"], set()))
+                for network in networks
+            ),
+            volumes=tuple(
+                ObservedVolume(name=v["Name"], labels=v.get("Labels") or {}) for v in volumes
+            ),
+            images={image: seen for image, seen in found if seen is not None},
+            has_gpu="nvidia" in (info.get("Runtimes") or {}),
+            foreign_names=foreign,
+        )
+
+    def container(self, container_id: str) -> ObservedContainer:
+        """Inspect one container.
+
+        Raises:
+            MissingObjectError: when it is gone.
+        """
+        with self._connection.translated(f"inspect container {container_id[:12]}") as client:
+            return observed_container(client.inspect_container(container_id))
+
+    def image(self, reference: str) -> ObservedImage | None:
+        """Return the image, or None when the engine doesn't have it."""
+        return self._image(reference)[1]
+
+    def memory_and_cpu(self, container_id: str) -> dict[str, Any]:
+        """Return one raw sample of the engine's statistics (one-shot: it doesn't wait)."""
+        with self._connection.translated(f"measure container {container_id[:12]}") as client:
+            # docker-py's stats() has no one-shot on every release it supports.
+            url = client._url("/containers/{0}/stats", container_id)
+            params = {"stream": False, "one-shot": True}
+            sample: dict[str, Any] = client._result(client._get(url, params=params), True)
+        return sample
+
+    def samples(self, container_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return one raw statistics sample for each container that is still there."""
+
+        def sample(container_id: str) -> tuple[str, dict[str, Any] | None]:
+            try:
+                return container_id, self.memory_and_cpu(container_id)
+            except MissingObjectError:
+                return container_id, None
+
+        pairs = self._in_parallel(sample, list(container_ids))
+        return {container_id: found for container_id, found in pairs if found}
+
+    def log_tail(self, container_id: str, lines: int = 20) -> str:
+        """Return the last lines a container wrote, both streams together."""
+        with self._connection.translated(f"read logs of {container_id[:12]}") as client:
+            raw: bytes = client.logs(container_id, stdout=True, stderr=True, tail=lines)
+        return raw.decode("utf-8", "replace").rstrip()
+
+    def follow_logs(
+        self, container_id: str, *, follow: bool, since: float | None, tail: int | None
+    ) -> LogStream:
+        """Yield (stream, bytes) chunks with engine timestamps, on a connection of their own.
+
+        Args:
+            since: seconds since the epoch.
+            tail: the last so many lines; None for all.
+        """
+        client = self._connection.new_client()
+        params = {
+            "stdout": 1,
+            "stderr": 1,
+            "timestamps": 1,
+            "follow": int(follow),
+            "since": since or 0,
+            "tail": "all" if tail is None else tail,
+        }
+        try:
+            with self._connection.translated(f"read logs of {container_id[:12]}"):
+                # docker-py's own reader drops which of the two streams a frame belongs to.
+                # Following has no read timeout: a silent container is not a dead engine.
+                response = client.get(
+                    client._url("/containers/{0}/logs", container_id),
+                    params=params,
+                    stream=True,
+                    timeout=(10.0, None) if follow else 60.0,
+                )
+                client._raise_for_status(response)
+                while len(header := response.raw.read(8)) == 8:
+                    kind, length = struct.unpack(">BxxxL", header)
+                    yield ("stderr" if kind == 2 else "stdout"), response.raw.read(length)
+        finally:
+            client.close()
+
+    def events(self, owner: str, *, since: float, until: float) -> list[dict[str, Any]]:
+        """Return container events of ``owner`` between two moments (seconds since the epoch)."""
+        filters = {"type": ["container"], "label": [f"{labels.OWNER}={owner}"]}
+        with self._connection.translated("read container events") as client:
+            stream = client.events(since=since, until=until, filters=filters, decode=True)
+            return list(stream)
+
+    def _inspect(self, container_id: str) -> ObservedContainer | None:
+        try:
+            return self.container(container_id)
+        except MissingObjectError:
+            # It went between listing and inspecting: it isn't there, which is the truth.
+            return None
+
+    def _image(self, reference: str) -> tuple[str, ObservedImage | None]:
+        try:
+            with self._connection.translated(f"inspect image {reference}") as client:
+                raw = client.inspect_image(reference)
+        except MissingObjectError:
+            return reference, None
+        digests = raw.get("RepoDigests") or [""]
+        return reference, ObservedImage(id=raw["Id"], digest=digests[0].rpartition("@")[2])
+
+    def _in_parallel(self, read: Callable[[_T], _R], items: list[_T]) -> list[_R]:
+        if len(items) < 2:
+            return [read(item) for item in items]
+        with ThreadPoolExecutor(_PARALLEL_READS) as pool:
+            return list(pool.map(read, items))

@@ -1,0 +1,1 @@
+"""Locks that hold across processes of one host."""

@@ -1,0 +1,97 @@
+"""A lock for all processes of this host that names its holder and dies with it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmstack_ops.domain.errors import CancelledError, LockHeldError
+
+_POLL_SECONDS = 0.2
+
+
+def lock_directory(configured: Path | None) -> Path:
+    """Return where locks stand: the configured folder, else the host's, else the user's."""
+    if configured is not None:
+        return configured
+    for candidate in (Path("/run/lock"), Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent"))):
+        if os.access(candidate, os.W_OK):
+            return candidate
+    return Path(tempfile.gettempdir())
+
+
+@contextmanager
+def host_lock(
+    path: Path,
+    *,
+    holder: str,
+    wait: float,
+    cancel: threading.Event,
+    on_wait: Callable[[str], None],
+) -> Iterator[None]:
+    """Hold the lock at ``path`` for the duration of a ``with`` block.
+
+    The kernel frees a ``flock`` when its process ends, however it ends: there is no stale
+    lock to break by hand. The file's text only serves to name the holder.
+
+    Args:
+        holder: what this process does, for those who wait.
+        wait: seconds to wait for another holder.
+        cancel: stops the wait.
+        on_wait: told once, with the holder's description, when there is a wait.
+
+    Raises:
+        LockHeldError: when the holder keeps it for longer than ``wait``.
+        CancelledError: when cancelled while waiting.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + wait
+        told = False
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                other = _describe(descriptor)
+                if not told:
+                    on_wait(other)
+                    told = True
+                if time.monotonic() >= deadline:
+                    raise LockHeldError(
+                        f"another process is changing this environment: {other}",
+                        why=f"waited {wait:.0f} s for {path}",
+                        remedy="wait until it is done, or cancel it, then run this again",
+                    ) from None
+                if cancel.wait(_POLL_SECONDS):
+                    raise CancelledError(
+                        "cancelled while waiting for another process", why=other
+                    ) from None
+        text = {"pid": os.getpid(), "holder": holder, "since": int(time.time())}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(text).encode(), 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _describe(descriptor: int) -> str:
+    try:
+        found: Any = json.loads(os.pread(descriptor, 4096, 0))
+        started = time.strftime("%H:%M:%S", time.localtime(found["since"]))
+        return f"{found['holder']} (process {found['pid']}, since {started})"
+    except (ValueError, KeyError, TypeError):
+        # Taken this very moment: its holder hasn't written its name yet.
+        return "a process that has just begun"

@@ -1,0 +1,1 @@
+"""Bringing stacks up and down on a real engine."""

@@ -1,0 +1,272 @@
+"""Carry out a plan: exactly its actions, in parallel where dependencies allow."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+
+from mmstack_ops.adapters.engine.writer import EngineWriter
+from mmstack_ops.adapters.stacks.images import ImageWork
+from mmstack_ops.adapters.stacks.replica import ReplicaFailure, ReplicaWork
+from mmstack_ops.adapters.stacks.undo import CreatedHere, take_back
+from mmstack_ops.domain.errors import (
+    CancelledError,
+    EngineUnavailableError,
+    MmstackError,
+    PlanStaleError,
+)
+from mmstack_ops.domain.stacks.events import ApplyEvent, Outcome, Phase, Progress, ServiceResult
+from mmstack_ops.domain.stacks.observed import ObservedContainer
+from mmstack_ops.domain.stacks.plan import Action, Plan
+from mmstack_ops.domain.stacks.spec import ServiceSpec
+
+# Threads mostly wait for health; the engine itself is busy with two or three at a time.
+_MAX_THREADS = 32
+
+_OUTCOMES: dict[str, Outcome] = {
+    "create": "created",
+    "recreate": "recreated",
+    "start": "started",
+    "restart": "restarted",
+    "recover": "recreated",
+    "stop": "stopped",
+    "remove": "removed",
+    "keep": "unchanged",
+}
+# When replicas differ, the service is reported by its strongest outcome.
+_STRENGTH = ("keep", "remove", "stop", "restart", "start", "recover", "recreate", "create")
+
+
+class PlanApplier:
+    """Applies one plan to one engine.
+
+    Args:
+        engine: the engine, writable.
+        plan: what to do; nothing else is done.
+        cancel: set to stop: what hadn't become healthy is taken back.
+        on_event: called from worker threads.
+        redact: removes secrets from texts that are shown.
+    """
+
+    def __init__(
+        self,
+        engine: EngineWriter,
+        plan: Plan,
+        *,
+        cancel: threading.Event,
+        on_event: Callable[[ApplyEvent], None],
+        redact: Callable[[str], str],
+    ) -> None:
+        self._engine = engine
+        self._plan = plan
+        self._cancel = cancel
+        self._on_event = on_event
+        self._redact = redact
+        self._created = CreatedHere()
+        self._awaited_to_end = {
+            dependency.service
+            for service in plan.services
+            for dependency in service.depends_on
+            if dependency.condition == "completed"
+        }
+        self._images = ImageWork(engine, cancel, self._progress, fresh=plan.fresh_images)
+
+    def run(self) -> tuple[ServiceResult, ...]:
+        """Apply the plan; return one result for each service, in the order they finished.
+
+        Raises:
+            PlanStaleError: the engine isn't the one the plan was made for.
+            CancelledError: after everything half-made was taken back.
+            EngineError: a network or volume couldn't be made.
+        """
+        daemon_id = self._engine.daemon_id()
+        if daemon_id != self._plan.daemon_id:
+            raise PlanStaleError(
+                "the plan was made for another Docker engine",
+                why=f"planned for {self._plan.daemon_id}, this is {daemon_id}",
+                remedy="plan again",
+            )
+        results: tuple[ServiceResult, ...] = ()
+        try:
+            self._make_networks_and_volumes()
+            results = self._run_services()
+            self._remove_networks()
+        except EngineUnavailableError:
+            raise
+        except MmstackError:
+            take_back(self._engine, self._created, on_problem=self._warn)
+            raise
+        if self._cancel.is_set() and any(result.outcome == "cancelled" for result in results):
+            take_back(self._engine, self._created, on_problem=self._warn)
+            unfinished = sorted(r.service for r in results if r.outcome == "cancelled")
+            raise CancelledError(
+                "cancelled: what hadn't become healthy was taken back",
+                why=f"not started: {', '.join(unfinished)}",
+                remedy="start again whenever you like",
+            )
+        return results
+
+    def _make_networks_and_volumes(self) -> None:
+        for action in self._plan.actions:
+            if self._cancel.is_set():
+                raise CancelledError("cancelled before any service was started")
+            if action.kind == "create-network" and action.network is not None:
+                self._progress("", action.stack, "creating", f"network {action.target}")
+                self._created.networks[action.target] = self._engine.create_network(action.network)
+            elif action.kind == "create-volume" and action.volume is not None:
+                self._progress("", action.stack, "creating", f"volume {action.target}")
+                self._engine.create_volume(action.volume)
+                self._created.volumes[action.target] = action.volume
+
+    def _remove_networks(self) -> None:
+        for action in self._plan.actions:
+            if action.kind == "remove-network" and not self._cancel.is_set():
+                self._progress("", action.stack, "cleaning", f"network {action.target}")
+                self._engine.remove_network(action.object_id, action.target)
+
+    def _run_services(self) -> tuple[ServiceResult, ...]:
+        work = self._actions_by_service()
+        before = self._predecessors(work)
+        results: dict[str, ServiceResult] = {}
+        running: dict[Future[ServiceResult], str] = {}
+        waiting = dict.fromkeys(work)
+        workers = max(1, min(_MAX_THREADS, len(work)))
+        with ThreadPoolExecutor(workers, thread_name_prefix="apply") as pool:
+            self._images.begin(self._plan.actions)
+            while waiting or running:
+                for name in [n for n in waiting if before[n] <= results.keys()]:
+                    del waiting[name]
+                    blocker = next((b for b in sorted(before[name]) if not results[b].ok), None)
+                    if self._cancel.is_set():
+                        self._finish(results, self._unstarted(name, work[name], "cancelled", ""))
+                    elif blocker is not None and self._plan.operation != "down":
+                        why = f"{blocker}, which it needs, {results[blocker].outcome}"
+                        self._finish(results, self._unstarted(name, work[name], "skipped", why))
+                    else:
+                        running[pool.submit(self._service, name, work[name])] = name
+                if running:
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        del running[future]
+                        self._finish(results, future.result())
+        return tuple(results.values())
+
+    def _finish(self, results: dict[str, ServiceResult], result: ServiceResult) -> None:
+        results[result.service] = result
+        self._on_event(result)
+
+    def _actions_by_service(self) -> dict[str, list[Action]]:
+        work: dict[str, list[Action]] = {}
+        for action in self._plan.actions:
+            if action.service and action.container is not None or action.replica is not None:
+                work.setdefault(action.service, []).append(action)
+        return work
+
+    def _predecessors(self, work: Iterable[str]) -> dict[str, set[str]]:
+        """Return which services must be finished before each: dependencies going up,
+        dependants going down."""
+        names = list(work)
+        needed: dict[str, set[str]] = {name: set() for name in names}
+        if self._plan.operation == "down":
+            for dependant, dependencies in self._plan.dependencies.items():
+                for dependency in dependencies:
+                    if dependency in needed and dependant in needed:
+                        needed[dependency].add(dependant)
+            return needed
+        for service in self._plan.services:
+            for dependency in service.depends_on:
+                if dependency.service in needed and service.name in needed:
+                    needed[service.name].add(dependency.service)
+        return needed
+
+    def _service(self, name: str, actions: list[Action]) -> ServiceResult:
+        begun = time.monotonic()
+        spec = next((s for s in self._plan.services if s.name == name), None)
+        result = self._unstarted(name, actions, "failed", "")
+        try:
+            if spec is not None:
+                self._images.wait_for(spec)
+            containers = self._carry_out(name, spec, actions)
+            result = self._success(name, spec, actions, containers)
+        except ReplicaFailure as failure:
+            result = replace(
+                self._failure(result, failure.error),
+                log_tail=self._redact(failure.log_tail),
+                health_output=self._redact(failure.health_output),
+            )
+        except CancelledError as error:
+            result = replace(self._failure(result, error), outcome="cancelled")
+        except MmstackError as error:
+            result = self._failure(result, error)
+        return replace(result, seconds=time.monotonic() - begun)
+
+    def _carry_out(
+        self, name: str, spec: ServiceSpec | None, actions: list[Action]
+    ) -> list[ObservedContainer]:
+        stack = actions[0].stack
+        # A service that only leaves has no specification any more; leaving needs none.
+        service = spec or ServiceSpec.leaving(name, stack)
+        replica_work = ReplicaWork(
+            self._engine,
+            service,
+            self._cancel,
+            lambda phase, message: self._progress(name, stack, phase, message),
+            condition="completed" if name in self._awaited_to_end else "healthy",
+        )
+        seen: list[ObservedContainer] = []
+        for action in actions:
+            if self._cancel.is_set():
+                raise CancelledError(f"cancelled before {action.target} was done")
+            container = replica_work.run(action)
+            if container is not None:
+                seen.append(container)
+        if spec is not None:
+            self._created.prove(
+                {m.source for r in spec.replicas for m in r.container.mounts if m.kind == "volume"}
+            )
+        return seen
+
+    def _success(
+        self,
+        name: str,
+        spec: ServiceSpec | None,
+        actions: list[Action],
+        containers: list[ObservedContainer],
+    ) -> ServiceResult:
+        strongest = max(actions, key=lambda action: _STRENGTH.index(action.kind))
+        first = containers[0] if containers else None
+        return ServiceResult(
+            service=name,
+            stack=actions[0].stack,
+            outcome=_OUTCOMES[strongest.kind],
+            reason=strongest.reason,
+            changes=strongest.changes,
+            image=spec.image.reference if spec is not None else "",
+            image_id=first.image_id if first is not None else "",
+            container_ids=tuple(container.id for container in containers),
+            addresses=first.addresses if first is not None else {},
+            ports=tuple(port for container in containers for port in container.ports),
+            config_hash=first.config_hash if first is not None else "",
+        )
+
+    def _failure(self, result: ServiceResult, error: MmstackError) -> ServiceResult:
+        text = error.what + (f" ({error.why})" if error.why else "")
+        return replace(result, error=self._redact(text), remedy=self._redact(error.remedy))
+
+    def _unstarted(
+        self, name: str, actions: list[Action], outcome: Outcome, why: str
+    ) -> ServiceResult:
+        return ServiceResult(
+            service=name, stack=actions[0].stack, outcome=outcome, reason=why, error=why
+        )
+
+    def _progress(
+        self, service: str, stack: str, phase: Phase, message: str, fraction: float | None = None
+    ) -> None:
+        self._on_event(Progress(service, stack, phase, self._redact(message), fraction))
+
+    def _warn(self, message: str) -> None:
+        self._progress("", "", "warning", message)

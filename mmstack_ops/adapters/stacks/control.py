@@ -1,0 +1,288 @@
+"""Everything that can be done with the stacks of one environment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmstack_ops.adapters.environment.values import load_values, write_runtime_files
+from mmstack_ops.adapters.locks.host import host_lock, lock_directory
+from mmstack_ops.adapters.project import Project
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.errors import EngineError, ImageUnavailableError, MmstackError
+from mmstack_ops.domain.secrets.redact import redactor
+from mmstack_ops.domain.stacks.desired import build_desired, network_specs
+from mmstack_ops.domain.stacks.events import (
+    ApplyEvent,
+    ContainerEvent,
+    LogLine,
+    Progress,
+    ServiceResult,
+)
+from mmstack_ops.domain.stacks.plan import Plan
+from mmstack_ops.domain.stacks.planner import plan_down, plan_restart, plan_up
+from mmstack_ops.domain.stacks.spec import DesiredState, ServiceSpec
+from mmstack_ops.domain.stacks.status import ServiceStatus, build_status
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.engine.reader import EngineReader
+    from mmstack_ops.domain.secrets.values import EnvironmentValues
+    from mmstack_ops.domain.stacks.observed import ObservedContainer
+
+# How long a second start waits for the first before it is refused.
+LOCK_WAIT_SECONDS = 600.0
+
+
+class StackControl:
+    """Plans, applies and shows the stacks of one environment.
+
+    Making one touches nothing; the Docker SDK is imported when the engine is first needed.
+    Plans and status use an engine handle that cannot write; only ``apply`` opens one that
+    can.
+
+    Args:
+        project: where schema, templates and state are.
+        environment: an environment's name or alias.
+    """
+
+    def __init__(self, project: Project, environment: str) -> None:
+        self._project = project
+        self._environment = environment
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The environment's catalogue, read from the schema once."""
+        return self._project.catalogue(self._environment)
+
+    @cached_property
+    def _reader(self) -> EngineReader:
+        from mmstack_ops.adapters.engine.client import EngineConnection
+        from mmstack_ops.adapters.engine.reader import EngineReader
+
+        url = self._project.settings.docker_base_url
+        return EngineReader(EngineConnection(url, read_only=True))
+
+    @property
+    def _owner(self) -> str:
+        return self.catalogue.schema.config.project
+
+    def plan_up(
+        self,
+        targets: Sequence[str],
+        *,
+        dependencies: bool = True,
+        gpu: bool = False,
+        rebuild: bool = False,
+        profiles: Sequence[str] = (),
+    ) -> Plan:
+        """Plan a start of ``targets`` (stacks, services, or the environment).
+
+        Args:
+            dependencies: also start what they depend on.
+            gpu: reserve the devices that services declare.
+            rebuild: get images anew even where they are present.
+            profiles: profiles that are switched on.
+
+        Raises:
+            MmstackError: when the plan can't be made; nothing was touched.
+        """
+        names = self.catalogue.select(targets, dependencies=dependencies, profiles=profiles)
+        desired = self._desired(names, self._values(), gpu=gpu)
+        images = [service.image.reference for service in desired.services]
+        return plan_up(desired, self._reader.observe(self._owner, images), rebuild=rebuild)
+
+    def plan_down(self, targets: Sequence[str], *, keep_containers: bool = False) -> Plan:
+        """Plan a stop of ``targets``: dependants first, volumes never.
+
+        Args:
+            keep_containers: stop only; else containers go, and networks that are left empty.
+        """
+        names = self.catalogue.select(targets, dependencies=False)
+        stacks = dict.fromkeys(self.catalogue.services[name].stack for name in names)
+        return plan_down(
+            self._owner,
+            self.catalogue.environment,
+            names,
+            self._reader.observe(self._owner),
+            networks=network_specs(self.catalogue, stacks),
+            dependencies=self.catalogue.dependencies,
+            keep_containers=keep_containers,
+        )
+
+    def plan_restart(self, targets: Sequence[str]) -> Plan:
+        """Plan a restart of the containers of ``targets`` as they are.
+
+        Raises:
+            EngineError: when one of them has no container.
+        """
+        names = self.catalogue.select(targets, dependencies=False)
+        desired = self._desired(names, self._values(), gpu=False)
+        return plan_restart(desired, self._reader.observe(self._owner))
+
+    def apply(
+        self,
+        plan: Plan,
+        *,
+        holder: str,
+        cancel: threading.Event,
+        on_event: Callable[[ApplyEvent], None],
+    ) -> tuple[ServiceResult, ...]:
+        """Carry out ``plan``; block until it is done.
+
+        Services that fail are results, not exceptions.
+
+        Args:
+            holder: what this is, for whoever waits for the lock: ``start core (run 1a2b3c4d)``.
+            cancel: set to stop; what hadn't become healthy is taken back.
+            on_event: receives progress and results, from worker threads.
+
+        Raises:
+            LockHeldError: another process kept the environment locked.
+            CancelledError: after the clean-up of a cancelled apply.
+            MmstackError: what failed as a whole, such as a network that can't be made.
+        """
+        if plan.is_empty and all(action.container is None for action in plan.actions):
+            return ()
+        from mmstack_ops.adapters.engine.client import EngineConnection
+        from mmstack_ops.adapters.engine.writer import EngineWriter
+        from mmstack_ops.adapters.stacks.apply import PlanApplier
+
+        connection = EngineConnection(self._project.settings.docker_base_url, read_only=False)
+        engine = EngineWriter(
+            connection,
+            owner=self._owner,
+            environment=self.catalogue.environment,
+            working_dir=str(self._project.root),
+        )
+
+        def tell_wait(other: str) -> None:
+            on_event(Progress("", "", "waiting", f"waiting for {other}"))
+
+        try:
+            with host_lock(
+                self._lock_path(plan.daemon_id),
+                holder=holder,
+                wait=LOCK_WAIT_SECONDS,
+                cancel=cancel,
+                on_wait=tell_wait,
+            ):
+                secrets: list[str] = []
+                if plan.operation != "down":
+                    values = self._values()
+                    secrets = self._secret_values(values)
+                    names = [service.name for service in plan.services]
+                    write_runtime_files(self._project, self.catalogue, values, names)
+                applier = PlanApplier(
+                    engine, plan, cancel=cancel, on_event=on_event, redact=redactor(secrets)
+                )
+                return applier.run()
+        finally:
+            connection.close()
+
+    def status(self, *, stats: bool = True) -> tuple[ServiceStatus, ...]:
+        """Return the status of every service of the schema.
+
+        Args:
+            stats: measure CPU and memory too (takes a tenth of a second).
+        """
+        specs = self._specs_or_reasons()
+        images = [s.image.reference for s in specs.values() if not isinstance(s, str)]
+        observed = self._reader.observe(self._owner, images)
+        usage = {}
+        if stats:
+            from mmstack_ops.adapters.stacks.usage import measure
+
+            usage = measure(
+                self._reader,
+                [
+                    c.id
+                    for c in observed.containers
+                    if c.state == "running" and c.environment == self.catalogue.environment
+                ],
+            )
+        return build_status(self.catalogue, observed, specs, usage, now=datetime.now(UTC))
+
+    def logs(
+        self, targets: Sequence[str], *, follow: bool, since: float | None, tail: int | None
+    ) -> Iterator[LogLine]:
+        """Yield the log lines of ``targets``, interleaved.
+
+        Args:
+            since: seconds since the epoch; None for the beginning.
+            tail: the last so many lines of each container; None for all.
+
+        Raises:
+            EngineError: when none of them has a container.
+        """
+        from mmstack_ops.adapters.stacks.logs import read_logs
+
+        names = set(self.catalogue.select(targets, dependencies=False))
+        found = [c for c in self._containers() if c.service in names]
+        if not found:
+            raise EngineError(
+                f"no logs: {', '.join(targets)} has no containers in {self.catalogue.environment}",
+                remedy=f"start it with `mmstack start {' '.join(targets)}`",
+            )
+        return read_logs(self._reader, found, follow=follow, since=since, tail=tail)
+
+    def events(self, *, since: float, until: float) -> tuple[ContainerEvent, ...]:
+        """Return what happened to this environment's containers between two moments."""
+        from mmstack_ops.adapters.engine.inspection import container_event
+
+        raw = self._reader.events(self._owner, since=since, until=until)
+        return tuple(
+            event
+            for event in (container_event(item, self.catalogue.environment) for item in raw)
+            if event is not None
+        )
+
+    def _containers(self) -> list[ObservedContainer]:
+        return [
+            container
+            for container in self._reader.observe(self._owner).containers
+            if container.environment == self.catalogue.environment
+        ]
+
+    def _values(self) -> EnvironmentValues:
+        return load_values(self._project, self.catalogue)
+
+    def _secret_values(self, values: EnvironmentValues) -> list[str]:
+        variables = [values.variables[name] for name in values.secret_variables]
+        return [*values.secrets.values(), *variables]
+
+    def _desired(
+        self, names: Sequence[str], values: EnvironmentValues, *, gpu: bool
+    ) -> DesiredState:
+        return build_desired(
+            self.catalogue,
+            names,
+            values,
+            image_overrides=self._project.image_overrides(),
+            project_root=str(self._project.root),
+            gpu=gpu,
+        )
+
+    def _specs_or_reasons(self) -> dict[str, ServiceSpec | str]:
+        """Return each service's specification, or why there is none: status shows the rest."""
+        names = list(self.catalogue.services)
+        try:
+            values = self._values()
+        except MmstackError as error:
+            return dict.fromkeys(names, error.what)
+        specs: dict[str, ServiceSpec | str] = {}
+        for name in names:
+            try:
+                specs[name] = self._desired([name], values, gpu=False).services[0]
+            except ImageUnavailableError as error:
+                specs[name] = error.what
+        return specs
+
+    def _lock_path(self, daemon_id: str) -> Path:
+        engine = sha256(daemon_id.encode()).hexdigest()[:12]
+        name = f"mmstack-{engine}-{self._owner}-{self.catalogue.environment}.lock"
+        return lock_directory(self._project.settings.lock_directory) / name

@@ -1,0 +1,95 @@
+"""Waiting for a container to be ready, with a deadline and a way out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Literal
+
+from mmstack_ops.adapters.engine.failures import MissingObjectError
+from mmstack_ops.adapters.engine.reader import EngineReader
+from mmstack_ops.domain.errors import CancelledError, EngineError, HealthTimeoutError
+from mmstack_ops.domain.stacks.observed import ObservedContainer
+
+_FIRST_POLL = 0.05
+_SLOWEST_POLL = 0.5
+# A container that restarts this often isn't starting, it is crashing.
+_CRASH_LOOP = 3
+
+
+def wait_ready(
+    engine: EngineReader,
+    container_id: str,
+    name: str,
+    *,
+    condition: Literal["started", "healthy", "completed"],
+    deadline: float,
+    cancel: threading.Event,
+) -> ObservedContainer:
+    """Wait until a container fulfils ``condition`` and return it as it is then.
+
+    A container without a health check is ready when it runs; "completed" wants it to have
+    exited with 0.
+
+    Args:
+        deadline: ``time.monotonic()`` value after which waiting ends.
+
+    Raises:
+        HealthTimeoutError: when the deadline passes.
+        EngineError: when it crashed, turned unhealthy, or was removed meanwhile.
+        CancelledError: when ``cancel`` is set.
+    """
+    pause = _FIRST_POLL
+    while True:
+        try:
+            seen = engine.container(container_id)
+        except MissingObjectError as error:
+            raise EngineError(
+                f"{name} was removed while it was starting",
+                why=error.why,
+                remedy="somebody else removed it; start it again",
+            ) from None
+        if _fulfilled(seen, condition):
+            return seen
+        _refuse_hopeless(seen, name, condition)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            waited_for = "exit" if condition == "completed" else "become healthy"
+            raise HealthTimeoutError(
+                f"{name} didn't {waited_for} in time",
+                why=f"state {seen.state}, health {seen.health}",
+                remedy="look at the log lines below; if it only needs longer, raise"
+                " 'healthy_within' in the schema",
+            )
+        if cancel.wait(min(pause, left)):
+            raise CancelledError(f"cancelled while {name} was starting")
+        pause = min(pause * 1.5, _SLOWEST_POLL)
+
+
+def _fulfilled(seen: ObservedContainer, condition: str) -> bool:
+    if condition == "completed":
+        return seen.state == "exited" and seen.exit_code == 0
+    if seen.state != "running":
+        # A one-shot service (restart: "no") that ended well has done its work.
+        return seen.state == "exited" and seen.exit_code == 0 and seen.restart_policy == "no"
+    return condition == "started" or seen.health in ("healthy", "none")
+
+
+def _refuse_hopeless(seen: ObservedContainer, name: str, condition: str) -> None:
+    if seen.state in ("exited", "dead") and not (condition == "completed" and seen.exit_code == 0):
+        raise EngineError(
+            f"{name} exited with code {seen.exit_code}",
+            remedy="look at its log lines below",
+        )
+    if seen.restart_count >= _CRASH_LOOP:
+        raise EngineError(
+            f"{name} keeps crashing (restarted {seen.restart_count} times, last exit code"
+            f" {seen.exit_code})",
+            remedy="look at its log lines below",
+        )
+    if seen.health == "unhealthy":
+        raise EngineError(
+            f"{name} is unhealthy",
+            why="its health check failed as often as the schema allows",
+            remedy="look at the probe's output and the log lines below",
+        )

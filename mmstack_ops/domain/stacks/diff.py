@@ -76,4 +76,4 @@ def _show(value: Any) -> str:
         return _ABSENT
     if isinstance(value, str):
         return "(secret)" if value.startswith("hmac:") else value
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from mmstack_ops.domain.errors import AddressConflictError, EngineError
-from mmstack_ops.domain.stacks import labels
+from mmstack_ops.domain.errors import EngineError
 from mmstack_ops.domain.stacks.diff import FieldChange, diff_specs, drift_of
 from mmstack_ops.domain.stacks.naming import NEW_SUFFIX, aside_name, incoming_name
+from mmstack_ops.domain.stacks.network_plan import is_owned, network_actions
 from mmstack_ops.domain.stacks.observed import (
     ObservedContainer,
-    ObservedNetwork,
     ObservedState,
 )
 from mmstack_ops.domain.stacks.plan import Action, Plan
@@ -34,7 +32,7 @@ def plan_up(desired: DesiredState, observed: ObservedState, *, rebuild: bool = F
     """
     _refuse_missing_gpu(desired, observed)
     actions: list[Action] = []
-    actions += _network_actions(desired, observed)
+    actions += network_actions(desired, observed)
     actions += _volume_actions(desired, observed)
     actions += _image_actions(desired, observed, rebuild=rebuild)
     containers = _by_service(desired.environment, observed)
@@ -103,7 +101,7 @@ def plan_down(
             network = by_name.get(spec.name)
             if network is None or not network.members <= leaving:
                 continue
-            if not _is_owned(network, owner, environment):
+            if not is_owned(network, owner, environment):
                 continue
             actions.append(
                 Action(
@@ -200,79 +198,6 @@ def _refuse_missing_dependencies(desired: DesiredState, containers: _Containers)
                     " which isn't running",
                     remedy=f"start it first: `mmstack start {dependency.service}`",
                 )
-
-
-def _network_actions(desired: DesiredState, observed: ObservedState) -> list[Action]:
-    by_name = {network.name: network for network in observed.networks}
-    actions: list[Action] = []
-    for spec in desired.networks:
-        network = by_name.get(spec.name)
-        if network is None:
-            _refuse_taken_subnet(spec, observed.networks)
-            kind, reason = "create-network", f"it doesn't exist yet ({spec.subnet})"
-        else:
-            _refuse_foreign_network(spec, network, desired.owner, desired.environment)
-            kind, reason = "keep", "unchanged"
-        actions.append(
-            Action(
-                kind=kind,  # type: ignore[arg-type]
-                target=spec.name,
-                stack=spec.stack,
-                reason=reason,
-                network=spec,
-            )
-        )
-    return actions
-
-
-def _owner(network: ObservedNetwork) -> str:
-    environment = network.labels.get(labels.ENVIRONMENT)
-    if environment:
-        owner = network.labels.get(labels.OWNER, "an unknown project")
-        return f"environment {environment} of {owner}"
-    project = network.labels.get(labels.PROJECT)
-    return f"Compose project {project}" if project else "nobody we know"
-
-
-def _refuse_taken_subnet(spec: NetworkSpec, networks: Iterable[ObservedNetwork]) -> None:
-    wanted = ipaddress.ip_network(spec.subnet)
-    for network in networks:
-        for text in network.subnets:
-            taken = ipaddress.ip_network(text)
-            if taken.version == wanted.version and taken.overlaps(wanted):
-                raise AddressConflictError(
-                    f"network {spec.name} can't have {spec.subnet}: network {network.name}"
-                    f" of {_owner(network)} has {text}",
-                    why="two networks of one engine can't share addresses",
-                    remedy="stop the owner, or choose another address plan"
-                    " (config.address_plan, or environments.<name>.address_plan)",
-                )
-
-
-def _is_owned(network: ObservedNetwork, owner: str, environment: str) -> bool:
-    return (
-        network.labels.get(labels.OWNER) == owner
-        and network.labels.get(labels.ENVIRONMENT) == environment
-    )
-
-
-def _refuse_foreign_network(
-    spec: NetworkSpec, network: ObservedNetwork, owner: str, environment: str
-) -> None:
-    if not _is_owned(network, owner, environment):
-        raise AddressConflictError(
-            f"network {spec.name} ({', '.join(network.subnets)}) belongs to {_owner(network)}",
-            why=f"environment {environment} has the same address plan",
-            remedy=f"stop the owner, or give {environment} an address plan of its own"
-            f" (environments.{environment}.address_plan)",
-        )
-    if spec.subnet not in network.subnets:
-        raise AddressConflictError(
-            f"network {spec.name} has subnet {', '.join(network.subnets) or 'none'},"
-            f" the schema says {spec.subnet}",
-            why="the address plan changed while the network existed",
-            remedy=f"stop stack {spec.stack} (its network goes with it), then start it again",
-        )
 
 
 def _volume_actions(desired: DesiredState, observed: ObservedState) -> list[Action]:

@@ -21,6 +21,11 @@ _ISSUED_KEY = re.compile(
 _HARMLESS = frozenset({"", "true", "false", "none", "0", "1"})
 
 
+def names_a_credential(name: str) -> bool:
+    """Say whether a variable or label of this name holds a credential."""
+    return bool(_CREDENTIAL_NAME.search(name)) and not _NOT_A_VALUE.search(name)
+
+
 def literal_secret_problem(name: str, value: str) -> str | None:
     """Say that ``value`` under ``name`` is a secret in plain text, or return None.
 
@@ -33,8 +38,7 @@ def literal_secret_problem(name: str, value: str) -> str | None:
     if match and "${" not in match["password"]:
         return f"the URL holds a password as a literal: {remedy}"
     if (
-        _CREDENTIAL_NAME.search(name)
-        and not _NOT_A_VALUE.search(name)
+        names_a_credential(name)
         and "${" not in value
         and value.lower() not in _HARMLESS
     ):

@@ -1,0 +1,75 @@
+"""Private files: written whole or not at all, readable by their owner only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+
+def make_private_directory(path: Path) -> None:
+    """Create ``path`` with mode 0700, and missing parents likewise; existing ones stay."""
+    missing: list[Path] = []
+    current = path
+    while not current.exists():
+        missing.append(current)
+        current = current.parent
+    for folder in reversed(missing):
+        # Another process may create it at the same moment: then it is there, and as private.
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+
+
+def write_atomically(path: Path, content: bytes, *, mode: int, owner: int | None = None) -> bool:
+    """Write ``content`` to ``path`` so that a reader sees the old file or the new one.
+
+    A file that has this content, mode and owner already is left untouched.
+
+    Args:
+        owner: uid of the file's owner, for a process that may give files away.
+
+    Returns:
+        Whether the file was written.
+    """
+    if _is_same(path, content, mode, owner):
+        return False
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), mode)
+            if owner is not None:
+                os.fchown(file.fileno(), owner, -1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+    sync_directory(path.parent)
+    return True
+
+
+def sync_directory(path: Path) -> None:
+    """Make a rename or removal in ``path`` survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_same(path: Path, content: bytes, mode: int, owner: int | None) -> bool:
+    try:
+        seen = path.lstat()
+        return (
+            not path.is_symlink()
+            and seen.st_mode & 0o7777 == mode
+            and (owner is None or seen.st_uid == owner)
+            and seen.st_size == len(content)
+            and path.read_bytes() == content
+        )
+    except (FileNotFoundError, PermissionError):
+        return False

@@ -1,0 +1,1 @@
+"""Environment files: how values are written, and what they may hold."""

@@ -1,0 +1,1 @@
+"""Dagster's side: the only package that imports dagster. It holds no business logic."""

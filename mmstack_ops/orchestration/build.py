@@ -1,0 +1,88 @@
+"""The definitions of one environment, from the catalogue: no service is named in code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import dagster as dg
+
+from mmstack_ops.adapters.notifications.log import NotificationLog
+from mmstack_ops.adapters.project import Project, open_project
+from mmstack_ops.domain.stacks.events import ApplyEvent
+from mmstack_ops.domain.suggest import require_known
+from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration.schedules import health_schedule
+from mmstack_ops.orchestration.sensors.container_events import container_events_sensor
+from mmstack_ops.orchestration.sensors.run_failure import run_failure_sensor
+from mmstack_ops.orchestration.stacks.assets import stack_assets
+from mmstack_ops.orchestration.stacks.checks import stack_checks
+from mmstack_ops.orchestration.stacks.jobs import stack_jobs
+
+NOTIFICATION_LOG = "notifications.jsonl"
+_PROJECT = "project"
+_LOGGERS = "loggers"
+_KEYS = (_PROJECT, names.CONTROL, names.LISTENER, names.NOTIFIER, _LOGGERS)
+
+
+def build_definitions(
+    environment: str, *, overrides: Mapping[str, object] | None = None
+) -> dg.Definitions:
+    """Build fresh definitions of ``environment``.
+
+    Reads the schema and nothing else: no engine, no network, no secret.
+
+    Args:
+        environment: an environment's name or alias.
+        overrides: what takes the place of a resource: ``project`` (a ``Project``),
+            ``control`` (what has ``StackControl``'s methods), ``listener`` (a callable that
+            is told every ``ApplyEvent``), ``notifier`` (a ``Notifier``), or ``loggers``
+            (name → logger definition).
+
+    Raises:
+        SchemaError: when the schema isn't valid.
+        UnknownNameError: for an unknown environment or override.
+    """
+    given = dict(overrides or {})
+    for key in given:
+        require_known("override", key, _KEYS)
+    project = cast(Project, given.get(_PROJECT)) or open_project()
+    catalogue = project.catalogue(environment)
+    stacks = list(catalogue.schema.stacks)
+    names.refuse_clashes("stack", stacks)
+    resources: dict[str, object] = {
+        names.CONTROL: given.get(names.CONTROL) or _control(project, catalogue.environment),
+        names.LISTENER: given.get(names.LISTENER) or _ignore,
+        names.NOTIFIER: given.get(names.NOTIFIER) or NotificationLog(_log_path(project)),
+    }
+    jobs = stack_jobs(catalogue, resources)
+    restart_names = {names.job_name("restart", stack) for stack in stacks}
+    restarts = [
+        job for job in jobs if isinstance(job, dg.JobDefinition) and job.name in restart_names
+    ]
+    return dg.Definitions(
+        assets=[stack_assets(catalogue, stack) for stack in stacks],
+        asset_checks=[stack_checks(catalogue, stack) for stack in stacks],
+        jobs=jobs,
+        schedules=[health_schedule(catalogue)],
+        sensors=[container_events_sensor(catalogue, restarts), run_failure_sensor(catalogue)],
+        resources=resources,
+        executor=dg.in_process_executor,
+        loggers=cast("Mapping[str, dg.LoggerDefinition] | None", given.get(_LOGGERS)),
+        metadata={"environment": catalogue.environment, "schema": str(project.schema_path)},
+    )
+
+
+def _control(project: Project, environment: str) -> object:
+    from mmstack_ops.adapters.stacks.control import StackControl
+
+    return StackControl(project, environment)
+
+
+def _log_path(project: Project) -> Path:
+    return project.state / NOTIFICATION_LOG
+
+
+def _ignore(event: ApplyEvent) -> None:
+    """Nobody listens: the run's own log has it all."""

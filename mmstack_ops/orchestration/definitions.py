@@ -1,0 +1,26 @@
+"""What workspace.yaml loads: one attribute for each environment of the schema.
+
+The attributes are made when they are asked for: each code location loads one environment,
+and pays for one.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import dagster as dg
+
+from mmstack_ops.adapters.project import open_project
+from mmstack_ops.orchestration.build import build_definitions
+
+
+def __getattr__(name: str) -> dg.Definitions:
+    # Dagster and importlib ask for all kinds of attributes; only environments are ours.
+    if name.startswith("_") or name not in open_project().load_schema().environments:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _definitions(name)
+
+
+@cache
+def _definitions(environment: str) -> dg.Definitions:
+    return build_definitions(environment)

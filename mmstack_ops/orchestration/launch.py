@@ -1,0 +1,278 @@
+"""Execute a job in this process, as a run of the instance that the UI shows.
+
+The command line uses it: no code server has to start (three seconds), no daemon has to be
+up, progress goes straight to the terminal, and yet there is one history of what happened.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+from dagster import DagsterRunStatus
+
+# Dagster's public ways to execute a job (execute_in_process, execute_job, materialize) can't
+# attach a run to a code location: it would stand in the UI under no job. These four can.
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run_iterator
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+from mmstack_ops.adapters.project import Project
+from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
+from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration.build import build_definitions
+from mmstack_ops.orchestration.instance import open_instance
+from mmstack_ops.orchestration.processes import this_process
+from mmstack_ops.orchestration.turns import wait_for_pools
+
+_POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What came of a run."""
+
+    run_id: str
+    """Empty when it was cancelled before it began."""
+    success: bool
+    results: tuple[ServiceResult, ...]
+    error: str = ""
+    """What failed, why and what to do; empty when nothing did."""
+    cancelled: bool = False
+
+
+def run_job(
+    project: Project,
+    environment: str,
+    job_name: str,
+    *,
+    run_config: Mapping[str, Any] | None = None,
+    selection: list[str] | None = None,
+    tags: Mapping[str, str] | None = None,
+    on_event: Callable[[ApplyEvent], None],
+    overrides: Mapping[str, object] | None = None,
+) -> RunOutcome:
+    """Execute ``job_name`` and return what came of it.
+
+    An interrupt (SIGINT, SIGTERM, or "Terminate" in the UI) cancels the work, waits for its
+    clean-up and returns an outcome that says so. Call it from the main thread: signals
+    arrive nowhere else.
+
+    Args:
+        run_config: the job's run config; never a secret, Dagster keeps it.
+        selection: services to bring up, in place of all of the job's. When the job lacks
+            one of them (a service of a profile), the run is an ad hoc materialization.
+        tags: further tags of the run, such as the verb; user, environment and process are
+            there anyway.
+        on_event: told progress and results, in the caller's thread.
+        overrides: as for ``build_definitions``.
+
+    Raises:
+        MmstackError: when the run can't begin.
+    """
+    results: list[ServiceResult] = []
+
+    def listen(event: ApplyEvent) -> None:
+        if isinstance(event, ServiceResult):
+            results.append(event)
+        on_event(event)
+
+    def waiting(holder: str) -> None:
+        on_event(Progress("", "", "waiting", f"waiting for {holder}"))
+
+    definitions = build_definitions(
+        environment,
+        overrides={
+            "project": project,
+            "listener": listen,
+            "loggers": {"console": _silent_console()},
+            **(overrides or {}),
+        },
+    )
+    environment = str(project.catalogue(environment).environment)
+    keys = _selected_keys(project, environment, selection)
+    job = _job(definitions, job_name, keys)
+    with open_instance(project) as instance, _terminations_as_interrupts():
+        try:
+            wait_for_pools(instance, _pools(job, keys), on_wait=waiting)
+        except KeyboardInterrupt:
+            return RunOutcome("", False, (), "cancelled before it began", cancelled=True)
+        run = instance.create_run_for_job(
+            job,
+            run_config=run_config,
+            asset_selection=keys,
+            tags=_tags(environment, tags),
+            remote_job_origin=_origin(project, environment, job.name),
+        )
+        error = _execute(instance, job, run)
+        status = instance.get_run_by_id(run.run_id)
+    final = status.status if status is not None else DagsterRunStatus.FAILURE
+    cancelled = final in (DagsterRunStatus.CANCELED, DagsterRunStatus.CANCELING)
+    return RunOutcome(
+        run_id=run.run_id,
+        success=final == DagsterRunStatus.SUCCESS,
+        results=tuple(results),
+        error="cancelled; what had begun was taken back" if cancelled else error,
+        cancelled=cancelled,
+    )
+
+
+def _execute(instance: dg.DagsterInstance, job: dg.JobDefinition, run: dg.DagsterRun) -> str:
+    """Execute ``run``; return the text of its failure, or an empty one."""
+    errors: list[str] = []
+    with _watch_for_termination(instance, run.run_id):
+        for event in execute_run_iterator(InMemoryJob(job), run, instance):
+            if event.is_step_failure:
+                data = event.step_failure_data
+                interrupted = data.error is not None and data.error.cls_name in (
+                    "DagsterExecutionInterruptedError",
+                    "KeyboardInterrupt",
+                )
+                if interrupted:
+                    # Dagster calls an interrupted run cancelled only when it was told so
+                    # before; here the interrupt is how it is told.
+                    _mark_canceling(instance, run.run_id)
+                else:
+                    errors.append(_text_of(event))
+            elif event.is_job_failure and not errors:
+                errors.append(event.message or "the run failed")
+    return "\n".join(errors)
+
+
+def _text_of(event: dg.DagsterEvent) -> str:
+    meant = event.step_failure_data.user_failure_data
+    if meant is not None and meant.description:
+        return str(meant.description)
+    return f"step {event.step_key} failed; the run in the UI says more"
+
+
+def _mark_canceling(instance: dg.DagsterInstance, run_id: str) -> None:
+    run = instance.get_run_by_id(run_id)
+    if run is not None and run.status == DagsterRunStatus.STARTED:
+        instance.report_run_canceling(run, "Interrupted on the command line.")
+
+
+def _selected_keys(
+    project: Project, environment: str, selection: list[str] | None
+) -> frozenset[dg.AssetKey] | None:
+    if not selection:
+        return None
+    catalogue = project.catalogue(environment)
+    chosen = catalogue.select(selection, dependencies=False)
+    return frozenset(names.asset_key(catalogue, service) for service in chosen)
+
+
+def _job(
+    definitions: dg.Definitions, job_name: str, keys: frozenset[dg.AssetKey] | None
+) -> dg.JobDefinition:
+    job = definitions.resolve_job_def(job_name)
+    if keys is None or keys <= job.asset_layer.executable_asset_keys:
+        return job
+    return definitions.resolve_implicit_global_asset_job_def()
+
+
+def _pools(job: dg.JobDefinition, keys: frozenset[dg.AssetKey] | None) -> set[str]:
+    chosen = job.get_subset(asset_selection=keys) if keys is not None else job
+    found = (getattr(node, "pool", None) for node in chosen.all_node_defs)
+    return {pool for pool in found if pool is not None}
+
+
+def _tags(environment: str, tags: Mapping[str, str] | None) -> dict[str, str]:
+    return {
+        names.ENVIRONMENT_TAG: environment,
+        names.USER_TAG: _user(),
+        names.PROCESS_TAG: this_process(),
+        **(tags or {}),
+    }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run as a number that no account has.
+        return f"uid {os.getuid()}"
+
+
+def _origin(project: Project, environment: str, job_name: str) -> RemoteJobOrigin:
+    """Return where workspace.yaml has this job: it is how the UI finds the run's job."""
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(
+        loadable_target_origin=LoadableTargetOrigin(
+            executable_path=sys.executable,
+            module_name=names.ENTRY_MODULE,
+            working_directory=str(project.root),
+            attribute=environment,
+        ),
+        location_name=environment,
+    )
+    repository = RemoteRepositoryOrigin(location, "__repository__")
+    return RemoteJobOrigin(repository, job_name)
+
+
+def _silent_console() -> dg.LoggerDefinition:
+    """Return the console logger without a voice: the terminal shows progress instead.
+
+    It has the name and the config of Dagster's own, so that the job stays the same job.
+    """
+    import logging
+
+    def silent(context: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger("mmstack.silent")
+        logger.addHandler(logging.NullHandler())
+        return logger
+
+    return dg.LoggerDefinition(
+        silent,
+        config_schema=dg.colored_console_logger.config_schema,
+        description=dg.colored_console_logger.description,
+    )
+
+
+@contextmanager
+def _terminations_as_interrupts() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does. Outside the main thread signals aren't ours."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _watch_for_termination(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """Interrupt this process when somebody terminates the run in the UI."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_POLL_SECONDS):
+            run = instance.get_run_by_id(run_id)
+            if run is not None and run.status == DagsterRunStatus.CANCELING:
+                if not over.is_set():
+                    os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    watcher = threading.Thread(target=watch, name="termination", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+

@@ -1,0 +1,82 @@
+"""How the catalogue's names appear in Dagster. Nothing else may spell them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import dagster as dg
+
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.errors import InputError
+
+ENTRY_MODULE = "mmstack_ops.orchestration.definitions"
+"""The module workspace.yaml names; each environment is an attribute of it."""
+
+HEALTH_CHECK = "healthy"
+DRIFT_CHECK = "drift"
+
+CONTROL = "control"
+"""Resource: the environment's `StackControl`."""
+LISTENER = "listener"
+"""Resource: told every `ApplyEvent` as it happens."""
+NOTIFIER = "notifier"
+"""Resource: takes notifications for people."""
+
+COMMAND_TAG = "mmstack/command"
+VERB_TAG = "mmstack/verb"
+USER_TAG = "mmstack/user"
+PROCESS_TAG = "mmstack/process"
+ENVIRONMENT_TAG = "mmstack/environment"
+SERVICE_TAG = "mmstack/service"
+
+
+def dagster_name(name: str) -> str:
+    """Return ``name`` as Dagster takes it for jobs, ops, groups and pools: no hyphens."""
+    return name.replace("-", "_")
+
+
+def refuse_clashes(kind: str, names: Iterable[str]) -> None:
+    """Refuse names that differ only in what Dagster can't tell apart.
+
+    Raises:
+        InputError: naming the two.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(dagster_name(name), name)
+        if other != name:
+            raise InputError(
+                f"{kind} {other!r} and {name!r} have the same name in Dagster",
+                why="Dagster's names hold letters, digits and underscores only",
+                remedy="rename one of them in the schema",
+            )
+
+
+def asset_key(catalogue: Catalogue, service: str) -> dg.AssetKey:
+    """Return the key of a service: environment, stack, service."""
+    return dg.AssetKey([catalogue.environment, catalogue.services[service].stack, service])
+
+
+def service_of(key: dg.AssetKey) -> str:
+    """Return the service a key stands for."""
+    return key.path[-1]
+
+
+def pool_name(environment: str, stack: str) -> str:
+    """Return the pool of a stack. Pools are shared by all code locations: hence the prefix."""
+    return f"{dagster_name(environment)}_{dagster_name(stack)}"
+
+
+def bring_up_op(stack: str) -> str:
+    """Return the name of the step that brings a stack up: what run config addresses."""
+    return f"bring_up_{dagster_name(stack)}"
+
+
+def operation_op(verb: str, stack: str) -> str:
+    """Return the name of the step that stops or restarts a stack."""
+    return f"{verb}_{dagster_name(stack)}_services"
+
+
+def job_name(verb: str, stack: str | None) -> str:
+    """Return the job of ``verb`` for a stack, or for the whole environment (None)."""
+    return f"{verb}_{dagster_name(stack) if stack is not None else 'environment'}"

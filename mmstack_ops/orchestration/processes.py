@@ -1,0 +1,45 @@
+"""Which process works on a run: told in the run's tags, so that others can see it is gone."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from mmstack_ops.orchestration.names import PROCESS_TAG
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def this_process() -> str:
+    """Return ``host/boot/pid/start``: unlike a pid alone it never names another process."""
+    return f"{socket.gethostname()}/{_boot()}/{os.getpid()}/{_started(os.getpid())}"
+
+
+def is_gone(tags: dict[str, str]) -> bool:
+    """Say whether the process in a run's ``tags`` has surely ended.
+
+    A run without the tag, or of another host, is never gone: from here nobody can tell.
+    """
+    tag = tags.get(PROCESS_TAG)
+    if tag is None:
+        return False
+    host, boot, pid, started = tag.rsplit("/", 3)
+    if host != socket.gethostname():
+        return False
+    return boot != _boot() or started != _started(int(pid))
+
+
+def _boot() -> str:
+    return _BOOT_ID.read_text().strip()[:8] if _BOOT_ID.exists() else "unknown"
+
+
+def _started(pid: int) -> str:
+    """Return the process's start time in clock ticks since boot, or ``ended``."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return "ended"
+    # The command's name stands in parentheses and may hold anything, blanks included.
+    fields = stat.rpartition(")")[2].split()
+    return "ended" if fields[0] in ("Z", "X") else fields[19]

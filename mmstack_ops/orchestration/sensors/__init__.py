@@ -1,0 +1,1 @@
+"""What watches: container events, failed runs."""

@@ -1,0 +1,1 @@
+"""Stacks as assets, checks and jobs."""

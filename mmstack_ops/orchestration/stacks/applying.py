@@ -1,0 +1,65 @@
+"""Carry a plan out inside a step: progress to the log, results to the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
+from mmstack_ops.domain.stacks.plan import Plan
+from mmstack_ops.orchestration import names
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.stacks.control import StackControl
+
+
+def results_of(
+    context: dg.AssetExecutionContext | dg.OpExecutionContext, plan: Plan
+) -> Iterator[ServiceResult]:
+    """Apply ``plan`` and yield the result of each service as it happens.
+
+    The work goes on in threads, and the yields come from here: Dagster takes events from
+    the step's own thread only, and it is there that it raises an interruption. Closing this
+    generator, or an interruption in it, cancels the work and waits for its clean-up.
+    """
+    # Imported where it is used: definitions load without what the engine's side needs.
+    from mmstack_ops.adapters.stacks.stream import stream
+
+    control: StackControl = context.resources.control
+    listen: Callable[[ApplyEvent], None] = getattr(context.resources, names.LISTENER)
+    for warning in plan.warnings:
+        context.log.warning(warning)
+    context.log.info(f"plan: {plan.summary()}")
+    said: dict[str, str] = {}
+    with closing(_closeable(stream(control, plan, holder=_holder(context)))) as events:
+        for event in events:
+            listen(event)
+            if isinstance(event, ServiceResult):
+                yield event
+            else:
+                _log(context.log, event, said)
+
+
+def _closeable(events: Iterator[ApplyEvent]) -> Any:
+    # The contract says Iterator; it is a generator, whose close() is its cancellation.
+    return events
+
+
+def _holder(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> str:
+    return f"{context.run.job_name} (run {context.run.run_id[:8]})"
+
+
+def _log(log: dg.DagsterLogManager, event: Progress, said: dict[str, str]) -> None:
+    """Log a step of the work once: pulls report themselves many times a second."""
+    subject = event.service or event.stack
+    text = event.phase if event.fraction is not None else f"{event.phase}: {event.message}"
+    if said.get(subject) == text:
+        return
+    said[subject] = text
+    if event.phase in ("warning", "rolling-back"):
+        log.warning(f"{subject}: {event.message}")
+    else:
+        log.info(f"{subject}: {event.phase}: {event.message}")

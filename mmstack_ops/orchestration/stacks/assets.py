@@ -1,0 +1,100 @@
+"""A service is an asset; one step a stack brings its services up.
+
+One step and not one a service: inside it the services start in parallel threads as soon as
+what they need is healthy, where Dagster's own in-process steps would run one by one.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from mmstack_ops.domain.catalogue.resolve import Catalogue, ServiceEntry
+from mmstack_ops.domain.stacks.events import ServiceResult
+from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.stacks.applying import results_of
+from mmstack_ops.orchestration.stacks.config import BringUpConfig
+from mmstack_ops.orchestration.stacks.metadata import failure_of, result_metadata
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.stacks.control import StackControl
+
+_KINDS = ("postgres", "redis", "qdrant", "minio", "nginx", "prometheus", "grafana", "elasticsearch")
+"""Services whose name Dagster has an icon for."""
+
+
+def stack_assets(catalogue: Catalogue, stack: str) -> dg.AssetsDefinition:
+    """Return the assets of ``stack``: any subset of its services can be brought up."""
+    services = catalogue.schema.stacks[stack].services
+
+    @dg.multi_asset(
+        name=names.bring_up_op(stack),
+        specs=[service_spec(catalogue, catalogue.services[name]) for name in services],
+        can_subset=True,
+        pool=names.pool_name(catalogue.environment, stack),
+        required_resource_keys={names.CONTROL, names.LISTENER},
+        description=f"Bring services of {stack} up and wait until they are healthy.",
+    )
+    def bring_up(
+        context: dg.AssetExecutionContext, config: BringUpConfig
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        chosen = {names.service_of(key) for key in context.selected_asset_keys}
+        wanted = [name for name in catalogue.select(chosen, dependencies=False) if name in chosen]
+        yield from _bring_up(context, catalogue, stack, wanted, config)
+
+    return bring_up
+
+
+def service_spec(catalogue: Catalogue, entry: ServiceEntry) -> dg.AssetSpec:
+    """Return the asset of one service."""
+    definition = entry.definition
+    image = definition.image.default or f"${{{definition.image.variable}}}"
+    metadata: dict[str, object] = {
+        "image": image,
+        "network": ", ".join(network.name for network in catalogue.networks_of(entry.name)),
+    }
+    ports = [
+        f"{port.host[0]}→{port.container}/{port.protocol}"
+        for port in definition.ports
+        if port.host is not None
+    ]
+    if ports:
+        metadata["ports"] = ", ".join(ports)
+    return dg.AssetSpec(
+        key=names.asset_key(catalogue, entry.name),
+        deps=[names.asset_key(catalogue, dep.service) for dep in definition.depends_on],
+        # A service that failed is not materialized, while the others of its step are.
+        skippable=True,
+        description=definition.description,
+        group_name=names.dagster_name(entry.stack),
+        kinds={"docker", *(kind for kind in _KINDS if kind == entry.name)},
+        owners=definition.owners,
+        metadata=metadata,
+        tags={"wanted": "yes" if entry.name in catalogue.started else "no"},
+    )
+
+
+def _bring_up(
+    context: dg.AssetExecutionContext,
+    catalogue: Catalogue,
+    stack: str,
+    services: Sequence[str],
+    config: BringUpConfig,
+) -> Iterator[dg.MaterializeResult[None]]:
+    control: StackControl = context.resources.control
+    failed: list[ServiceResult] = []
+    with only_safe_errors(f"bringing {stack} up"):
+        plan = control.plan_up(
+            services, dependencies=False, gpu=config.gpu, rebuild=config.rebuild
+        )
+        for result in results_of(context, plan):
+            if result.ok:
+                yield dg.MaterializeResult(
+                    asset_key=names.asset_key(catalogue, result.service),
+                    metadata=result_metadata(result),
+                )
+            else:
+                failed.append(result)
+    if failed:
+        raise failure_of(failed, total=len(services))

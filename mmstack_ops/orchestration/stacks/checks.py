@@ -1,0 +1,157 @@
+"""Health and drift of each service, as asset checks."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.stacks.status import ServiceStatus
+from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.stacks.metadata import code
+from mmstack_ops.orchestration.stacks.requests import stopped_on_request
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.stacks.control import StackControl
+
+
+def check_keys(catalogue: Catalogue, stack: str) -> list[dg.AssetCheckKey]:
+    """Return the keys of all checks of a stack."""
+    return [spec.key for spec in _specs(catalogue, stack)]
+
+
+def stack_checks(catalogue: Catalogue, stack: str) -> dg.AssetChecksDefinition:
+    """Return the checks of a stack: one look at the engine serves all of them."""
+
+    @dg.multi_asset_check(
+        name=f"check_{names.dagster_name(stack)}",
+        specs=_specs(catalogue, stack),
+        can_subset=True,
+        required_resource_keys={names.CONTROL},
+        description=f"Compare what runs of {stack} with what should.",
+    )
+    def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        control: StackControl = context.resources.control
+        with only_safe_errors(f"checking {stack}"):
+            found = {status.service: status for status in control.status(stats=False)}
+        for key in sorted(context.selected_asset_check_keys):
+            status = found[names.service_of(key.asset_key)]
+            stopped = None
+            if status.condition in ("stopped", "absent"):
+                stopped = stopped_on_request(context.instance, key.asset_key)
+            judge = health_result if key.name == names.HEALTH_CHECK else drift_result
+            runs_once = catalogue.services[status.service].definition.restart == "no"
+            yield judge(key.asset_key, status, stopped, runs_once=runs_once)
+
+    return check
+
+
+def health_result(
+    key: dg.AssetKey, status: ServiceStatus, stopped: str | None, *, runs_once: bool
+) -> dg.AssetCheckResult:
+    """Judge a service's health.
+
+    A service that is down because somebody stopped it, or that nobody started yet, is a
+    warning that says so; one that is down by itself is an error.
+
+    Args:
+        stopped: when and by whom it was stopped on request; None when it wasn't.
+        runs_once: it does its work and ends; a clean end is its healthy state.
+    """
+    severity = dg.AssetCheckSeverity.ERROR
+    passed = status.condition in ("healthy", "running")
+    replicas = f"{status.replicas_up} of {status.replicas_wanted} replicas are up"
+    if passed:
+        description = f"{status.condition}: {replicas}"
+        if status.replicas_up < status.replicas_wanted:
+            passed, severity = False, dg.AssetCheckSeverity.WARN
+    elif status.condition == "starting":
+        severity = dg.AssetCheckSeverity.WARN
+        description = f"still starting: {replicas}"
+    elif status.condition == "unhealthy":
+        description = f"its health check fails: {replicas}"
+    elif stopped is not None:
+        severity = dg.AssetCheckSeverity.WARN
+        description = f"stopped on request, {stopped}; this is no crash"
+    elif status.condition == "stopped" and runs_once and not status.drift:
+        passed, description = True, "it has done its work and ended"
+    elif status.condition == "absent" and not status.wanted:
+        passed = True
+        description = "not started, and not part of what this environment starts"
+    elif status.condition == "absent":
+        description = "it has no container, and no run stopped it: never started, or removed by hand"
+    else:
+        description = "its container stopped, and no run stopped it: it crashed, or by hand"
+    return _result(key, names.HEALTH_CHECK, status, passed, severity, description)
+
+
+def drift_result(
+    key: dg.AssetKey, status: ServiceStatus, stopped: str | None, *, runs_once: bool
+) -> dg.AssetCheckResult:
+    """Judge whether what runs is what the schema says. Drift is a warning: it may be meant.
+
+    Args:
+        stopped: when and by whom it was stopped on request; None when it wasn't.
+        runs_once: without meaning here; drift already knows it.
+    """
+    if stopped is not None:
+        passed, description = True, f"nothing to compare: stopped on request, {stopped}"
+    elif status.condition == "absent" and not status.wanted:
+        passed, description = True, "nothing to compare: not started"
+    elif status.drift_unknown:
+        passed, description = False, f"not compared: {status.drift_unknown}"
+    elif status.drift:
+        passed, description = False, "; ".join(status.drift)
+    else:
+        passed, description = True, "what runs is what the schema says"
+    return _result(
+        key, names.DRIFT_CHECK, status, passed, dg.AssetCheckSeverity.WARN, description
+    )
+
+
+def _specs(catalogue: Catalogue, stack: str) -> list[dg.AssetCheckSpec]:
+    descriptions = {
+        names.HEALTH_CHECK: "Every replica runs, and its health check passes.",
+        names.DRIFT_CHECK: "What runs is what the schema says: image, configuration, networks.",
+    }
+    return [
+        dg.AssetCheckSpec(
+            name=name, asset=names.asset_key(catalogue, service), description=description
+        )
+        for service in catalogue.schema.stacks[stack].services
+        for name, description in descriptions.items()
+    ]
+
+
+def _result(
+    key: dg.AssetKey,
+    name: str,
+    status: ServiceStatus,
+    passed: bool,
+    severity: dg.AssetCheckSeverity,
+    description: str,
+) -> dg.AssetCheckResult:
+    metadata: dict[str, dg.MetadataValue] = {
+        "condition": dg.MetadataValue.text(status.condition),
+        "replicas_up": dg.MetadataValue.int(status.replicas_up),
+        "replicas_wanted": dg.MetadataValue.int(status.replicas_wanted),
+        "restarts": dg.MetadataValue.int(status.restarts),
+    }
+    if status.uptime_seconds is not None:
+        metadata["uptime_seconds"] = dg.MetadataValue.float(round(status.uptime_seconds, 1))
+    if status.image:
+        metadata["image"] = dg.MetadataValue.text(status.image)
+    if name == names.DRIFT_CHECK and status.drift:
+        text = "\n".join(f"- {sentence}" for sentence in status.drift)
+        metadata["drift"] = dg.MetadataValue.md(text)
+    if name == names.HEALTH_CHECK and status.health_output and not passed:
+        metadata["health_probe"] = dg.MetadataValue.md(code(status.health_output))
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=name,
+        passed=passed,
+        severity=severity,
+        description=description,
+        metadata=metadata,
+    )

@@ -1,0 +1,120 @@
+"""Materializing services: what is yielded, what fails, what is told."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from mmstack_ops.domain.errors import EngineUnavailableError
+from mmstack_ops.orchestration.stacks.jobs import bring_up_run_config
+from tests.orchestration.fakes import FakeControl, Run
+
+
+def _materialized(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetMaterialization]:
+    return {
+        event.asset_key.path[-1]: event.step_materialization_data.materialization
+        for event in result.get_asset_materialization_events()
+        if event.asset_key is not None
+    }
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> dg.DagsterEvent:
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    return event
+
+
+def test_a_start_materializes_every_service_with_metadata(run: Run) -> None:
+    result = run("start_inference")
+    assert result.success
+    found = _materialized(result)
+    assert set(found) == {"postgres", "vllm-small", "litellm"}
+    metadata = found["litellm"].metadata
+    assert metadata["seconds_to_healthy"].value == 1.25
+    assert isinstance(metadata["seconds_to_healthy"], dg.FloatMetadataValue)
+    assert metadata["outcome"].value == "created"
+    assert metadata["image"].value == "image:1"
+    assert metadata["container_id"].value == "0123456789ab"
+    assert metadata["config_hash"].value == "hash"
+    assert "| net | 10.0.0.2 |" in str(metadata["addresses"].value)
+    # A pipe in a value must not end its cell.
+    assert "| environment.A | 1 | 2\\|3 |" in str(metadata["changes"].value)
+
+
+def test_one_step_a_stack_upstream_first(run: Run, control: FakeControl) -> None:
+    run("start_inference")
+    assert [call[:2] for call in control.calls if call[0] == "up"] == [
+        ("up", ("postgres",)),
+        ("up", ("vllm-small", "litellm")),
+    ]
+    assert all(call[2]["dependencies"] is False for call in control.calls if call[0] == "up")
+
+
+def test_only_the_selected_services_are_touched(run: Run, control: FakeControl) -> None:
+    result = run(
+        "start_core", asset_selection=[dg.AssetKey(["development", "core", "redis"])]
+    )
+    assert result.success
+    assert control.calls[0][1] == ("redis",)
+    assert set(_materialized(result)) == {"redis"}
+
+
+def test_a_failed_service_fails_the_step_and_spares_the_others(
+    run: Run, control: FakeControl
+) -> None:
+    control.broken = {"vllm-small"}
+    result = run("start_inference")
+    assert not result.success
+    assert set(_materialized(result)) == {"postgres"}
+    data = _failure(result).step_failure_data.user_failure_data
+    assert data is not None and data.description is not None
+    assert "vllm-small didn't become healthy" in data.description
+    assert "do: read its log" in data.description
+    assert "not begun, since what they need is not up: litellm" in data.description
+    assert data.metadata["vllm-small log"].value == "    FATAL: no disk"
+    assert data.metadata["vllm-small health probe"].value == "    connection refused"
+
+
+def test_downstream_stacks_are_not_begun_after_a_failure(run: Run, control: FakeControl) -> None:
+    control.broken = {"postgres"}
+    result = run("start_environment")
+    assert not result.success
+    assert set(_materialized(result)) == {"redis"}
+    assert [call[1] for call in control.calls if call[0] == "up"] == [("postgres", "redis")]
+
+
+def test_a_second_start_changes_nothing_and_says_so(run: Run) -> None:
+    run("start_core")
+    found = _materialized(run("start_core"))
+    assert {m.metadata["outcome"].value for m in found.values()} == {"unchanged"}
+
+
+def test_rebuild_rebuilds_the_stack_and_not_what_it_needs(run: Run, control: FakeControl) -> None:
+    assert run("rebuild_inference").success
+    rebuilt = {call[1]: call[2]["rebuild"] for call in control.calls if call[0] == "up"}
+    assert rebuilt == {("postgres",): False, ("vllm-small", "litellm"): True}
+
+
+def test_settings_reach_every_step(run: Run, control: FakeControl) -> None:
+    config = bring_up_run_config(control.catalogue, ["postgres", "litellm"], {"gpu": True})
+    assert run("start_inference", run_config=config).success
+    assert all(call[2]["gpu"] for call in control.calls if call[0] == "up")
+
+
+def test_our_own_errors_reach_the_run_with_their_remedy(run: Run, control: FakeControl) -> None:
+    control.raises = EngineUnavailableError("no engine", why="no socket", remedy="start it")
+    data = _failure(run("start_core")).step_failure_data.user_failure_data
+    assert data is not None
+    assert data.description == "no engine\n  why: no socket\n  do:  start it"
+
+
+@pytest.mark.parametrize("job", ["start_core", "stop_core", "restart_core", "check_health"])
+def test_the_text_of_other_errors_does_not(run: Run, control: FakeControl, job: str) -> None:
+    control.raises = ValueError("postgresql://admin:s3cr3t@db")
+    result = run(job)
+    assert not result.success
+    text = "\n".join(f"{event!r}" for event in result.all_events)
+    assert "s3cr3t" not in text
+    data = _failure(result).step_failure_data.user_failure_data if job != "check_health" else None
+    if data is not None:
+        assert "ValueError" in str(data.description)
+        assert "fakes.py" in str(data.metadata["places"].value)

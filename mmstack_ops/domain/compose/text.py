@@ -1,0 +1,36 @@
+"""Texts as Compose reads them: interpolation, durations, sizes."""
+
+from __future__ import annotations
+
+import re
+
+_SIZES = (("G", 1024**3), ("M", 1024**2), ("K", 1024))
+_DOLLAR = re.compile(r"\$\$|\$\{[A-Za-z_][A-Za-z0-9_]*(?::?[-?][^}]*)?\}|\$")
+
+
+def literal(text: str) -> str:
+    """Return ``text`` so that Compose takes every dollar sign for itself."""
+    return text.replace("$", "$$")
+
+
+def template(text: str) -> str:
+    """Return a schema's text with references kept, and lone dollar signs doubled.
+
+    The schema takes a lone ``$`` for itself; Compose would refuse it or look for a variable.
+    """
+    return _DOLLAR.sub(lambda match: "$$" if match[0] == "$" else match[0], text)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration such as ``90s`` or ``1500ms``."""
+    milliseconds = round(seconds * 1000)
+    whole, rest = divmod(milliseconds, 1000)
+    return f"{milliseconds}ms" if rest else f"{whole}s"
+
+
+def size(count: int) -> str:
+    """Return a size such as ``4G``; Compose's units are powers of 1024."""
+    for unit, factor in _SIZES:
+        if count and count % factor == 0:
+            return f"{count // factor}{unit}"
+    return f"{count}b"

@@ -22,8 +22,7 @@ from mmstack_ops.orchestration.stacks.jobs import stack_jobs
 
 NOTIFICATION_LOG = "notifications.jsonl"
 _PROJECT = "project"
-_LOGGERS = "loggers"
-_KEYS = (_PROJECT, names.CONTROL, names.LISTENER, names.NOTIFIER, _LOGGERS)
+_KEYS = (_PROJECT, names.CONTROL, names.LISTENER, names.NOTIFIER)
 
 
 def build_definitions(
@@ -37,8 +36,7 @@ def build_definitions(
         environment: an environment's name or alias.
         overrides: what takes the place of a resource: ``project`` (a ``Project``),
             ``control`` (what has ``StackControl``'s methods), ``listener`` (a callable that
-            is told every ``ApplyEvent``), ``notifier`` (a ``Notifier``), or ``loggers``
-            (name → logger definition).
+            is told every ``ApplyEvent``) or ``notifier`` (a ``Notifier``).
 
     Raises:
         SchemaError: when the schema isn't valid.
@@ -69,7 +67,6 @@ def build_definitions(
         sensors=[container_events_sensor(catalogue, restarts), run_failure_sensor(catalogue)],
         resources=resources,
         executor=dg.in_process_executor,
-        loggers=cast("Mapping[str, dg.LoggerDefinition] | None", given.get(_LOGGERS)),
         metadata={"environment": catalogue.environment, "schema": str(project.schema_path)},
     )
 

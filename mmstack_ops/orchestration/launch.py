@@ -20,7 +20,7 @@ import dagster as dg
 from dagster import DagsterRunStatus
 
 # Dagster's public ways to execute a job (execute_in_process, execute_job, materialize) can't
-# attach a run to a code location: it would stand in the UI under no job. These four can.
+# attach a run to a code location: it would stand in the UI under no job. These can.
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.remote_origin import (
@@ -28,6 +28,7 @@ from dagster._core.remote_origin import (
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
+from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from mmstack_ops.adapters.project import Project
@@ -39,6 +40,8 @@ from mmstack_ops.orchestration.processes import this_process
 from mmstack_ops.orchestration.turns import wait_for_pools
 
 _POLL_SECONDS = 1.0
+# The terminal shows progress in place of Dagster's log.
+_SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,13 @@ def run_job(
         overrides={
             "project": project,
             "listener": listen,
-            "loggers": {"console": _silent_console()},
             **(overrides or {}),
         },
     )
     environment = str(project.catalogue(environment).environment)
     keys = _selected_keys(project, environment, selection)
     job = _job(definitions, job_name, keys)
+    origin = _origin(project, environment, job.name)
     with open_instance(project) as instance, _terminations_as_interrupts():
         try:
             wait_for_pools(instance, _pools(job, keys), on_wait=waiting)
@@ -112,10 +115,10 @@ def run_job(
             return RunOutcome("", False, (), "cancelled before it began", cancelled=True)
         run = instance.create_run_for_job(
             job,
-            run_config=run_config,
+            run_config={**(run_config or {}), **_SILENT},
             asset_selection=keys,
-            tags=_tags(environment, tags),
-            remote_job_origin=_origin(project, environment, job.name),
+            tags=_tags(environment, origin, tags),
+            remote_job_origin=origin,
         )
         error = _execute(instance, job, run)
         status = instance.get_run_by_id(run.run_id)
@@ -179,7 +182,7 @@ def _job(
     definitions: dg.Definitions, job_name: str, keys: frozenset[dg.AssetKey] | None
 ) -> dg.JobDefinition:
     job = definitions.resolve_job_def(job_name)
-    if keys is None or keys <= job.asset_layer.executable_asset_keys:
+    if keys is None or keys <= set(job.asset_layer.executable_asset_keys):
         return job
     return definitions.resolve_implicit_global_asset_job_def()
 
@@ -190,8 +193,12 @@ def _pools(job: dg.JobDefinition, keys: frozenset[dg.AssetKey] | None) -> set[st
     return {pool for pool in found if pool is not None}
 
 
-def _tags(environment: str, tags: Mapping[str, str] | None) -> dict[str, str]:
+def _tags(
+    environment: str, origin: RemoteJobOrigin, tags: Mapping[str, str] | None
+) -> dict[str, str]:
     return {
+        # Runs launched in the UI have it too: its lists of a job's runs filter by it.
+        REPOSITORY_LABEL_TAG: origin.repository_origin.get_label(),
         names.ENVIRONMENT_TAG: environment,
         names.USER_TAG: _user(),
         names.PROCESS_TAG: this_process(),
@@ -220,25 +227,6 @@ def _origin(project: Project, environment: str, job_name: str) -> RemoteJobOrigi
     )
     repository = RemoteRepositoryOrigin(location, "__repository__")
     return RemoteJobOrigin(repository, job_name)
-
-
-def _silent_console() -> dg.LoggerDefinition:
-    """Return the console logger without a voice: the terminal shows progress instead.
-
-    It has the name and the config of Dagster's own, so that the job stays the same job.
-    """
-    import logging
-
-    def silent(context: dg.InitLoggerContext) -> logging.Logger:
-        logger = logging.Logger("mmstack.silent")
-        logger.addHandler(logging.NullHandler())
-        return logger
-
-    return dg.LoggerDefinition(
-        silent,
-        config_schema=dg.colored_console_logger.config_schema,
-        description=dg.colored_console_logger.description,
-    )
 
 
 @contextmanager
@@ -274,5 +262,3 @@ def _watch_for_termination(instance: dg.DagsterInstance, run_id: str) -> Iterato
     finally:
         over.set()
         watcher.join()
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmstack_ops.orchestration.names import PROCESS_TAG
@@ -16,7 +17,7 @@ def this_process() -> str:
     return f"{socket.gethostname()}/{_boot()}/{os.getpid()}/{_started(os.getpid())}"
 
 
-def is_gone(tags: dict[str, str]) -> bool:
+def is_gone(tags: Mapping[str, str]) -> bool:
     """Say whether the process in a run's ``tags`` has surely ended.
 
     A run without the tag, or of another host, is never gone: from here nobody can tell.

@@ -22,7 +22,7 @@ class StackRunLauncher(dg.DefaultRunLauncher):
         """Ask a run to stop. Returns False when there is nobody left to ask."""
         run = self._instance.get_run_by_id(run_id) if self.has_instance else None
         if run is None or run.is_finished or PROCESS_TAG not in run.tags:
-            return bool(super().terminate(run_id))
+            return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
         self._instance.report_run_canceling(run)
         if is_gone(run.tags):
             self._instance.report_run_canceled(run, "The process that executed it is gone.")

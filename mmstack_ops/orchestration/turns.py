@@ -65,7 +65,7 @@ def _holder(instance: dg.DagsterInstance, wanted: set[str]) -> dg.DagsterRun | N
     active = instance.get_runs(filters=dg.RunsFilter(statuses=_ACTIVE))
     holders: dict[str, list[dg.DagsterRun]] = {}
     for run in active:
-        if is_gone(dict(run.tags)):
+        if is_gone(run.tags):
             instance.report_run_failed(run, "The command-line process that executed it is gone.")
             continue
         for pool in _pools_of(run) & wanted:

@@ -9,9 +9,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from tests.orchestration.fakes import FakeControl, Run
 from mmstack_ops.adapters.project import Project, open_project
 from mmstack_ops.orchestration.build import build_definitions
+from tests.orchestration.fakes import FakeControl, Run
 
 REPOSITORY = Path(__file__).parents[2]
 

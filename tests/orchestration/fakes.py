@@ -21,7 +21,6 @@ from mmstack_ops.domain.stacks.plan import Action, Plan
 from mmstack_ops.domain.stacks.spec import ImageSource, ServiceSpec
 from mmstack_ops.domain.stacks.status import Condition, ServiceStatus
 
-
 ENVIRONMENTS = ("development", "staging", "production", "testing")
 
 

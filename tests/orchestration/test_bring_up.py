@@ -50,9 +50,7 @@ def test_one_step_a_stack_upstream_first(run: Run, control: FakeControl) -> None
 
 
 def test_only_the_selected_services_are_touched(run: Run, control: FakeControl) -> None:
-    result = run(
-        "start_core", asset_selection=[dg.AssetKey(["development", "core", "redis"])]
-    )
+    result = run("start_core", asset_selection=[dg.AssetKey(["development", "core", "redis"])])
     assert result.success
     assert control.calls[0][1] == ("redis",)
     assert set(_materialized(result)) == {"redis"}
@@ -66,7 +64,8 @@ def test_a_failed_service_fails_the_step_and_spares_the_others(
     assert not result.success
     assert set(_materialized(result)) == {"postgres"}
     data = _failure(result).step_failure_data.user_failure_data
-    assert data is not None and data.description is not None
+    assert data is not None
+    assert data.description is not None
     assert "vllm-small didn't become healthy" in data.description
     assert "do: read its log" in data.description
     assert "not begun, since what they need is not up: litellm" in data.description

@@ -20,9 +20,7 @@ NOW = 1_800_000_000.0
 class Ticks:
     """Evaluates the sensor again and again, feeding its cursor back, on a clock of its own."""
 
-    def __init__(
-        self, project: Project, environment: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def __init__(self, project: Project, environment: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.control = FakeControl(project.catalogue(environment))
         self.definitions = build_definitions(
             environment, overrides={"project": project, "control": self.control}
@@ -56,7 +54,8 @@ def staging(project: Project, monkeypatch: pytest.MonkeyPatch) -> Ticks:
 
 def test_the_first_tick_starts_from_now(staging: Ticks) -> None:
     data = staging.tick(_event("redis", NOW - 100))
-    assert not data.asset_events and not data.run_requests
+    assert not data.asset_events
+    assert not data.run_requests
     assert staging.control.calls[-1][2] == {"since": NOW, "until": NOW}
 
 
@@ -108,7 +107,8 @@ def test_what_is_well_again_is_left_alone(staging: Ticks) -> None:
     staging.now += 15
     staging.control.conditions = {"redis": "healthy"}
     data = staging.tick(_event("redis", NOW + 1))
-    assert data.asset_events and not data.run_requests
+    assert data.asset_events
+    assert not data.run_requests
 
 
 def test_restarts_are_limited(staging: Ticks) -> None:
@@ -123,15 +123,14 @@ def test_restarts_are_limited(staging: Ticks) -> None:
     assert len(staging.tick(_event("redis", staging.now - 1)).run_requests or []) == 1
 
 
-def test_policy_report_restarts_nothing(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_policy_report_restarts_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = Ticks(project, "production", monkeypatch)
     ticks.tick()
     ticks.now += 15
     ticks.control.conditions = {"redis": "unhealthy"}
     data = ticks.tick(_event("redis", NOW + 1))
-    assert data.asset_events and not data.run_requests
+    assert data.asset_events
+    assert not data.run_requests
 
 
 def test_quiet_says_so(staging: Ticks) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from tests.orchestration.fakes import ENVIRONMENTS, Run
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.domain.errors import InputError
 from mmstack_ops.orchestration.build import build_definitions
+from tests.orchestration.fakes import ENVIRONMENTS, Run
 
 
 @pytest.fixture
@@ -97,7 +97,8 @@ def test_schedule_asks_for_the_checks_only(definitions: dg.Definitions) -> None:
     schedule = definitions.resolve_schedule_def("health_schedule")
     context = dg.build_schedule_context(repository_def=definitions.get_repository_def())
     data = schedule.evaluate_tick(context)
-    assert data.run_requests is not None and len(data.run_requests) == 1
+    assert data.run_requests is not None
+    assert len(data.run_requests) == 1
     job = definitions.resolve_job_def(schedule.job_name)
     assert job.asset_layer.executable_asset_keys == set()
     assert len(job.asset_layer.asset_graph.asset_check_keys) >= 10
@@ -144,4 +145,6 @@ def test_loading_needs_no_engine_and_no_docker_package(project: Project) -> None
     assert done.stdout.splitlines()[-1] == "refused"
     loaded = done.stdout.splitlines()[-2]
     # dagster itself imports jinja2 nowhere; docker must wait for the first use.
-    assert "docker" not in loaded and "boto3" not in loaded and "pyrage" not in loaded
+    assert "docker" not in loaded
+    assert "boto3" not in loaded
+    assert "pyrage" not in loaded

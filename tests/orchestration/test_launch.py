@@ -45,14 +45,17 @@ def test_a_run_stands_in_the_instance_under_its_location(
     project: Project, control: FakeControl
 ) -> None:
     outcome = _launch(project, control, "start_core", tags={COMMAND_TAG: "mmstack start core"})
-    assert outcome.success and outcome.error == ""
+    assert outcome.success
+    assert outcome.error == ""
     assert [result.service for result in outcome.results] == ["postgres", "redis"]
     with open_instance(project) as instance:
         run = instance.get_run_by_id(outcome.run_id)
-        assert run is not None and run.status == DagsterRunStatus.SUCCESS
+        assert run is not None
+        assert run.status == DagsterRunStatus.SUCCESS
         assert run.job_name == "start_core"
         origin = run.remote_job_origin
-        assert origin is not None and origin.location_name == "development"
+        assert origin is not None
+        assert origin.location_name == "development"
         assert origin.repository_origin.repository_name == "__repository__"
         assert run.tags[".dagster/repository"] == "__repository__@development"
         assert run.tags[COMMAND_TAG] == "mmstack start core"
@@ -60,7 +63,8 @@ def test_a_run_stands_in_the_instance_under_its_location(
         record = instance.get_latest_materialization_event(
             dg.AssetKey(["development", "core", "redis"])
         )
-        assert record is not None and record.run_id == outcome.run_id
+        assert record is not None
+        assert record.run_id == outcome.run_id
 
 
 def test_the_run_is_of_the_job_the_ui_knows(project: Project, control: FakeControl) -> None:
@@ -91,7 +95,8 @@ def test_a_selection_beyond_the_job_is_an_ad_hoc_run(
 def test_a_failure_is_told_with_its_remedy(project: Project, control: FakeControl) -> None:
     control.broken = {"redis"}
     outcome = _launch(project, control, "start_core")
-    assert not outcome.success and not outcome.cancelled
+    assert not outcome.success
+    assert not outcome.cancelled
     assert "redis didn't become healthy" in outcome.error
     assert "do: read its log" in outcome.error
 
@@ -175,7 +180,8 @@ def test_a_killed_process_holds_nothing(project: Project, control: FakeControl) 
     assert _launch(project, control, "start_core").success
     with open_instance(project) as instance:
         healed = instance.get_run_by_id(dead.run_id)
-        assert healed is not None and healed.status == DagsterRunStatus.FAILURE
+        assert healed is not None
+        assert healed.status == DagsterRunStatus.FAILURE
 
 
 def test_two_runs_of_one_stack_take_turns(project: Project, control: FakeControl) -> None:
@@ -192,7 +198,8 @@ def test_two_runs_of_one_stack_take_turns(project: Project, control: FakeControl
     )
     process.communicate(timeout=20)
     assert outcome.success
-    assert len(waited) == 1 and "start_core" in waited[0]
+    assert len(waited) == 1
+    assert "start_core" in waited[0]
 
 
 def test_another_stack_need_not_wait(project: Project) -> None:
@@ -201,9 +208,7 @@ def test_another_stack_need_not_wait(project: Project) -> None:
         with open_instance(project) as instance:
             wait_for_pools(instance, {"development_inference"}, on_wait=pytest.fail, seconds=0)
             with pytest.raises(LockHeldError, match="another run is changing the same stack"):
-                wait_for_pools(
-                    instance, {"development_core"}, on_wait=lambda _: None, seconds=0.1
-                )
+                wait_for_pools(instance, {"development_core"}, on_wait=lambda _: None, seconds=0.1)
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
@@ -225,4 +230,5 @@ def test_it_works_outside_the_main_thread(project: Project, control: FakeControl
     )
     thread.start()
     thread.join(60)
-    assert outcomes and outcomes[0].success
+    assert outcomes
+    assert outcomes[0].success

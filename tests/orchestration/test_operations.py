@@ -34,9 +34,7 @@ def test_stopping_the_environment_goes_dependants_first(run: Run, control: FakeC
     assert [call[1][0] for call in control.calls] == ["vllm-small", "postgres"]
 
 
-def test_restarting_the_environment_goes_dependencies_first(
-    run: Run, control: FakeControl
-) -> None:
+def test_restarting_the_environment_goes_dependencies_first(run: Run, control: FakeControl) -> None:
     assert run("restart_environment").success
     assert [call[1] for call in control.calls] == [
         ("postgres", "redis"),
@@ -52,9 +50,7 @@ def test_a_service_of_another_stack_is_refused(run: Run, control: FakeControl) -
     assert control.calls == []
 
 
-def test_results_are_observations_of_the_services(
-    run: Run, instance: dg.DagsterInstance
-) -> None:
+def test_results_are_observations_of_the_services(run: Run, instance: dg.DagsterInstance) -> None:
     run("start_core")
     run("stop_core")
     key = dg.AssetKey(["development", "core", "redis"])

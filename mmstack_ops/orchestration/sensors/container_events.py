@@ -92,9 +92,7 @@ def _restart(catalogue: Catalogue, event: ContainerEvent) -> dg.RunRequest:
         run_key=event_id(event),
         job_name=names.job_name("restart", stack),
         run_config={
-            "ops": {
-                names.operation_op("restart", stack): {"config": {"services": [event.service]}}
-            }
+            "ops": {names.operation_op("restart", stack): {"config": {"services": [event.service]}}}
         },
         tags={names.SERVICE_TAG: event.service, names.VERB_TAG: "restart"},
     )

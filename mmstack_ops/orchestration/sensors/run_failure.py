@@ -51,5 +51,3 @@ def _causes(context: dg.RunFailureSensorContext) -> list[str]:
         else:
             causes.append(f"step {event.step_key} failed; see the run")
     return causes
-
-

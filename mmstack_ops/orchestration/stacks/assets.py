@@ -85,9 +85,7 @@ def _bring_up(
     control: StackControl = context.resources.control
     failed: list[ServiceResult] = []
     with only_safe_errors(f"bringing {stack} up"):
-        plan = control.plan_up(
-            services, dependencies=False, gpu=config.gpu, rebuild=config.rebuild
-        )
+        plan = control.plan_up(services, dependencies=False, gpu=config.gpu, rebuild=config.rebuild)
         for result in results_of(context, plan):
             if result.ok:
                 yield dg.MaterializeResult(

@@ -40,9 +40,11 @@ def stack_checks(catalogue: Catalogue, stack: str) -> dg.AssetChecksDefinition:
             stopped = None
             if status.condition in ("stopped", "absent"):
                 stopped = stopped_on_request(context.instance, key.asset_key)
-            judge = health_result if key.name == names.HEALTH_CHECK else drift_result
+            if key.name == names.DRIFT_CHECK:
+                yield drift_result(key.asset_key, status, stopped)
+                continue
             runs_once = catalogue.services[status.service].definition.restart == "no"
-            yield judge(key.asset_key, status, stopped, runs_once=runs_once)
+            yield health_result(key.asset_key, status, stopped, runs_once=runs_once)
 
     return check
 
@@ -80,20 +82,21 @@ def health_result(
         passed = True
         description = "not started, and not part of what this environment starts"
     elif status.condition == "absent":
-        description = "it has no container, and no run stopped it: never started, or removed by hand"
+        description = (
+            "it has no container, and no run stopped it: never started, or removed by hand"
+        )
     else:
         description = "its container stopped, and no run stopped it: it crashed, or by hand"
     return _result(key, names.HEALTH_CHECK, status, passed, severity, description)
 
 
 def drift_result(
-    key: dg.AssetKey, status: ServiceStatus, stopped: str | None, *, runs_once: bool
+    key: dg.AssetKey, status: ServiceStatus, stopped: str | None
 ) -> dg.AssetCheckResult:
     """Judge whether what runs is what the schema says. Drift is a warning: it may be meant.
 
     Args:
         stopped: when and by whom it was stopped on request; None when it wasn't.
-        runs_once: without meaning here; drift already knows it.
     """
     if stopped is not None:
         passed, description = True, f"nothing to compare: stopped on request, {stopped}"
@@ -105,9 +108,7 @@ def drift_result(
         passed, description = False, "; ".join(status.drift)
     else:
         passed, description = True, "what runs is what the schema says"
-    return _result(
-        key, names.DRIFT_CHECK, status, passed, dg.AssetCheckSeverity.WARN, description
-    )
+    return _result(key, names.DRIFT_CHECK, status, passed, dg.AssetCheckSeverity.WARN, description)
 
 
 def _specs(catalogue: Catalogue, stack: str) -> list[dg.AssetCheckSpec]:

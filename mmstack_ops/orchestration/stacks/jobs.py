@@ -138,7 +138,7 @@ def _op_job(
     after: Mapping[str, Iterable[str]],
     resources: Mapping[str, object],
     *,
-    config: Mapping[str, Any] | None = None,
+    config: dict[str, Any] | None = None,
 ) -> dg.JobDefinition:
     """Return a job that runs one op a stack, each after those of the stacks in ``after``."""
     order = in_dependency_order(
@@ -148,7 +148,7 @@ def _op_job(
     @dg.job(
         name=name,
         executor_def=dg.in_process_executor,
-        config=config,
+        config=config or {},
         resource_defs={
             key: dg.ResourceDefinition.hardcoded_resource(resources[key])
             for key in (names.CONTROL, names.LISTENER)

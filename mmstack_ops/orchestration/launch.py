@@ -115,7 +115,7 @@ def run_job(
             return RunOutcome("", False, (), "cancelled before it began", cancelled=True)
         run = instance.create_run_for_job(
             job,
-            run_config={**(run_config or {}), **_SILENT},
+            run_config={**_chosen(job, run_config), **_SILENT},
             asset_selection=keys,
             tags=_tags(environment, origin, tags),
             remote_job_origin=origin,
@@ -185,6 +185,11 @@ def _job(
     if keys is None or keys <= set(job.asset_layer.executable_asset_keys):
         return job
     return definitions.resolve_implicit_global_asset_job_def()
+
+
+def _chosen(job: dg.JobDefinition, run_config: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the run config asked for, else the one the job was made with."""
+    return run_config if run_config is not None else job.run_config or {}
 
 
 def _pools(job: dg.JobDefinition, keys: frozenset[dg.AssetKey] | None) -> set[str]:

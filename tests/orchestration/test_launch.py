@@ -78,6 +78,11 @@ def test_the_run_is_of_the_job_the_ui_knows(project: Project, control: FakeContr
         assert run.job_snapshot_id == known.resolve_job_def("start_core").get_job_snapshot_id()
 
 
+def test_a_job_keeps_its_own_settings(project: Project, control: FakeControl) -> None:
+    assert _launch(project, control, "rebuild_core").success
+    assert control.calls[0][2]["rebuild"] is True
+
+
 def test_a_selection_limits_the_run(project: Project, control: FakeControl) -> None:
     outcome = _launch(project, control, "start_core", selection=["redis"])
     assert outcome.success

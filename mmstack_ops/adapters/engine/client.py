@@ -9,7 +9,8 @@ from typing import Any
 
 import docker
 import requests
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+import urllib3
+from docker.errors import DockerException
 
 from mmstack_ops.adapters.engine.failures import translate, unavailable
 from mmstack_ops.domain.errors import ReadOnlyViolationError
@@ -114,7 +115,9 @@ class EngineConnection:
         """
         try:
             yield self.client
-        except (NotFound, ImageNotFound, APIError, requests.RequestException) as error:
-            raise translate(error, doing=doing, base_url=self.base_url) from None
-        except DockerException as error:
+        except (
+            DockerException,
+            requests.RequestException,
+            urllib3.exceptions.HTTPError,
+        ) as error:
             raise translate(error, doing=doing, base_url=self.base_url) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import requests
+import urllib3
 from docker.errors import APIError, NotFound
 
 from mmstack_ops.domain.errors import (
@@ -36,7 +37,8 @@ _KNOWN: tuple[tuple[re.Pattern[str], type[EngineError], str], ...] = (
     (
         re.compile(r"no space left on device"),
         EngineError,
-        "free space on the engine's disk (`docker system df` shows what takes it), then start again",
+        "free space on the engine's disk (`docker system df` shows what takes it), then start"
+        " again",
     ),
     (
         re.compile(r"could not select device driver|nvidia-container"),
@@ -58,25 +60,34 @@ _KNOWN: tuple[tuple[re.Pattern[str], type[EngineError], str], ...] = (
 
 def unavailable(base_url: str, error: Exception) -> EngineUnavailableError:
     """Return the error for an engine that doesn't answer."""
+    why = _innermost(error)
+    if "Permission denied" in why:
+        return EngineUnavailableError(
+            f"this user may not talk to the Docker engine at {base_url}",
+            why=why,
+            remedy="join the engine's group (`usermod -aG docker <user>`, then log in again), or"
+            " run as root",
+        )
     return EngineUnavailableError(
         f"no Docker engine answers at {base_url}",
-        why=_innermost(error),
+        why=why,
         remedy="start it (`systemctl start docker`; on a bare lab machine `make lab-up`), or set"
         " DOCKER_HOST",
     )
 
 
 def translate(error: Exception, *, doing: str, base_url: str) -> EngineError:
-    """Return our error for one of docker-py's or requests'."""
-    if isinstance(error, requests.ConnectionError | requests.Timeout):
+    """Return our error for one of docker-py's, requests' or urllib3's (from within a stream)."""
+    if isinstance(
+        error, requests.ConnectionError | requests.Timeout | urllib3.exceptions.HTTPError
+    ):
         failure = unavailable(base_url, error)
         failure.what = f"the Docker engine went away while trying to {doing}"
         return failure
     if isinstance(error, APIError):
         text = str(error.explanation or error)
-        for pattern, kind, remedy in _KNOWN:
-            if pattern.search(text):
-                return kind(f"the engine refused to {doing}", why=text, remedy=remedy)
+        if known := known_refusal(text, doing=doing):
+            return known
         if isinstance(error, NotFound):
             return MissingObjectError(
                 f"could not {doing}: it isn't there any more",
@@ -85,6 +96,14 @@ def translate(error: Exception, *, doing: str, base_url: str) -> EngineError:
             )
         return EngineError(f"the engine refused to {doing}", why=text)
     return EngineError(f"could not {doing}", why=_innermost(error))
+
+
+def known_refusal(text: str, *, doing: str) -> EngineError | None:
+    """Return our error for a refusal whose cause the engine's text tells; None for others."""
+    for pattern, kind, remedy in _KNOWN:
+        if pattern.search(text):
+            return kind(f"the engine refused to {doing}", why=text, remedy=remedy)
+    return None
 
 
 def _innermost(error: BaseException) -> str:

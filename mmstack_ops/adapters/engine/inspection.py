@@ -8,7 +8,7 @@ from typing import Any
 
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.stacks.events import ContainerEvent
-from mmstack_ops.domain.stacks.observed import ObservedContainer, ObservedNetwork
+from mmstack_ops.domain.stacks.observed import Health, ObservedContainer, ObservedNetwork
 
 
 def observed_container(raw: dict[str, Any]) -> ObservedContainer:
@@ -27,7 +27,7 @@ def observed_container(raw: dict[str, Any]) -> ObservedContainer:
         service=marks.get(labels.SERVICE, ""),
         number=int(number) if number.isdigit() else 1,
         state=state["Status"],
-        health=health.get("Status") or "none",
+        health=_health(health),
         config_hash=marks.get(labels.CONFIG_HASH, ""),
         spec=_spec(marks.get(labels.SPEC, "")),
         image=config["Image"],
@@ -62,6 +62,15 @@ def observed_network(raw: dict[str, Any], members: Iterable[str]) -> ObservedNet
         driver=raw.get("Driver") or "",
         members=frozenset(members),
     )
+
+
+def _health(raw: dict[str, Any]) -> Health:
+    status: Health = raw.get("Status") or "none"
+    # Of a container that was paused the engine says "unhealthy" until its next probe, though
+    # none has failed.
+    if status == "unhealthy" and raw.get("FailingStreak") == 0:
+        return "starting"
+    return status
 
 
 def _spec(text: str) -> dict[str, Any]:

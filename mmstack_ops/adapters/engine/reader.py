@@ -95,6 +95,15 @@ class EngineReader:
         with self._connection.translated(f"inspect container {container_id[:12]}") as client:
             return observed_container(client.inspect_container(container_id))
 
+    def container_states(self) -> dict[str, tuple[str, str]]:
+        """Return every container on the engine: id → name and state."""
+        with self._connection.translated("list containers") as client:
+            listed: list[dict[str, Any]] = client.containers(all=True)
+        return {
+            entry["Id"]: ((entry.get("Names") or [""])[0].lstrip("/"), entry["State"])
+            for entry in listed
+        }
+
     def image(self, reference: str) -> ObservedImage | None:
         """Return the image, or None when the engine doesn't have it."""
         return self._image(reference)[1]
@@ -104,7 +113,8 @@ class EngineReader:
         with self._connection.translated(f"measure container {container_id[:12]}") as client:
             # docker-py's stats() has no one-shot on every release it supports.
             url = client._url("/containers/{0}/stats", container_id)
-            params = {"stream": False, "one-shot": True}
+            # As numbers: the engine reads Python's "True" and "False" as neither.
+            params = {"stream": 0, "one-shot": 1}
             sample: dict[str, Any] = client._result(client._get(url, params=params), True)
         return sample
 

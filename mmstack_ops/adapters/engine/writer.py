@@ -11,9 +11,13 @@ from docker.types import DeviceRequest, Healthcheck, LogConfig, Mount, Ulimit
 
 from mmstack_ops import __version__
 from mmstack_ops.adapters.engine.client import EngineConnection
-from mmstack_ops.adapters.engine.failures import MissingObjectError
+from mmstack_ops.adapters.engine.failures import MissingObjectError, known_refusal
 from mmstack_ops.adapters.engine.reader import EngineReader
-from mmstack_ops.domain.errors import EngineError, ImageUnavailableError
+from mmstack_ops.domain.errors import (
+    EngineError,
+    EngineUnavailableError,
+    ImageUnavailableError,
+)
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.stacks.spec import (
     ContainerSpec,
@@ -115,7 +119,9 @@ class EngineWriter(EngineReader):
                 repository, tag = docker.utils.parse_repository_tag(image.reference)
                 for line in client.pull(repository, tag=tag or None, stream=True, decode=True):
                     if "error" in line:
-                        raise self._no_image(image, str(line["error"]))
+                        text = str(line["error"])
+                        known = known_refusal(text, doing=f"pull {image.reference}")
+                        raise known or self._no_image(image, text)
                     detail = line.get("progressDetail") or {}
                     if line.get("id") and detail.get("total"):
                         layers[line["id"]] = (int(detail.get("current", 0)), int(detail["total"]))
@@ -123,9 +129,8 @@ class EngineWriter(EngineReader):
                     share = sum(done for done, _ in layers.values()) / total if total else None
                     yield str(line.get("status", "")), share
         except EngineError as error:
-            if type(error) in (EngineError, MissingObjectError) or isinstance(
-                error, ImageUnavailableError
-            ):
+            # Errors with a remedy of their own (no engine, no space) keep it.
+            if isinstance(error, ImageUnavailableError | MissingObjectError) or not error.remedy:
                 raise self._no_image(image, error.why or error.what) from None
             raise
         finally:
@@ -157,9 +162,11 @@ class EngineWriter(EngineReader):
                 )
                 for line in stream:
                     if "error" in line:
-                        raise EngineError(
+                        why = str(line["error"]).strip()
+                        known = known_refusal(why, doing=f"build {image.reference}")
+                        raise known or EngineError(
                             f"building {image.reference} failed",
-                            why=str(line["error"]).strip(),
+                            why=why,
                             remedy=f"correct {image.build_context}/{image.dockerfile}",
                         )
                     text = str(line.get("stream", "")).strip()
@@ -254,6 +261,33 @@ class EngineWriter(EngineReader):
         except MissingObjectError:
             return
 
+    def passes_health_check(self, container_id: str, name: str, health: HealthSpec) -> bool:
+        """Run a container's own health check once, now, and say whether it passes.
+
+        Engines before API 1.44 probe for the first time after a whole interval; this is how
+        a start needn't wait for it. A probe that takes longer than its timeout fails.
+        """
+        command = (
+            list(health.test[1:])
+            if health.test[0] == "CMD"
+            else ["/bin/sh", "-c", *health.test[1:]]
+        )
+        try:
+            with self._connection.translated(f"probe the health of {name}") as client:
+                created = client.exec_create(container_id, command)
+                client.exec_start(created["Id"])
+                return client.exec_inspect(created["Id"]).get("ExitCode") == 0
+        except EngineUnavailableError:
+            raise
+        except EngineError:
+            # It isn't running this very moment: the caller's next look says what it is.
+            return False
+
+    @property
+    def probes_during_start(self) -> bool:
+        """The engine probes at ``start_interval`` by itself while a container starts."""
+        return self._connection.api_version >= _API_START_INTERVAL
+
     def _health(self, health: HealthSpec | None) -> Healthcheck | None:
         if health is None:
             return None
@@ -264,7 +298,7 @@ class EngineWriter(EngineReader):
             retries=health.retries,
             start_period=int(health.start_period * _NANOSECONDS),
         )
-        if self._connection.api_version >= _API_START_INTERVAL:
+        if self.probes_during_start:
             # docker-py has no argument for it, but sends the dictionary as it is.
             check["StartInterval"] = int(health.start_interval * _NANOSECONDS)
         return check

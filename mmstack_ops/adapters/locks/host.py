@@ -49,11 +49,19 @@ def host_lock(
         on_wait: told once, with the holder's description, when there is a wait.
 
     Raises:
-        LockHeldError: when the holder keeps it for longer than ``wait``.
+        LockHeldError: when the holder keeps it for longer than ``wait``, or the lock is
+            another user's.
         CancelledError: when cancelled while waiting.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LockHeldError(
+            f"the lock {path} can't be opened",
+            why=str(error),
+            remedy="run as the user who owns it, or choose another folder with MMSTACK_LOCK_DIR",
+        ) from None
     try:
         deadline = time.monotonic() + wait
         told = False

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from mmstack_ops.adapters.engine.writer import EngineWriter
 from mmstack_ops.adapters.stacks.images import ImageWork
-from mmstack_ops.adapters.stacks.replica import ReplicaFailure, ReplicaWork
+from mmstack_ops.adapters.stacks.replica import ReplicaFailedError, ReplicaWork
+from mmstack_ops.adapters.stacks.staleness import refuse_stale
 from mmstack_ops.adapters.stacks.undo import CreatedHere, take_back
 from mmstack_ops.domain.errors import (
     CancelledError,
@@ -78,7 +79,8 @@ class PlanApplier:
         """Apply the plan; return one result for each service, in the order they finished.
 
         Raises:
-            PlanStaleError: the engine isn't the one the plan was made for.
+            PlanStaleError: the engine isn't the one the plan was made for, or what the plan
+                is about changed since.
             CancelledError: after everything half-made was taken back.
             EngineError: a network or volume couldn't be made.
         """
@@ -91,6 +93,7 @@ class PlanApplier:
             )
         results: tuple[ServiceResult, ...] = ()
         try:
+            refuse_stale(self._engine, self._plan)
             self._make_networks_and_volumes()
             results = self._run_services()
             self._remove_networks()
@@ -161,7 +164,7 @@ class PlanApplier:
     def _actions_by_service(self) -> dict[str, list[Action]]:
         work: dict[str, list[Action]] = {}
         for action in self._plan.actions:
-            if action.service and action.container is not None or action.replica is not None:
+            if (action.service and action.container is not None) or action.replica is not None:
                 work.setdefault(action.service, []).append(action)
         return work
 
@@ -172,9 +175,9 @@ class PlanApplier:
         needed: dict[str, set[str]] = {name: set() for name in names}
         if self._plan.operation == "down":
             for dependant, dependencies in self._plan.dependencies.items():
-                for dependency in dependencies:
-                    if dependency in needed and dependant in needed:
-                        needed[dependency].add(dependant)
+                for name in dependencies:
+                    if name in needed and dependant in needed:
+                        needed[name].add(dependant)
             return needed
         for service in self._plan.services:
             for dependency in service.depends_on:
@@ -189,9 +192,10 @@ class PlanApplier:
         try:
             if spec is not None:
                 self._images.wait_for(spec)
+            actions = [self._decided(action) for action in actions]
             containers = self._carry_out(name, spec, actions)
             result = self._success(name, spec, actions, containers)
-        except ReplicaFailure as failure:
+        except ReplicaFailedError as failure:
             result = replace(
                 self._failure(result, failure.error),
                 log_tail=self._redact(failure.log_tail),
@@ -202,6 +206,14 @@ class PlanApplier:
         except MmstackError as error:
             result = self._failure(result, error)
         return replace(result, seconds=time.monotonic() - begun)
+
+    def _decided(self, action: Action) -> Action:
+        """Return what to do, now that the images are there."""
+        if action.if_same_image is None or action.container is None or action.replica is None:
+            return action
+        image = self._engine.image(action.replica.container.image)
+        same = image is not None and image.id == action.container.image_id
+        return action.if_same_image if same else action
 
     def _carry_out(
         self, name: str, spec: ServiceSpec | None, actions: list[Action]

@@ -32,12 +32,17 @@ def read_logs(
 
 
 def _lines(container: ObservedContainer, stream: LogStream) -> Iterator[LogLine]:
-    rest: dict[str, bytes] = {"stdout": b"", "stderr": b""}
-    for name, chunk in stream:
-        *whole, rest[name] = (rest[name] + chunk).split(b"\n")
-        for raw in whole:
-            timestamp, _, text = raw.decode("utf-8", "replace").partition(" ")
-            yield LogLine(container.service, container.number, name, timestamp, text.rstrip("\r"))
+    # The engine stores lines longer than 16 KiB in pieces, each with a timestamp of its own;
+    # only the last one ends in a newline.
+    begun: dict[str, tuple[str, list[bytes]]] = {}
+    for name, piece in stream:
+        stamp, _, text = piece.partition(b" ")
+        timestamp, texts = begun.setdefault(name, (stamp.decode("ascii", "replace"), []))
+        texts.append(text)
+        if piece.endswith(b"\n"):
+            del begun[name]
+            line = b"".join(texts).decode("utf-8", "replace").rstrip("\r\n")
+            yield LogLine(container.service, container.number, name, timestamp, line)
 
 
 def _as_they_come(streams: list[Iterator[LogLine]]) -> Iterator[LogLine]:

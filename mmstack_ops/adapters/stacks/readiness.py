@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Literal
 
 from mmstack_ops.adapters.engine.failures import MissingObjectError
@@ -25,6 +26,9 @@ def wait_ready(
     condition: Literal["started", "healthy", "completed"],
     deadline: float,
     cancel: threading.Event,
+    probe: Callable[[], bool] | None = None,
+    probe_interval: float = 1.0,
+    on_passing: Callable[[], None] = lambda: None,
 ) -> ObservedContainer:
     """Wait until a container fulfils ``condition`` and return it as it is then.
 
@@ -33,6 +37,10 @@ def wait_ready(
 
     Args:
         deadline: ``time.monotonic()`` value after which waiting ends.
+        probe: runs the health check now; for engines that are late with their first probe.
+        probe_interval: seconds between two of them.
+        on_passing: called as soon as the health check is known to pass, which with ``probe``
+            can be before the engine itself says "healthy".
 
     Raises:
         HealthTimeoutError: when the deadline passes.
@@ -40,6 +48,7 @@ def wait_ready(
         CancelledError: when ``cancel`` is set.
     """
     pause = _FIRST_POLL
+    next_probe = 0.0
     while True:
         try:
             seen = engine.container(container_id)
@@ -50,6 +59,7 @@ def wait_ready(
                 remedy="somebody else removed it; start it again",
             ) from None
         if _fulfilled(seen, condition):
+            on_passing()
             return seen
         _refuse_hopeless(seen, name, condition)
         left = deadline - time.monotonic()
@@ -61,6 +71,11 @@ def wait_ready(
                 remedy="look at the log lines below; if it only needs longer, raise"
                 " 'healthy_within' in the schema",
             )
+        if probe is not None and seen.health == "starting" and time.monotonic() >= next_probe:
+            if probe():
+                on_passing()
+                probe = None
+            next_probe = time.monotonic() + probe_interval
         if cancel.wait(min(pause, left)):
             raise CancelledError(f"cancelled while {name} was starting")
         pause = min(pause * 1.5, _SLOWEST_POLL)

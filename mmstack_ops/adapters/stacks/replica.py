@@ -23,7 +23,7 @@ Tell = Callable[[Phase, str], None]
 
 
 @dataclass(eq=False)
-class ReplicaFailure(Exception):
+class ReplicaFailedError(Exception):
     """A replica failed; carries what helps to see why."""
 
     error: MmstackError
@@ -62,7 +62,7 @@ class ReplicaWork:
         """Carry out ``action`` and return the container that runs then (None: none does).
 
         Raises:
-            ReplicaFailure: after the way back has been gone.
+            ReplicaFailedError: after the way back has been gone.
             CancelledError: likewise.
         """
         match action.kind:
@@ -119,19 +119,25 @@ class ReplicaWork:
         except EngineUnavailableError:
             # Nothing can be undone without an engine; the next plan finds both and recovers.
             raise
-        except (MmstackError, ReplicaFailure) as failure:
-            self._roll_back(replica, old, new_id, failure)
+        except (MmstackError, ReplicaFailedError) as failure:
+            error = failure.error if isinstance(failure, ReplicaFailedError) else failure
+            try:
+                runs = self._roll_back(replica, old, new_id)
+            except MmstackError as second:
+                # Both failures matter, and the first is the cause.
+                error.why += f"; bringing the previous container back failed too: {second.what}"
+                error.why += f" ({second.why})" if second.why else ""
+                raise failure from None
+            if runs and not isinstance(error, CancelledError):
+                error.remedy = "the previous container was brought back and runs; " + (
+                    error.remedy or "correct the change, then start again"
+                )
             raise
         engine.remove(old.id, aside_name(name))
         return seen
 
-    def _roll_back(
-        self,
-        replica: ReplicaSpec,
-        old: ObservedContainer,
-        new_id: str,
-        failure: MmstackError | ReplicaFailure,
-    ) -> None:
+    def _roll_back(self, replica: ReplicaSpec, old: ObservedContainer, new_id: str) -> bool:
+        """Put the previous container back in its place; say whether it runs."""
         engine, name = self._engine, replica.name
         self._tell("rolling-back", f"bringing the previous {name} back")
         engine.remove(new_id, name)
@@ -139,16 +145,20 @@ class ReplicaWork:
             current = engine.container(old.id)
         except MissingObjectError:
             self._tell("warning", f"the previous {name} is gone: nothing to bring back")
-            return
+            return False
         if current.name != name:
             engine.rename(old.id, current.name, name)
-        if old.state in ("running", "restarting", "paused") and current.state != "running":
+        if current.state == "paused":
+            engine.unpause(old.id, name)
+        elif current.state != "running":
+            # Also one that a crash in the middle of an update had left stopped: an old
+            # version that serves is better than none. What never ran, or has done its
+            # work, stays as it is.
+            done = old.restart_policy == "no" and old.state == "exited" and old.exit_code == 0
+            if done or not old.started_at:
+                return False
             engine.start(old.id, name)
-        error = failure.error if isinstance(failure, ReplicaFailure) else failure
-        if not isinstance(error, CancelledError):
-            error.remedy = "the previous container was brought back and runs; " + (
-                error.remedy or "correct the change, then start again"
-            )
+        return True
 
     def _start(self, replica: ReplicaSpec, container: ObservedContainer) -> ObservedContainer:
         self._tell("starting", f"starting {replica.name}")
@@ -169,7 +179,8 @@ class ReplicaWork:
         return self._ready(container.id, replica)
 
     def _keep(self, replica: ReplicaSpec, container: ObservedContainer) -> ObservedContainer:
-        if container.is_up or container.state == "exited":
+        still_works = self._condition == "completed" and container.state == "running"
+        if container.state == "exited" or (container.is_up and not still_works):
             return container
         return self._ready(container.id, replica)
 
@@ -187,11 +198,15 @@ class ReplicaWork:
         container = _container(action)
         self._tell("stopping", f"stopping {container.name}")
         if container.state in ("running", "restarting", "paused"):
-            if container.state == "paused":
-                # A paused process can't handle its stop signal.
-                self._engine.unpause(container.id, container.name)
-            grace = float(container.spec.get("stop_grace_period", 10.0))
-            self._engine.stop(container.id, container.name, grace=grace)
+            try:
+                if container.state == "paused":
+                    # A paused process can't handle its stop signal.
+                    self._engine.unpause(container.id, container.name)
+                grace = float(container.spec.get("stop_grace_period", 10.0))
+                self._engine.stop(container.id, container.name, grace=grace)
+            except MissingObjectError:
+                # Somebody else removed it: it runs no more, which is what was asked for.
+                return
         if action.kind == "remove":
             self._engine.remove(container.id, container.name)
 
@@ -211,17 +226,17 @@ class ReplicaWork:
         except MmstackError as error:
             raise self._with_evidence(container_id, error) from None
 
-    def _with_evidence(self, container_id: str, error: MmstackError) -> ReplicaFailure:
+    def _with_evidence(self, container_id: str, error: MmstackError) -> ReplicaFailedError:
         """Collect the log tail and the probe's output before a rollback removes them."""
         try:
-            return ReplicaFailure(
+            return ReplicaFailedError(
                 error,
                 log_tail=self._engine.log_tail(container_id),
                 health_output=self._engine.container(container_id).health_output,
             )
         except MmstackError:
             # The container or the engine is gone: the first error says so already.
-            return ReplicaFailure(error)
+            return ReplicaFailedError(error)
 
     def _discard(self, container_id: str, name: str) -> None:
         self._tell("cleaning", f"removing {name}, which hadn't become healthy")

@@ -56,6 +56,8 @@ class Action:
     image: ImageSource | None = None
     object_id: str = ""
     """Engine id of a network to remove."""
+    if_same_image: Action | None = None
+    """What to do instead when the image, got anew, turns out to be the one that runs."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the action as JSON values, without secrets."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from mmstack_ops.domain.errors import EngineError
+from mmstack_ops.domain.errors import EngineError, ImageUnavailableError
+from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.stacks.diff import FieldChange, diff_specs, drift_of
 from mmstack_ops.domain.stacks.naming import NEW_SUFFIX, aside_name, incoming_name
 from mmstack_ops.domain.stacks.network_plan import is_owned, network_actions
@@ -27,23 +28,33 @@ def plan_up(desired: DesiredState, observed: ObservedState, *, rebuild: bool = F
 
     Raises:
         AddressConflictError: a network's name or subnet belongs to somebody else.
+        ImageUnavailableError: an image is missing and may not be pulled.
         EngineError: a dependency outside the selection isn't running, a container's name is
             taken by a stranger, or a GPU is asked for and there is none.
     """
     _refuse_missing_gpu(desired, observed)
-    actions: list[Action] = []
-    actions += network_actions(desired, observed)
-    actions += _volume_actions(desired, observed)
-    actions += _image_actions(desired, observed, rebuild=rebuild)
     containers = _by_service(desired.environment, observed)
     _refuse_missing_dependencies(desired, containers)
+    _refuse_taken_names(desired, observed)
+    on_services: list[Action] = []
+    images: dict[str, Action] = {}
     changed: set[str] = set()
     for service in desired.services:
         ours = _service_actions(service, containers.get(service.name, []), observed)
+        image = _image_action(service, ours, observed, rebuild=rebuild)
+        if image is not None:
+            images.setdefault(image.target, image)
+            ours = [_with_fresh_image(action) for action in ours]
         ours = _restart_after(service, ours, changed)
         if any(action.kind in ("create", "recreate", "restart", "start") for action in ours):
             changed.add(service.name)
-        actions += ours
+        on_services += ours
+    actions = [
+        *network_actions(desired, observed),
+        *_volume_actions(desired, observed),
+        *images.values(),
+        *on_services,
+    ]
     orphans = [
         f"container {container.name} belongs to no service of the schema; remove it with"
         f" `docker rm -f {container.name}` if you don't need it"
@@ -57,7 +68,7 @@ def plan_up(desired: DesiredState, observed: ObservedState, *, rebuild: bool = F
         daemon_id=observed.daemon_id,
         actions=tuple(actions),
         services=desired.services,
-        warnings=(*desired.warnings, *orphans),
+        warnings=(*desired.warnings, *_foreign_volumes(desired, observed), *orphans),
         fresh_images=rebuild,
     )
 
@@ -214,29 +225,79 @@ def _volume_actions(desired: DesiredState, observed: ObservedState) -> list[Acti
     ]
 
 
-def _image_actions(
-    desired: DesiredState, observed: ObservedState, *, rebuild: bool
-) -> list[Action]:
-    actions: dict[str, Action] = {}
+def _foreign_volumes(desired: DesiredState, observed: ObservedState) -> list[str]:
+    present = {volume.name: volume for volume in observed.volumes}
+    return [
+        f"volume {spec.name} was made by somebody else; it is used with what it holds"
+        for spec in desired.volumes
+        if spec.name in present and present[spec.name].labels.get(labels.OWNER) != desired.owner
+    ]
+
+
+def _image_action(
+    service: ServiceSpec, actions: list[Action], observed: ObservedState, *, rebuild: bool
+) -> Action | None:
+    """Return how the service's image is got; None when there is no need to.
+
+    An image that is missing is only got when a container has to be made from it: what runs
+    doesn't need it.
+    """
+    image = service.image
+    present = image.reference in observed.images
+    needed = any(action.kind in ("create", "recreate") for action in actions)
+    if image.build_context is not None:
+        again, reason = rebuild, "it is built anew" if present else "a build context is set"
+    else:
+        again = image.pull == "always" or (rebuild and image.pull != "never")
+        reason = "a fresh copy is asked for" if present else "it isn't on this engine"
+    if not again and (present or not needed):
+        return None
+    if not present and image.build_context is None and image.pull == "never":
+        raise ImageUnavailableError(
+            f"image {image.reference} of {service.name} isn't on this engine",
+            why="its pull policy is 'never'",
+            remedy=f"load it (`docker load`), or set {image.variable} to an image you have",
+        )
+    return Action(
+        kind="build" if image.build_context is not None else "pull",
+        target=image.reference,
+        stack=service.stack,
+        service=service.name,
+        reason=reason,
+        image=image,
+    )
+
+
+def _with_fresh_image(action: Action) -> Action:
+    """Make the container anew from the fresh image, unless that is the one it runs already."""
+    if action.kind not in ("keep", "start", "restart") or action.container is None:
+        return action
+    change = FieldChange("image id", action.container.image_id[:19], "(fresh)")
+    return replace(
+        action,
+        kind="recreate",
+        reason="its image is got anew",
+        changes=(change,),
+        if_same_image=action,
+    )
+
+
+def _refuse_taken_names(desired: DesiredState, observed: ObservedState) -> None:
+    """Refuse names that containers of strangers, or of our other environments, have."""
+    taken = {name: f"isn't ours ({id_[:12]})" for name, id_ in observed.foreign_names.items()}
+    taken |= {
+        container.name: f"belongs to {container.service} of environment {container.environment}"
+        for container in observed.containers
+        if container.environment != desired.environment
+    }
     for service in desired.services:
-        image = service.image
-        present = image.reference in observed.images
-        if image.build_context is not None:
-            wanted, reason = rebuild or not present, "a build context is set"
-        else:
-            again = rebuild and image.pull != "never"
-            wanted = not present or again or image.pull == "always"
-            reason = "it isn't on this engine" if not present else "a fresh copy is asked for"
-        if wanted and image.reference not in actions:
-            actions[image.reference] = Action(
-                kind="build" if image.build_context is not None else "pull",
-                target=image.reference,
-                stack=service.stack,
-                service=service.name,
-                reason=reason,
-                image=image,
-            )
-    return list(actions.values())
+        for replica in service.replicas:
+            if replica.name in taken:
+                raise EngineError(
+                    f"the name {replica.name} is taken by a container that {taken[replica.name]}",
+                    remedy=f"rename it: `docker rename {replica.name} <new name>`, or remove it if"
+                    " it isn't needed",
+                )
 
 
 def _service_actions(
@@ -320,12 +381,6 @@ def _replica_action(
         )
 
     if current is None:
-        if replica.name in observed.foreign_names:
-            raise EngineError(
-                f"the name {replica.name} is taken by a container that isn't ours"
-                f" ({observed.foreign_names[replica.name][:12]})",
-                remedy=f"rename it: `docker rename {replica.name} <new name>`",
-            )
         return action("create", "it doesn't exist yet")
     if current.config_hash != replica.config_hash:
         changes = diff_specs(current.spec, replica.public)

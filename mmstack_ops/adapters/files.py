@@ -35,6 +35,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int, owner: int | None
     if _is_same(path, content, mode, owner):
         return False
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -43,10 +44,9 @@ def write_atomically(path: Path, content: bytes, *, mode: int, owner: int | None
                 os.fchown(file.fileno(), owner, -1)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        temporary.replace(path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+        temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
     return True

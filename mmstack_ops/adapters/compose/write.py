@@ -24,9 +24,18 @@ ENVIRONMENT_FILE = "environment.yaml"
 
 
 class _Dumper(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, _data: Any) -> bool:
         # Equal lists are written out each time: anchors only make such a file harder to read.
         return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # Scripts stay readable as blocks.
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
 
 
 def compose_directory(project: Project, environment: str) -> Path:
@@ -72,9 +81,7 @@ def compose_text(
         " changes made here are lost.\n"
         f"# {shlex.join(command)}\n"
     )
-    body: str = yaml.dump(
-        document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
-    )
+    body: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return header + body
 
 

@@ -6,14 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmstack_ops.domain.environment.dotenv import parse_assignment, quote
 from mmstack_ops.domain.errors import RenderError
 from mmstack_ops.domain.suggest import did_you_mean
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 _SUFFIX = ".env.j2"
 
@@ -59,9 +56,9 @@ def render_lines(folder: Path, family: str, context: TemplateContext) -> list[st
         try:
             return quote(_as_text(value))
         except ValueError as error:
-            raise _Unwritable(str(error)) from None
+            raise _UnwritableError(str(error)) from None
 
-    environment = jinja2.Environment(
+    environment = jinja2.Environment(  # noqa: S701 - the output is no HTML
         loader=jinja2.FileSystemLoader(folder, encoding="utf-8"),
         undefined=jinja2.StrictUndefined,
         finalize=finalize,
@@ -71,7 +68,6 @@ def render_lines(folder: Path, family: str, context: TemplateContext) -> list[st
         auto_reload=False,
     )
     globals_ = _globals(context)
-    # Constants that Jinja folds while it compiles pass through `finalize` there as well.
     name = f"{family}{_SUFFIX}"
     try:
         text = environment.get_template(name, globals=globals_).render()
@@ -92,27 +88,27 @@ def render_lines(folder: Path, family: str, context: TemplateContext) -> list[st
             why=str(error),
             remedy=f"use one of: {', '.join(globals_)}",
         ) from None
-    except _UnknownSecret as error:
+    except _UnknownSecretError as error:
         place = _place(error.__traceback__, folder)
         raise RenderError(
             f"{place}: unknown secret {error.name!r}{did_you_mean(error.name, context.secrets)}",
             remedy="declare it under security.secrets, then run `mmstack secrets generate`",
         ) from None
-    except _Unwritable as error:
+    except _UnwritableError as error:
         raise RenderError(
             f"{_place(error.__traceback__, folder)}: the value can't be written: {error}",
             remedy="choose a value that environment files can carry",
         ) from None
-    return _checked(text, environment, folder, name)
+    return _checked(text, folder, name)
 
 
-class _UnknownSecret(Exception):
+class _UnknownSecretError(Exception):
     def __init__(self, name: str) -> None:
         self.name = name
         super().__init__(name)
 
 
-class _Unwritable(Exception):
+class _UnwritableError(Exception):
     pass
 
 
@@ -125,7 +121,7 @@ def _as_text(value: Any) -> str:
 def _globals(context: TemplateContext) -> dict[str, Any]:
     def secret(name: str) -> str:
         if name not in context.secrets:
-            raise _UnknownSecret(name)
+            raise _UnknownSecretError(name)
         return context.secrets[name]
 
     def value(name: str, default: object) -> str:
@@ -156,7 +152,7 @@ def _quoted_name(message: str) -> str:
     return message.split("'")[1] if message.count("'") >= 2 else message
 
 
-def _checked(text: str, environment: Environment, folder: Path, name: str) -> list[str]:
+def _checked(text: str, folder: Path, name: str) -> list[str]:
     lines = text.split("\n")
     seen: set[str] = set()
     for line in lines:
@@ -165,7 +161,7 @@ def _checked(text: str, environment: Environment, folder: Path, name: str) -> li
             if parsed is not None and parsed[0] in seen:
                 raise ValueError(f"{parsed[0]} is set a second time")
         except ValueError as error:
-            place = _find_line(line, environment, folder, name)
+            place = _find_line(line, folder, name)
             raise RenderError(
                 f"{place}: {error}",
                 remedy="write NAME={{ one expression }}; join texts with ~ inside the braces",
@@ -175,7 +171,7 @@ def _checked(text: str, environment: Environment, folder: Path, name: str) -> li
     return lines
 
 
-def _find_line(line: str, environment: Environment, folder: Path, name: str) -> str:
+def _find_line(line: str, folder: Path, name: str) -> str:
     """Return the last place in the templates where ``line``'s variable is set.
 
     The rendered text has other lines than its templates, includes above all.

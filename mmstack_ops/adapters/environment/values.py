@@ -174,9 +174,7 @@ def _lines(
     return lines
 
 
-def _template_lines(
-    project: Project, catalogue: Catalogue, values: EnvironmentValues
-) -> list[str]:
+def _template_lines(project: Project, catalogue: Catalogue, values: EnvironmentValues) -> list[str]:
     local = read_local(project, catalogue.environment)
     return _lines(project, catalogue, dict(values.secrets), local, MASTER)
 

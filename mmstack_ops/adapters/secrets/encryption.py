@@ -19,7 +19,10 @@ def encrypt(content: bytes, identity_path: Path) -> bytes:
     """
     import pyrage
 
-    return pyrage.encrypt(content, [identity.to_public() for identity in _read(identity_path)])
+    encrypted: bytes = pyrage.encrypt(
+        content, [identity.to_public() for identity in _read(identity_path)]
+    )
+    return encrypted
 
 
 def decrypt(path: Path, identity_path: Path) -> bytes:
@@ -33,13 +36,14 @@ def decrypt(path: Path, identity_path: Path) -> bytes:
 
     identities = _read(identity_path)
     try:
-        return pyrage.decrypt(path.read_bytes(), identities)
+        content: bytes = pyrage.decrypt(path.read_bytes(), identities)
     except pyrage.DecryptError as error:
         raise SecretError(
             f"the secret store {path} doesn't open with the age identity {identity_path}",
             why=str(error),
             remedy="set the identity it was encrypted to, or put your safe copy back",
         ) from None
+    return content
 
 
 def _read(path: Path) -> list[x25519.Identity]:

@@ -59,8 +59,13 @@ def parse_document(text: str, *, source: str) -> Document:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 1
         raise SchemaError((f"{source}:{line}: {error.problem}",), source=source) from error
-    except yaml.YAMLError as error:
-        raise SchemaError((f"{source}:1: {error}",), source=source) from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise SchemaError((f"{source}:{line}: {error.reason}",), source=source) from error
+    except (yaml.YAMLError, ValueError) as error:
+        # PyYAML lets Python's own errors through, for a date such as 2026-13-45.
+        problem = f"{source}:1: a value can't be read: {error}"
+        raise SchemaError((problem,), source=source) from error
     return Document(source=source, data=data, lines=lines)
 
 
@@ -82,8 +87,11 @@ def _record_lines(
         for key_node, value_node in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
-            key = key_node.value
             line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                problems.append(f"{source}:{line}: {dotted(path)}: a key must be a plain text")
+                continue
+            key = key_node.value
             if key in seen:
                 problems.append(f"{source}:{line}: {dotted((*path, key))}: the key is given twice")
             seen.add(key)
@@ -100,4 +108,4 @@ def dotted(path: Path) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
+    return text or "(the whole file)"

@@ -37,10 +37,6 @@ def literal_secret_problem(name: str, value: str) -> str | None:
     match = _URL_WITH_PASSWORD.search(value)
     if match and "${" not in match["password"]:
         return f"the URL holds a password as a literal: {remedy}"
-    if (
-        names_a_credential(name)
-        and "${" not in value
-        and value.lower() not in _HARMLESS
-    ):
+    if names_a_credential(name) and "${" not in value and value.lower() not in _HARMLESS:
         return f"a secret is written as a literal: {remedy}"
     return None

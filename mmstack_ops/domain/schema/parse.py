@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from mmstack_ops.domain.errors import SchemaError
 from mmstack_ops.domain.schema.base import SchemaModel
 from mmstack_ops.domain.schema.document import Document, Path, dotted, parse_document
-from mmstack_ops.domain.schema.rules import find_problems
 from mmstack_ops.domain.schema.root import Schema
+from mmstack_ops.domain.schema.rules import find_problems
 from mmstack_ops.domain.suggest import did_you_mean
 
 
@@ -28,10 +28,7 @@ def parse_schema(text: str, *, source: str) -> Schema:
     try:
         schema = Schema.model_validate(document.data)
     except ValidationError as error:
-        problems = tuple(
-            _describe(document, dict(detail)) for detail in error.errors(include_url=False)
-        )
-        raise SchemaError(problems, source=source) from None
+        raise SchemaError(_describe_all(document, error), source=source) from None
     found = tuple(
         f"{document.place(problem.path)}: {dotted(problem.path)}: {problem.message}"
         for problem in find_problems(schema)
@@ -41,21 +38,49 @@ def parse_schema(text: str, *, source: str) -> Schema:
     return schema
 
 
-def _describe(document: Document, detail: dict[str, Any]) -> str:
-    path: Path = tuple(part for part in detail["loc"] if part != "[key]")
-    if detail["type"] == "extra_forbidden":
+def _describe_all(document: Document, error: ValidationError) -> tuple[str, ...]:
+    # Each member of a union reports for itself: one place, one problem.
+    found: dict[Path, list[str]] = {}
+    for detail in error.errors(include_url=False):
+        path = _path_in(document, detail["loc"], missing=detail["type"] == "missing")
+        messages = found.setdefault(path, [])
+        message = _message(path, dict(detail))
+        if message not in messages:
+            messages.append(message)
+    return tuple(
+        f"{document.place(path)}: {dotted(path)}: {', or '.join(messages)}"
+        for path, messages in found.items()
+    )
+
+
+def _path_in(document: Document, location: Path, *, missing: bool) -> Path:
+    """Return the part of pydantic's location that stands in the file.
+
+    Pydantic adds the name of a union's member, the index in a parsed pair, and ``[key]``.
+    """
+    path: Path = ()
+    for part in location:
+        if (*path, part) in document.lines:
+            path = (*path, part)
+    return (*path, location[-1]) if missing else path
+
+
+def _message(path: Path, detail: dict[str, Any]) -> str:
+    kind = detail["type"]
+    if kind == "extra_forbidden":
         unknown = str(path[-1])
-        message = f"unknown key {unknown!r}{did_you_mean(unknown, _known_keys(path[:-1]))}"
-    elif detail["type"] == "missing":
-        message = f"the key {path[-1]!r} is missing"
-    elif detail["type"] == "value_error":
+        return f"unknown key {unknown!r}{did_you_mean(unknown, _known_keys(path[:-1]))}"
+    if kind == "missing":
+        return f"the key {path[-1]!r} is missing"
+    if kind == "value_error":
         # The validator's own words; pydantic would prefix them and show the input.
-        message = str(detail["ctx"]["error"])
-    elif detail["type"] == "string_pattern_mismatch":
-        message = f"{detail['input']!r} does not match {detail['ctx']['pattern']}"
-    else:
-        message = detail["msg"]
-    return f"{document.place(path)}: {dotted(path)}: {message}"
+        return str(detail["ctx"]["error"])
+    if kind == "string_pattern_mismatch":
+        return f"{detail['input']!r} does not match {detail['ctx']['pattern']}"
+    if kind in ("model_type", "dict_type"):
+        return "expected a mapping of keys to values"
+    message: str = detail["msg"]
+    return message
 
 
 def _known_keys(path: Path) -> list[str]:

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, available_timezones
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue, resolve
 from mmstack_ops.domain.cron import cron_problem
@@ -14,7 +14,10 @@ from mmstack_ops.domain.graph import find_cycle
 from mmstack_ops.domain.schema.document import Path
 from mmstack_ops.domain.schema.literals import literal_secret_problem
 from mmstack_ops.domain.schema.root import Environment, Schema
+from mmstack_ops.domain.schema.service import Service
 from mmstack_ops.domain.suggest import did_you_mean
+
+_ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - compared with, never bound
 
 
 @dataclass(frozen=True)
@@ -45,26 +48,33 @@ def _names_exist(schema: Schema) -> Iterator[Problem]:
         yield from _unknown((*at, "network"), "network", stack.network, schema.networks)
         for index, other in enumerate(stack.depends_on):
             yield from _unknown((*at, "depends_on", index), "stack", other, schema.stacks)
-        for index, service in enumerate(stack.services):
-            yield from _unknown((*at, "services", index), "service", service, schema.services)
+        for index, member in enumerate(stack.services):
+            yield from _unknown((*at, "services", index), "service", member, schema.services)
     for name, service in schema.services.items():
-        at = ("services", name)
-        for index, dependency in enumerate(service.depends_on):
-            path = (*at, "depends_on", index, "service")
-            yield from _unknown(path, "service", dependency.service, schema.services)
-        for index, mount in enumerate(service.mounts):
-            if mount.volume is not None:
-                path = (*at, "mounts", index, "volume")
-                yield from _unknown(path, "volume", mount.volume, schema.volumes)
-        for index, use in enumerate(service.secrets):
-            path = (*at, "secrets", index, "secret")
-            yield from _unknown(path, "secret", use.secret, schema.security.secrets)
+        yield from _service_names_exist(schema, ("services", name), service)
     for name, environment in schema.environments.items():
         yield from _environment_names_exist(schema, name, environment)
     for name, tier in schema.backup.tiers.items():
         if tier.after is not None:
-            path = ("backup", "tiers", name, "after")
+            path: Path = ("backup", "tiers", name, "after")
             yield from _unknown(path, "tier", tier.after, schema.backup.tiers)
+    plan = schema.config.address_plan
+    yield from _unknown(
+        ("config", "address_plan"), "address plan", plan, schema.config.address_plans
+    )
+
+
+def _service_names_exist(schema: Schema, at: Path, service: Service) -> Iterator[Problem]:
+    for index, dependency in enumerate(service.depends_on):
+        path = (*at, "depends_on", index, "service")
+        yield from _unknown(path, "service", dependency.service, schema.services)
+    for index, mount in enumerate(service.mounts):
+        if mount.volume is not None:
+            path = (*at, "mounts", index, "volume")
+            yield from _unknown(path, "volume", mount.volume, schema.volumes)
+    for index, use in enumerate(service.secrets):
+        path = (*at, "secrets", index, "secret")
+        yield from _unknown(path, "secret", use.secret, schema.security.secrets)
 
 
 def _environment_names_exist(
@@ -110,7 +120,30 @@ def _each_network_has_one_stack(schema: Schema) -> Iterator[Problem]:
         owner.setdefault(stack.network, name)
 
 
+def _names_are_given_once(schema: Schema) -> Iterator[Problem]:
+    networks: dict[str, str] = {}
+    for key, network in schema.networks.items():
+        if network.name in networks:
+            owner = networks[network.name]
+            message = f"network name {network.name!r} is already taken by {owner!r}"
+            yield Problem(("networks", key, "name"), message)
+        networks.setdefault(network.name, key)
+    aliases: dict[str, str] = {}
+    for name, environment in schema.environments.items():
+        alias = environment.alias
+        meant = aliases.get(alias) or (alias if alias in schema.environments else name)
+        if meant != name:
+            message = f"alias {alias!r} already means environment {meant!r}"
+            yield Problem(("environments", name, "alias"), message)
+        aliases.setdefault(alias, name)
+
+
 def _no_cycles(schema: Schema) -> Iterator[Problem]:
+    tiers = schema.backup.tiers
+    cycle = find_cycle({name: [t.after] if t.after else [] for name, t in tiers.items()})
+    if cycle:
+        message = "tiers in a cycle: " + " → ".join(cycle)
+        yield Problem(("backup", "tiers", cycle[0], "after"), message)
     cycle = find_cycle({name: stack.depends_on for name, stack in schema.stacks.items()})
     if cycle:
         yield Problem(("stacks", cycle[0], "depends_on"), "stacks in a cycle: " + " → ".join(cycle))
@@ -145,8 +178,18 @@ def _valid_timezones(schema: Schema) -> Iterator[Problem]:
     ]
     for path, zone in zones:
         # UTC is valid even where no time zone database is installed.
-        if zone != "UTC" and zone not in (known := available_timezones()):
-            yield Problem(path, f"unknown time zone {zone!r}{did_you_mean(zone, known)}")
+        if zone != "UTC" and not _is_timezone(zone):
+            suggestion = did_you_mean(zone, available_timezones())
+            yield Problem(path, f"unknown time zone {zone!r}{suggestion}")
+
+
+def _is_timezone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        # Besides its own error, ZoneInfo raises those for a path outside, and for a folder.
+        return False
+    return True
 
 
 def _valid_images(schema: Schema) -> Iterator[Problem]:
@@ -166,24 +209,42 @@ def _valid_images(schema: Schema) -> Iterator[Problem]:
 
 
 def _no_literal_secrets(schema: Schema) -> Iterator[Problem]:
-    mappings: list[tuple[Path, Mapping[str, str]]] = []
+    for path, key, value in _texts_of(schema):
+        if message := literal_secret_problem(key, value):
+            yield Problem(path, message)
+
+
+def _texts_of(schema: Schema) -> Iterator[tuple[Path, str, str]]:
+    """Yield path, name and value of every text that could hold a secret."""
     for name, service in schema.services.items():
-        mappings.append((("services", name, "environment"), service.environment))
-        mappings.append((("services", name, "labels"), service.labels))
+        at: Path = ("services", name)
+        yield from _named((*at, "environment"), service.environment)
+        yield from _named((*at, "labels"), service.labels)
+        yield from _unnamed((*at, "entrypoint"), service.entrypoint)
+        yield from _unnamed((*at, "command"), service.command)
+        if service.healthcheck is not None:
+            yield from _unnamed((*at, "healthcheck", "test"), service.healthcheck.test)
+        if service.image.build is not None:
+            yield from _named((*at, "image", "build", "args"), service.image.build.args)
     for name, environment in schema.environments.items():
-        at: Path = ("environments", name)
-        mappings.append(((*at, "variables"), environment.variables))
+        yield from _named(("environments", name, "variables"), environment.variables)
         for service_name, override in environment.overrides.items():
-            path = (*at, "overrides", service_name, "environment")
-            mappings.append((path, override.environment))
-    for path, mapping in mappings:
-        for key, value in mapping.items():
-            if message := literal_secret_problem(key, value):
-                yield Problem((*path, key), message)
-    for name, service in schema.services.items():
-        for index, argument in enumerate(service.command or []):
-            if message := literal_secret_problem("", argument):
-                yield Problem(("services", name, "command", index), message)
+            at = ("environments", name, "overrides", service_name)
+            yield from _named((*at, "environment"), override.environment)
+            yield from _named((*at, "labels"), override.labels)
+            yield from _unnamed((*at, "command"), override.command)
+    for name, tier in schema.backup.tiers.items():
+        yield ("backup", "tiers", name, "location"), "", tier.location
+
+
+def _named(path: Path, texts: Mapping[str, str]) -> Iterator[tuple[Path, str, str]]:
+    for key, value in texts.items():
+        yield (*path, key), key, value
+
+
+def _unnamed(path: Path, texts: list[str] | None) -> Iterator[tuple[Path, str, str]]:
+    for index, value in enumerate(texts or []):
+        yield (*path, index), "", value
 
 
 def _subnets_dont_overlap(schema: Schema) -> Iterator[Problem]:
@@ -252,7 +313,7 @@ def _clashes_in(catalogue: Catalogue) -> Iterator[Problem]:
             bind = port.bind or catalogue.schema.config.bind_address
             for number in range(first, last + 1):
                 holder = holders.setdefault((port.protocol, number), (service, bind))
-                same_address = bind == holder[1] or "0.0.0.0" in (bind, holder[1])
+                same_address = bind == holder[1] or _ANY_ADDRESS in (bind, holder[1])
                 if holder[0] != service and same_address:
                     yield Problem(path, f"host port {number} is already taken by {holder[0]!r}")
         for number in range(1, definition.replicas + 1):
@@ -267,6 +328,7 @@ _RULES: tuple[Callable[[Schema], Iterator[Problem]], ...] = (
     _names_exist,
     _each_service_in_one_stack,
     _each_network_has_one_stack,
+    _names_are_given_once,
     _no_cycles,
     _valid_crons,
     _valid_timezones,

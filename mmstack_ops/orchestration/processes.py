@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+from mmstack_ops.adapters.ui.state import start_time
 from mmstack_ops.orchestration.names import PROCESS_TAG
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -36,11 +37,4 @@ def _boot() -> str:
 
 
 def _started(pid: int) -> str:
-    """Return the process's start time in clock ticks since boot, or ``ended``."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return "ended"
-    # The command's name stands in parentheses and may hold anything, blanks included.
-    fields = stat.rpartition(")")[2].split()
-    return "ended" if fields[0] in ("Z", "X") else fields[19]
+    return start_time(pid) or "ended"

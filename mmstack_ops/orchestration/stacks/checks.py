@@ -82,9 +82,7 @@ def health_result(
         passed = True
         description = "not started, and not part of what this environment starts"
     elif status.condition == "absent":
-        description = (
-            "it has no container, and no run stopped it: never started, or removed by hand"
-        )
+        description = "no container, and no run removed it: never started, or removed by hand"
     else:
         description = "its container stopped, and no run stopped it: it crashed, or by hand"
     return _result(key, names.HEALTH_CHECK, status, passed, severity, description)

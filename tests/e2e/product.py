@@ -1,0 +1,281 @@
+"""A copy of the product with a project, a state and addresses of its own, on a real engine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+import yaml
+
+from mmstack_ops.domain.stacks import labels
+from tests.integration.world import remove_labelled
+
+REPOSITORY = Path(__file__).parents[2]
+ENVIRONMENTS = ("development", "staging", "production", "testing")
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Product:
+    """The project in ``root``; everything it makes on the engine carries ``owner``."""
+
+    root: Path
+    owner: str
+    engine: docker.DockerClient
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        return self.root / "dagster_home"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state"
+
+    def change_schema(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Edit the project's own copy of the schema."""
+        path = self.root / "schemas" / "compose-schema.yaml"
+        schema = yaml.safe_load(path.read_text())
+        change(schema)
+        path.write_text(yaml.safe_dump(schema, sort_keys=False))
+
+    def containers(self) -> dict[str, str]:
+        """Service → state, of everything this product has on the engine."""
+        found = self.engine.containers.list(
+            all=True, filters={"label": f"{labels.OWNER}={self.owner}"}, ignore_removed=True
+        )
+        return {c.labels[labels.SERVICE]: c.status for c in found}
+
+    def secrets(self) -> list[str]:
+        """Return the values of all secrets generated so far."""
+        from mmstack_ops.adapters.project import open_project
+        from mmstack_ops.adapters.secrets.store import read_store
+
+        with self.variables():
+            project = open_project(self.root)
+            stores = [read_store(project, name) for name in ENVIRONMENTS]
+        return [s.value for store in stores if store is not None for s in store.secrets.values()]
+
+    @contextlib.contextmanager
+    def variables(self) -> Iterator[None]:
+        """Give this process the product's environment variables for a while."""
+        before = dict(os.environ)
+        os.environ.update(self.environment)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+    def remove_everything(self) -> None:
+        remove_labelled(self.engine, f"{labels.OWNER}={self.owner}")
+
+
+def make_product(root: Path, engine: docker.DockerClient) -> Product:
+    """Copy the project to ``root`` under a name, subnets and ports nobody else uses."""
+    root.mkdir(parents=True)
+    for folder in ("schemas", "env-templates"):
+        shutil.copytree(REPOSITORY / folder, root / folder)
+    (root / "dagster_home").mkdir()
+    shutil.copy(REPOSITORY / "dagster_home" / "dagster.yaml", root / "dagster_home")
+    shutil.copy(REPOSITORY / "workspace.yaml", root)
+    pid = os.getpid()
+    number = random.randrange(256)
+    product = Product(root=root, owner=f"mmtest-{pid}-{number}", engine=engine)
+    product.environment = {
+        "MMSTACK_PROJECT": str(root),
+        "MMSTACK_STATE": str(product.state),
+        "MMSTACK_LOCK_DIR": str(root / "locks"),
+        "MMSTACK_IMAGE_OVERRIDES": str(REPOSITORY / "lab" / "images.yaml"),
+        "DAGSTER_HOME": str(product.home),
+        "PYTHONPATH": str(REPOSITORY),
+    }
+
+    def own_names_and_addresses(schema: dict[str, Any]) -> None:
+        config = schema["config"]
+        config["project"] = product.owner
+        config["address_plan"] = "test"
+        config["address_plans"]["test"] = {
+            "network_suffix": f"-{product.owner}",
+            "port_offset": 12000 + pid % 80 * 100,
+            "subnets": {
+                name: f"10.{140 + pid % 100}.{200 + index}.0/24"
+                for index, name in enumerate(schema["networks"])
+            },
+        }
+        for settings in schema["environments"].values():
+            settings.pop("address_plan", None)
+
+    product.change_schema(own_names_and_addresses)
+    return product
+
+
+@dataclass
+class Ui:
+    """Dagster's webserver and daemon, as an operator has them."""
+
+    product: Product
+    port: int
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @classmethod
+    def start(cls, product: Product) -> Ui:
+        ui = cls(product, free_port())
+        programs = Path(sys.executable).parent
+        workspace = str(product.root / "workspace.yaml")
+        address = ["-h", "127.0.0.1", "-p", str(ui.port)]
+        ui._spawn("webserver", [str(programs / "dagster-webserver"), *address, "-w", workspace])
+        ui._spawn("daemon", [str(programs / "dagster-daemon"), "run", "-w", workspace])
+        return ui
+
+    def _spawn(self, name: str, command: list[str]) -> None:
+        log = (self.product.root / f"{name}.log").open("wb")
+        self.processes.append(
+            subprocess.Popen(
+                command,
+                cwd=self.product.root,
+                env={**os.environ, **self.product.environment},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # A group of its own: the code servers they start end with them.
+                start_new_session=True,
+            )
+        )
+        log.close()
+
+    def wait_until_loaded(self, *, seconds: float = 120) -> None:
+        """Wait until every environment's code location answers."""
+        query = (
+            "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus"
+            " locationOrLoadError { __typename ... on PythonError { message } } } } } }"
+        )
+        deadline = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(OSError, ValueError):
+                entries = self.ask(query)["workspaceOrError"]["locationEntries"]
+                errors = [
+                    entry["locationOrLoadError"]["message"]
+                    for entry in entries
+                    if (entry["locationOrLoadError"] or {}).get("__typename") == "PythonError"
+                ]
+                assert not errors, errors
+                if {e["name"] for e in entries if e["loadStatus"] == "LOADED"} == set(ENVIRONMENTS):
+                    return
+            assert time.monotonic() < deadline, self.logs()
+            time.sleep(0.5)
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Send a GraphQL query and return its data."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(
+            f"{self.url}/graphql", body, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            answer = json.load(response)
+        assert "errors" not in answer, answer["errors"]
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    def materialize(self, *keys: list[str], job: str = "__ASSET_JOB") -> str:
+        """Do what the button "Materialize" does; return the run's id."""
+        selector = {
+            "repositoryLocationName": keys[0][0],
+            "repositoryName": "__repository__",
+            "pipelineName": job,
+            "assetSelection": [{"path": key} for key in keys],
+        }
+        return self.launch(selector)
+
+    def launch(self, selector: dict[str, Any]) -> str:
+        """Launch a run through the queue; return its id."""
+        result = self.ask(
+            """mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) {
+                 __typename ... on LaunchRunSuccess { run { id } }
+                 ... on PythonError { message }
+                 ... on RunConfigValidationInvalid { errors { message } } } }""",
+            params={"selector": selector, "runConfigData": {}, "mode": "default"},
+        )["launchRun"]
+        assert result["__typename"] == "LaunchRunSuccess", result
+        run_id: str = result["run"]["id"]
+        return run_id
+
+    def terminate(self, run_id: str) -> None:
+        """Do what the button "Terminate" does."""
+        result = self.ask(
+            """mutation ($id: String!) { terminateRun(runId: $id) { __typename
+                 ... on TerminateRunFailure { message } ... on PythonError { message } } }""",
+            id=run_id,
+        )["terminateRun"]
+        assert result["__typename"] == "TerminateRunSuccess", result
+
+    def status(self, run_id: str) -> str:
+        found = self.ask(
+            "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }", id=run_id
+        )
+        status: str = found["runOrError"]["status"]
+        return status
+
+    def wait_for(self, run_id: str, *statuses: str, seconds: float = 120) -> str:
+        """Wait until the run has one of ``statuses``."""
+        deadline = time.monotonic() + seconds
+        while (status := self.status(run_id)) not in statuses:
+            assert status not in ("SUCCESS", "FAILURE", "CANCELED"), (
+                status,
+                self.messages(run_id),
+            )
+            assert time.monotonic() < deadline, (status, self.messages(run_id), self.logs())
+            time.sleep(0.2)
+        return status
+
+    def messages(self, run_id: str) -> list[str]:
+        """Return the messages of a run's event log."""
+        found = self.ask(
+            """query ($id: ID!) { logsForRun(runId: $id) { ... on EventConnection {
+                 events { ... on MessageEvent { message } } } } }""",
+            id=run_id,
+        )
+        return [event.get("message", "") for event in found["logsForRun"]["events"]]
+
+    def logs(self) -> str:
+        """Return the end of what the processes wrote."""
+        return "\n".join(
+            f"--- {name}\n{(self.product.root / f'{name}.log').read_text()[-4000:]}"
+            for name in ("webserver", "daemon")
+        )
+
+    def stop(self) -> None:
+        """End the processes by their ids, and the code servers they started with them."""
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGINT)
+        for process in self.processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -276,7 +276,8 @@ class EngineWriter(EngineReader):
             with self._connection.translated(f"probe the health of {name}") as client:
                 created = client.exec_create(container_id, command)
                 client.exec_start(created["Id"])
-                return client.exec_inspect(created["Id"]).get("ExitCode") == 0
+                exit_code: object = client.exec_inspect(created["Id"]).get("ExitCode")
+                return exit_code == 0
         except EngineUnavailableError:
             raise
         except EngineError:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from mmstack_ops.adapters.engine.writer import EngineWriter
@@ -26,6 +27,11 @@ from mmstack_ops.domain.stacks.spec import ServiceSpec
 
 # Threads mostly wait for health; the engine itself is busy with two or three at a time.
 _MAX_THREADS = 32
+
+_ENDS_HEALTHY = frozenset({"create", "recreate", "start", "restart", "keep"})
+# Replicas that serve nothing yet start side by side; swaps and restarts go one by one.
+# A container that a recovery brings back is started after it: that is one by one too.
+_TOGETHER = frozenset({"create", "keep"})
 
 _OUTCOMES: dict[str, Outcome] = {
     "create": "created",
@@ -67,6 +73,8 @@ class PlanApplier:
         self._on_event = on_event
         self._redact = redact
         self._created = CreatedHere()
+        # A service's name when its health check passes, then its result; a bug's exception.
+        self._mail: queue.SimpleQueue[str | ServiceResult | BaseException] = queue.SimpleQueue()
         self._awaited_to_end = {
             dependency.service
             for service in plan.services
@@ -134,32 +142,49 @@ class PlanApplier:
         work = self._actions_by_service()
         before = self._predecessors(work)
         results: dict[str, ServiceResult] = {}
-        running: dict[Future[ServiceResult], str] = {}
+        ready: set[str] = set()
         waiting = dict.fromkeys(work)
         workers = max(1, min(_MAX_THREADS, len(work)))
+        self._images.begin(self._plan.actions)
         with ThreadPoolExecutor(workers, thread_name_prefix="apply") as pool:
-            self._images.begin(self._plan.actions)
-            while waiting or running:
-                for name in [n for n in waiting if before[n] <= results.keys()]:
+            while len(results) < len(work):
+                for name in [n for n in waiting if before[n] <= ready]:
                     del waiting[name]
-                    blocker = next((b for b in sorted(before[name]) if not results[b].ok), None)
+                    blocker = self._blocker(before[name], results)
                     if self._cancel.is_set():
-                        self._finish(results, self._unstarted(name, work[name], "cancelled", ""))
+                        result = self._unstarted(name, work[name], "cancelled", "")
                     elif blocker is not None and self._plan.operation != "down":
-                        why = f"{blocker}, which it needs, {results[blocker].outcome}"
-                        self._finish(results, self._unstarted(name, work[name], "skipped", why))
+                        why = f"{blocker.service}, which it needs, {blocker.outcome}"
+                        result = self._unstarted(name, work[name], "skipped", why)
                     else:
-                        running[pool.submit(self._service, name, work[name])] = name
-                if running:
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        del running[future]
-                        self._finish(results, future.result())
+                        pool.submit(self._service_into_mail, name, work[name])
+                        continue
+                    self._mail.put(result)
+                message = self._mail.get()
+                if isinstance(message, str):
+                    ready.add(message)
+                elif isinstance(message, ServiceResult):
+                    ready.add(message.service)
+                    results[message.service] = message
+                    self._on_event(message)
+                else:
+                    self._cancel.set()
+                    raise message
         return tuple(results.values())
 
-    def _finish(self, results: dict[str, ServiceResult], result: ServiceResult) -> None:
-        results[result.service] = result
-        self._on_event(result)
+    def _blocker(
+        self, needed: Iterable[str], results: dict[str, ServiceResult]
+    ) -> ServiceResult | None:
+        """Return the failed result of a service that is needed, if there is one."""
+        bad = [results[name] for name in sorted(needed) if name in results and not results[name].ok]
+        return bad[0] if bad else None
+
+    def _service_into_mail(self, name: str, actions: list[Action]) -> None:
+        try:
+            self._mail.put(self._service(name, actions))
+        except BaseException as error:
+            # Not one of ours, so a bug: it must surface in the coordinating thread.
+            self._mail.put(error)
 
     def _actions_by_service(self) -> dict[str, list[Action]]:
         work: dict[str, list[Action]] = {}
@@ -221,25 +246,49 @@ class PlanApplier:
         stack = actions[0].stack
         # A service that only leaves has no specification any more; leaving needs none.
         service = spec or ServiceSpec.leaving(name, stack)
-        replica_work = ReplicaWork(
+        awaited = {action.target for action in actions if action.kind in _ENDS_HEALTHY}
+        guard = threading.Lock()
+
+        def passing(replica: str) -> None:
+            with guard:
+                awaited.discard(replica)
+                if not awaited:
+                    self._mail.put(name)
+
+        work = ReplicaWork(
             self._engine,
             service,
             self._cancel,
             lambda phase, message: self._progress(name, stack, phase, message),
             condition="completed" if name in self._awaited_to_end else "healthy",
+            on_passing=passing,
         )
-        seen: list[ObservedContainer] = []
-        for action in actions:
-            if self._cancel.is_set():
-                raise CancelledError(f"cancelled before {action.target} was done")
-            container = replica_work.run(action)
-            if container is not None:
-                seen.append(container)
+        seen = self._one_by_one(work, [a for a in actions if a.kind not in _TOGETHER])
+        seen += self._together(work, [a for a in actions if a.kind in _TOGETHER])
         if spec is not None:
             self._created.prove(
                 {m.source for r in spec.replicas for m in r.container.mounts if m.kind == "volume"}
             )
         return seen
+
+    def _one_by_one(self, work: ReplicaWork, actions: list[Action]) -> list[ObservedContainer]:
+        """Replace, restart and stop replicas in turn: the others keep serving meanwhile."""
+        seen: list[ObservedContainer] = []
+        for action in actions:
+            if self._cancel.is_set():
+                raise CancelledError(f"cancelled before {action.target} was done")
+            container = work.run(action)
+            if container is not None:
+                seen.append(container)
+        return seen
+
+    def _together(self, work: ReplicaWork, actions: list[Action]) -> list[ObservedContainer]:
+        """Bring up replicas that don't serve yet, all at once; raise the first failure."""
+        if len(actions) < 2:
+            return self._one_by_one(work, actions)
+        with ThreadPoolExecutor(len(actions), thread_name_prefix="replica") as pool:
+            futures = [pool.submit(work.run, action) for action in actions]
+        return [seen for future in futures if (seen := future.result()) is not None]
 
     def _success(
         self,

@@ -41,6 +41,7 @@ class ReplicaWork:
         tell: receives what is going on.
         condition: what must be so before the work is done: "completed" for services that
             others wait for to end, else "healthy".
+        on_passing: told a replica's name as soon as its health check passes.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class ReplicaWork:
         tell: Tell,
         *,
         condition: Literal["healthy", "completed"] = "healthy",
+        on_passing: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._engine = engine
         self._service = service
         self._cancel = cancel
         self._tell = tell
         self._condition: Literal["healthy", "completed"] = condition
+        self._on_passing = on_passing
 
     def run(self, action: Action) -> ObservedContainer | None:
         """Carry out ``action`` and return the container that runs then (None: none does).
@@ -181,6 +184,7 @@ class ReplicaWork:
     def _keep(self, replica: ReplicaSpec, container: ObservedContainer) -> ObservedContainer:
         still_works = self._condition == "completed" and container.state == "running"
         if container.state == "exited" or (container.is_up and not still_works):
+            self._on_passing(replica.name)
             return container
         return self._ready(container.id, replica)
 
@@ -212,6 +216,8 @@ class ReplicaWork:
 
     def _ready(self, container_id: str, replica: ReplicaSpec) -> ObservedContainer:
         self._tell("health", f"waiting for {replica.name} to be healthy")
+        health = replica.container.health
+        late = health is not None and not self._engine.probes_during_start
         try:
             return wait_ready(
                 self._engine,
@@ -220,11 +226,20 @@ class ReplicaWork:
                 condition=self._condition,
                 deadline=time.monotonic() + self._service.healthy_within,
                 cancel=self._cancel,
+                probe=(lambda: self._passes(container_id, replica)) if late else None,
+                probe_interval=health.start_interval if health is not None else 1.0,
+                on_passing=lambda: self._on_passing(replica.name),
             )
         except (CancelledError, EngineUnavailableError):
             raise
         except MmstackError as error:
             raise self._with_evidence(container_id, error) from None
+
+    def _passes(self, container_id: str, replica: ReplicaSpec) -> bool:
+        health = replica.container.health
+        return health is not None and self._engine.passes_health_check(
+            container_id, replica.name, health
+        )
 
     def _with_evidence(self, container_id: str, error: MmstackError) -> ReplicaFailedError:
         """Collect the log tail and the probe's output before a rollback removes them."""

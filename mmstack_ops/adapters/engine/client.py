@@ -19,7 +19,7 @@ DEFAULT_URL = "unix:///var/run/docker.sock"
 _READ_METHODS = frozenset({"GET", "HEAD"})
 
 
-class _ReadOnlyAPIClient(docker.APIClient):
+class _ReadOnlyAPIClient(docker.APIClient):  # type: ignore[misc]  # docker has no types
     """An API client that sends nothing but GET and HEAD.
 
     Everything docker-py does goes through ``Session.send``: refusing there makes writing

@@ -48,6 +48,7 @@ def observed_container(raw: dict[str, Any]) -> ObservedContainer:
         cpu_limit=(host.get("NanoCpus") or 0) / 1e9,
         restart_policy=(host.get("RestartPolicy") or {}).get("Name") or "no",
         oneoff=marks.get(labels.ONEOFF) == "True",
+        pid=state.get("Pid") or 0,
     )
 
 

@@ -200,7 +200,7 @@ class StackControl:
             usage = measure(
                 self._reader,
                 [
-                    c.id
+                    c
                     for c in observed.containers
                     if c.state == "running" and c.environment == self.catalogue.environment
                 ],

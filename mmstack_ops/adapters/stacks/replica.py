@@ -52,7 +52,7 @@ class ReplicaWork:
         tell: Tell,
         *,
         condition: Literal["healthy", "completed"] = "healthy",
-        on_passing: Callable[[str], None] = lambda name: None,
+        on_passing: Callable[[str], None] = lambda _name: None,
     ) -> None:
         self._engine = engine
         self._service = service

@@ -1,51 +1,58 @@
-"""CPU and memory of containers from two samples of the engine's statistics."""
+"""CPU and memory of running containers from two samples."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mmstack_ops.adapters.engine.cgroups import RawUsage, read_usage
 from mmstack_ops.adapters.engine.reader import EngineReader
+from mmstack_ops.domain.stacks.observed import ObservedContainer
 from mmstack_ops.domain.stacks.status import Usage
 
 # Long enough for a figure, short enough for a prompt answer.
 _SAMPLE_SECONDS = 0.1
 
 
-def measure(engine: EngineReader, container_ids: Iterable[str]) -> dict[str, Usage]:
-    """Measure running containers; those that end meanwhile are left out."""
-    ids = list(container_ids)
-    if not ids:
-        return {}
-    first = engine.samples(ids)
+def measure(engine: EngineReader, containers: Iterable[ObservedContainer]) -> dict[str, Usage]:
+    """Measure running containers; those that end meanwhile are left out.
+
+    This host's kernel is asked first; the engine is, where the containers are elsewhere.
+    """
+    pids = {container.id: container.pid for container in containers}
+    begun = time.monotonic_ns()
+    first = _look(engine, pids)
     time.sleep(_SAMPLE_SECONDS)
-    second = engine.samples(ids)
+    second = _look(engine, {container_id: pids[container_id] for container_id in first})
+    elapsed = time.monotonic_ns() - begun
     return {
         container_id: Usage(
-            cpu_percent=_cpu_percent(first[container_id], second[container_id]),
-            memory_bytes=_memory(second[container_id]),
+            cpu_percent=round(
+                100 * max(0, after.cpu_nanoseconds - first[container_id].cpu_nanoseconds) / elapsed,
+                1,
+            ),
+            memory_bytes=after.memory_bytes,
         )
-        for container_id in ids
-        if container_id in first and container_id in second
+        for container_id, after in second.items()
     }
 
 
-def _cpu_percent(before: dict[str, Any], after: dict[str, Any]) -> float:
-    """Return the share of one core (100 = one core), from container time over system time."""
-    old, new = before.get("cpu_stats") or {}, after.get("cpu_stats") or {}
-    used = (new.get("cpu_usage") or {}).get("total_usage", 0) - (old.get("cpu_usage") or {}).get(
-        "total_usage", 0
-    )
-    system = new.get("system_cpu_usage", 0) - old.get("system_cpu_usage", 0)
-    cores = new.get("online_cpus") or 1
-    return round(100.0 * cores * used / system, 1) if system > 0 and used > 0 else 0.0
+def _look(engine: EngineReader, pids: Mapping[str, int]) -> dict[str, RawUsage]:
+    found = {container_id: read_usage(container_id, pid) for container_id, pid in pids.items()}
+    here = {container_id: usage for container_id, usage in found.items() if usage is not None}
+    elsewhere = [container_id for container_id in pids if container_id not in here]
+    sampled = engine.samples(elsewhere) if elsewhere else {}
+    return here | {container_id: _from_engine(raw) for container_id, raw in sampled.items()}
 
 
-def _memory(sample: dict[str, Any]) -> int:
-    """Return memory in use without the page cache, as ``docker stats`` counts it."""
-    memory = sample.get("memory_stats") or {}
+def _from_engine(raw: dict[str, Any]) -> RawUsage:
+    memory = raw.get("memory_stats") or {}
     details = memory.get("stats") or {}
     # cgroup v1 calls it total_inactive_file, v2 inactive_file.
     cache = details.get("total_inactive_file", details.get("inactive_file", 0))
-    return max(0, int(memory.get("usage", 0)) - int(cache))
+    cpu = (raw.get("cpu_stats") or {}).get("cpu_usage") or {}
+    return RawUsage(
+        cpu_nanoseconds=int(cpu.get("total_usage", 0)),
+        memory_bytes=max(0, int(memory.get("usage", 0)) - int(cache)),
+    )

@@ -41,6 +41,8 @@ class ObservedContainer:
     cpu_limit: float = 0.0
     restart_policy: str = ""
     oneoff: bool = False
+    pid: int = 0
+    """Its first process on the engine's host; 0 when it isn't running."""
 
     @property
     def is_up(self) -> bool:

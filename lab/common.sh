@@ -36,6 +36,10 @@ is_root() {
   [[ $EUID -eq 0 ]]
 }
 
+state_folder() {
+  mkdir -p "$LAB_STATE" || fail "the lab's folder $LAB_STATE can't be made" "make its parent writable for $(id -un), or set MMSTACK_LAB_STATE to another folder"
+}
+
 under_systemd() {
   [[ -d /run/systemd/system ]]
 }

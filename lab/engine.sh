@@ -17,7 +17,7 @@ engine_answers() {
 # Prints why the engine does not answer; nothing when it does.
 engine_silence() {
   case $DOCKER_HOST in
-    unix://*) python3 "$LAB_DIR/probe.py" "${DOCKER_HOST#unix://}" || true ;;
+    unix://*) python3 -B "$LAB_DIR/probe.py" "${DOCKER_HOST#unix://}" || true ;;
     *)
       client_required
       docker version --format '{{.Server.Version}}' 2>&1 >/dev/null || true
@@ -35,15 +35,15 @@ engine_up() {
     fail "DOCKER_HOST is $LAB_ENGINE_CHOSEN and nothing answers there: $(engine_silence)" \
       "start that engine, or unset DOCKER_HOST to let the lab use $LAB_SOCKET"
   fi
-  mkdir -p "$LAB_STATE"
+  is_root || fail "no Docker engine answers at $LAB_SOCKET ($(engine_silence)), and this user is not root and can't install or start one" \
+    "if one runs, join its group: usermod -aG docker $(id -un), then log in again" \
+    "or run as root: bash lab/lab.sh up"
+  state_folder
   engine_forget_dead
   if ! command -v dockerd >/dev/null; then
     engine_install
   fi
   if ! engine_answers; then
-    is_root || fail "no Docker engine answers at $LAB_SOCKET ($(engine_silence)), and this user is not root and can't start one" \
-      "start it as root (systemctl start docker) and join its group (usermod -aG docker $(id -un), then log in again)" \
-      "or run as root: bash lab/lab.sh up"
     if [[ $LAB_SOCKET == /var/run/docker.sock ]] && under_systemd; then
       engine_start_systemd
     else
@@ -91,11 +91,11 @@ engine_forget_dead() {
   fi
   if [[ -s $LAB_DOCKERD_PIDFILE ]]; then
     pid=$(<"$LAB_DOCKERD_PIDFILE")
-    if [[ $(process_name "$pid") == dockerd ]]; then
+    if is_dockerd "$pid"; then
       say "engine: dockerd runs as process $pid but does not answer yet; waiting up to $LAB_ENGINE_DEADLINE s"
       engine_wait "$LAB_ENGINE_DEADLINE" || fail "dockerd (process $pid) does not answer at $LAB_SOCKET: $(engine_silence)" \
-        "look at its log, stop it (kill $pid), then run this again"
-    elif is_root; then
+        "if it listens elsewhere, set DOCKER_HOST to that; else look at its log, stop it (kill $pid), and run this again"
+    else
       say "engine: $LAB_DOCKERD_PIDFILE names process $pid, which is no dockerd; removing the file"
       rm -f "$LAB_DOCKERD_PIDFILE"
     fi
@@ -154,18 +154,18 @@ engine_remember() {
   if [[ -z $pid ]]; then
     pid=$(<"$LAB_DOCKERD_PIDFILE")
   fi
-  echo "$pid $(process_start "$pid")" >"$LAB_STARTED_FILE"
+  echo "$pid $(process_identity "$pid")" >"$LAB_STARTED_FILE"
 }
 
 # The process that the lab started still runs; a process id alone may have been given to another one.
 engine_started_alive() {
-  local pid start
-  read -r pid start <"$LAB_STARTED_FILE"
+  local pid identity
+  read -r pid identity <"$LAB_STARTED_FILE"
   if [[ $pid == systemd ]]; then
     systemctl is-active --quiet docker
     return
   fi
-  process_alive "$pid" && [[ $(process_name "$pid") == dockerd && $(process_start "$pid") == "$start" ]]
+  [[ -n $identity && $(process_identity "$pid") == "$identity" ]]
 }
 
 engine_down() {
@@ -234,17 +234,15 @@ engine_describe() {
   echo "Docker $(docker version --format '{{.Server.Version}}') at $DOCKER_HOST"
 }
 
+# Name and start of a running process; nothing when there is none.
+process_identity() {
+  python3 -B "$LAB_DIR/process.py" "$1"
+}
+
 process_alive() {
-  [[ -d /proc/$1 ]]
+  [[ -n $(process_identity "$1") ]]
 }
 
-process_name() {
-  if [[ -r /proc/$1/comm ]]; then
-    cat "/proc/$1/comm"
-  fi
-}
-
-# When the process started, in clock ticks since boot.
-process_start() {
-  python3 -c 'import sys; print(open(f"/proc/{sys.argv[1]}/stat").read().rpartition(")")[2].split()[19])' "$1"
+is_dockerd() {
+  [[ $(process_identity "$1") == "dockerd "* ]]
 }

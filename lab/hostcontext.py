@@ -1,7 +1,7 @@
-"""What a build needs to know of this machine to reach the package index: CA bundle and pip settings.
+"""What a build needs to know of this machine to reach the package index.
 
-Both go into a folder of a temporary build context, are used by an early stage of the build only, and are
-no part of the image that comes out of it.
+That is a CA bundle and settings of pip. Both go into a folder of a temporary build context, are
+used by an early stage of the build only, and are no part of the image that comes out of it.
 """
 
 import configparser
@@ -12,11 +12,22 @@ from pathlib import Path
 CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 # Settings that mean the same inside a container; paths of this machine do not.
-PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout", "retries")
+PIP_SETTINGS = (
+    "index-url",
+    "extra-index-url",
+    "trusted-host",
+    "proxy",
+    "timeout",
+    "default-timeout",
+    "retries",
+)
 
 
 def ca_bundle() -> Path | None:
-    for candidate in (*(Path(os.environ[name]) for name in CA_VARIABLES if os.environ.get(name)), CA_BUNDLE):
+    for candidate in (
+        *(Path(os.environ[name]) for name in CA_VARIABLES if os.environ.get(name)),
+        CA_BUNDLE,
+    ):
         if candidate.is_file():
             return candidate
     return None
@@ -28,7 +39,12 @@ def pip_files() -> list[Path]:
         return []
     home = Path.home()
     config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
-    candidates = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), home / ".pip/pip.conf", config / "pip/pip.conf"]
+    candidates = [
+        Path("/etc/xdg/pip/pip.conf"),
+        Path("/etc/pip.conf"),
+        home / ".pip/pip.conf",
+        config / "pip/pip.conf",
+    ]
     if os.environ.get("PIP_CONFIG_FILE"):
         candidates.append(Path(os.environ["PIP_CONFIG_FILE"]))
     return [path for path in candidates if path.is_file()]

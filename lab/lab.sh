@@ -18,14 +18,17 @@ source "$LAB_DIR/packages.sh"
 source "$LAB_DIR/engine.sh"
 
 usage() {
-  sed -n '3,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
 up() {
   need_python
   engine_up
   case $LAB_IMAGES in
-    lab) images up ;;
+    lab)
+      base_tools
+      images up
+      ;;
     upstream) say "images: left alone (MMSTACK_LAB_IMAGES=upstream); the schema's own images are pulled when they are needed" ;;
   esac
 }
@@ -44,6 +47,11 @@ down() {
   else
     packages_mention
   fi
+  # What is left are logs; the record of installed packages stays as long as they do.
+  rm -f "$LAB_STATE"/apt.log "$LAB_STATE"/build-*.log
+  if [[ -d $LAB_STATE && -z $(ls -A "$LAB_STATE") ]]; then
+    rmdir "$LAB_STATE"
+  fi
 }
 
 status() {
@@ -54,9 +62,20 @@ status() {
   fi
 }
 
+# debootstrap makes the base image; the keyring is what it checks Debian's signature with.
+base_tools() {
+  if ! command -v debootstrap >/dev/null && [[ $(images needs base) == yes ]]; then
+    can_apt || fail "the base image has to be built with debootstrap, which is not installed, and $(why_no_apt)" \
+      "on Debian or Ubuntu run as root: bash lab/lab.sh up" \
+      "or, where registries can be reached, use upstream images: MMSTACK_LAB_IMAGES=upstream"
+    packages_update
+    packages_install debootstrap debian-archive-keyring
+  fi
+}
+
 images() {
   client_required
-  python3 "$LAB_DIR/images.py" --state "$LAB_STATE" "$@"
+  python3 -B "$LAB_DIR/images.py" --state "$LAB_STATE" "$@"
 }
 
 case ${1:-} in

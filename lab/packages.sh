@@ -28,7 +28,7 @@ installed_packages() {
 }
 
 packages_update() {
-  mkdir -p "$LAB_STATE"
+  state_folder
   say "packages: apt-get update"
   if ! apt-get update >"$LAB_STATE/apt.log" 2>&1; then
     tail -n 5 "$LAB_STATE/apt.log" >&2

@@ -1,8 +1,8 @@
-"""Stands in for a service that can't be had offline: it listens on the service's ports and answers GET.
+"""Stands in for a service that can't be had offline: listens on its ports and answers GET.
 
-Settings (environment): STANDIN_SERVICE and STANDIN_PORTS are set by the image. STANDIN_FAIL_FILE names a
-file while which exists every answer is 503. STANDIN_START_DELAY is a number of seconds before listening.
-Command-line arguments, meant for the program it stands in for, are ignored.
+Settings (environment): STANDIN_SERVICE and STANDIN_PORTS are set by the image. While the file that
+STANDIN_FAIL_FILE names exists, every answer is 503. STANDIN_START_DELAY is a number of seconds
+before listening. Command-line arguments, meant for the program it stands in for, are ignored.
 """
 
 import json
@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import FrameType
 
 SERVICE = os.environ["STANDIN_SERVICE"]
@@ -21,7 +22,11 @@ START_DELAY = float(os.environ.get("STANDIN_START_DELAY") or 0)
 
 # Paths whose answer somebody reads, beyond its status.
 ANSWERS: dict[tuple[str, str], dict[str, object]] = {
-    ("elasticsearch", "/_cluster/health"): {"cluster_name": "stand-in", "status": "green", "timed_out": False},
+    ("elasticsearch", "/_cluster/health"): {
+        "cluster_name": "stand-in",
+        "status": "green",
+        "timed_out": False,
+    },
 }
 
 
@@ -37,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
     timeout = 60
 
     def do_GET(self) -> None:
-        if os.path.exists(FAIL_FILE):
+        if Path(FAIL_FILE).exists():
             self.answer(503, {"service": SERVICE, "stand_in": True, "error": f"{FAIL_FILE} exists"})
             return
         path = self.path.partition("?")[0]
@@ -48,7 +53,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def refuse(self) -> None:
         self.close_connection = True
-        self.answer(501, {"service": SERVICE, "stand_in": True, "error": "a stand-in only answers GET and HEAD"})
+        self.answer(
+            501,
+            {"service": SERVICE, "stand_in": True, "error": "a stand-in only answers GET and HEAD"},
+        )
 
     do_POST = do_PUT = do_DELETE = do_PATCH = refuse
 

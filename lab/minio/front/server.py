@@ -28,9 +28,13 @@ def root_credential(name: str, default: str, least: int) -> str:
     value = os.environ.get(name) or default
     given = os.environ.get(f"{name}_FILE")
     if given:
-        path = next((path for path in (Path(given), Path("/run/secrets") / given) if path.is_file()), None)
+        path = next(
+            (path for path in (Path(given), Path("/run/secrets") / given) if path.is_file()), None
+        )
         if path is None:
-            sys.exit(f"error: {name}_FILE is {given}, and there is no such file, nor one of that name below /run/secrets")
+            sys.exit(
+                f"error: {name}_FILE is {given}: there is no such file, nor one below /run/secrets"
+            )
         value = path.read_text().strip()
     if len(value) < least:
         sys.exit(f"error: {name} has fewer than {least} characters, which MinIO does not accept")
@@ -43,8 +47,16 @@ class Handler(MotoRequestHandler):
     def make_environ(self) -> dict[str, Any]:
         return {**super().make_environ(), "lab.headers": self.headers, "lab.target": self.path}
 
-    def log(self, type: str, message: str, *args: Any) -> None:
-        print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), self.address_string(), message % args, flush=True)
+    def log_request(self, code: int | str = "-", _size: int | str = "-") -> None:
+        self.log("info", '"%s" %s', self.requestline, str(code))
+
+    def log(self, _kind: str, message: str, *args: Any) -> None:
+        print(
+            time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            self.address_string(),
+            message % args,
+            flush=True,
+        )
 
 
 class Application:
@@ -68,7 +80,7 @@ class Application:
         if method in ("GET", "HEAD"):
             return self.moto(environ, start_response)
         with self.state.writing():
-            # The work is done when the call returns: moto's answers to these are whole, not generated.
+            # Done when the call returns: moto's answers to these are whole, not generated.
             return self.moto(environ, start_response)
 
     def refuse(self, refused: Refused, environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -78,12 +90,15 @@ class Application:
             f"<Error><Code>{refused.code}</Code><Message>{escape(refused.message)}</Message>"
             f"<Resource>{escape(environ['PATH_INFO'])}</Resource></Error>"
         ).encode()
-        start_response("403 Forbidden", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+        start_response(
+            "403 Forbidden",
+            [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))],
+        )
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
 def drain(environ: dict[str, Any]) -> None:
-    """Read the body of a refused request: on a kept connection it would be taken for the next one."""
+    """Read a refused request's body: on a kept connection it would be taken for the next one."""
     left = int(environ.get("CONTENT_LENGTH") or 0)
     while left and (data := environ["wsgi.input"].read(min(left, 1 << 20))):
         left -= len(data)
@@ -94,7 +109,9 @@ class Console(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        body = b"<!doctype html>\n<title>Object store of the lab</title>\n<p>The lab's object store has no console.</p>\n"
+        body = (
+            b"<!doctype html>\n<title>Object store of the lab</title>\n<p>It has no console.</p>\n"
+        )
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
@@ -130,13 +147,14 @@ def main() -> None:
     user = root_credential("MINIO_ROOT_USER", "minioadmin", 3)
     password = root_credential("MINIO_ROOT_PASSWORD", "minioadmin", 8)
 
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    signal.signal(signal.SIGINT, lambda number, frame: sys.exit(0))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     state = State(options.directory)
     buckets = state.load()
     host, port = options.address
-    server = make_server(host, port, Application(user, password, state), threaded=True, request_handler=Handler)
-    server.daemon_threads = True
+    server = make_server(
+        host, port, Application(user, password, state), threaded=True, request_handler=Handler
+    )
     console = ConsoleServer(options.console_address, Console)
     for work in (server.serve_forever, console.serve_forever, state.save_when_quiet):
         threading.Thread(target=work, daemon=True).start()

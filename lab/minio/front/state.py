@@ -11,12 +11,32 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import S3Backend, s3_backends
+from moto.s3.utils import _VersionedKeyStore
 
 PARTITION = "aws"
 QUIET_SECONDS = 1.0
+
+
+class Pickler(pickle.Pickler):
+    """Knows moto's key store, which as a mapping shows the newest version of each key only."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, _VersionedKeyStore):
+            return key_store, (type(value), list(value.lists()))
+        return NotImplemented
+
+
+def key_store(
+    kind: type[_VersionedKeyStore], lists: list[tuple[str, list[Any]]]
+) -> _VersionedKeyStore:
+    store = kind()
+    for key, versions in lists:
+        store.setlist(key, versions)
+    return store
 
 
 class State:
@@ -61,7 +81,7 @@ class State:
             self.file.parent.mkdir(exist_ok=True)
             part = self.file.with_suffix(".part")
             with part.open("wb") as file:
-                pickle.dump((self.backend.buckets, self.backend.tagger), file)
+                Pickler(file).dump((self.backend.buckets, self.backend.tagger))
                 file.flush()
                 os.fsync(file.fileno())
             part.rename(self.file)
@@ -71,6 +91,10 @@ class State:
         while True:
             time.sleep(QUIET_SECONDS / 2)
             with self.changes:
-                quiet = self.dirty_since is not None and self.writers == 0 and time.monotonic() - self.dirty_since > QUIET_SECONDS
+                quiet = (
+                    self.dirty_since is not None
+                    and self.writers == 0
+                    and time.monotonic() - self.dirty_since > QUIET_SECONDS
+                )
             if quiet:
                 self.save()

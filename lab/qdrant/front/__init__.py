@@ -1,5 +1,5 @@
-"""An HTTP front over qdrant-edge, the storage engine of Qdrant, for tests where Qdrant itself can't be had.
+"""An HTTP front over qdrant-edge, Qdrant's storage engine, for where Qdrant itself can't be had.
 
-It speaks the part of Qdrant's REST API that clients and backups use; docs/lab.md lists it. What it does
-not offer it answers with 501, never with a made-up success.
+It speaks the part of Qdrant's REST API that clients and backups use; docs/lab.md lists it. What it
+does not offer it answers with 501, never with a made-up success.
 """

@@ -1,16 +1,22 @@
-"""Reading request bodies: with a length or chunked, whole or as a file out of multipart form data."""
+"""Reading request bodies: with a length or chunked, or one file out of multipart form data."""
 
 import os
 from collections.abc import Iterator
 from email.message import Message
-from typing import BinaryIO
+from typing import IO, Protocol
 
 from front.errors import BadRequest
 
 CHUNK = 1 << 20
 
 
-def stream(headers: Message, source: BinaryIO) -> Iterator[bytes]:
+class Reader(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+    def readline(self) -> bytes: ...
+
+
+def stream(headers: Message, source: Reader) -> Iterator[bytes]:
     """The body in pieces; a connection that ends too early is an error, never a short body."""
     if "chunked" in (headers.get("Transfer-Encoding") or "").lower():
         yield from chunked(source)
@@ -21,7 +27,7 @@ def stream(headers: Message, source: BinaryIO) -> Iterator[bytes]:
         left -= len(data)
 
 
-def chunked(source: BinaryIO) -> Iterator[bytes]:
+def chunked(source: Reader) -> Iterator[bytes]:
     while True:
         size = int(source.readline().split(b";")[0], 16)
         left = size
@@ -33,14 +39,14 @@ def chunked(source: BinaryIO) -> Iterator[bytes]:
             return
 
 
-def exactly(source: BinaryIO, size: int) -> bytes:
+def exactly(source: Reader, size: int) -> bytes:
     data = source.read(size)
     if len(data) != size:
         raise BadRequest("the request's body ended too early")
     return data
 
 
-def save_form_file(headers: Message, body: Iterator[bytes], field: str, target: BinaryIO) -> None:
+def save_form_file(headers: Message, body: Iterator[bytes], field: str, target: IO[bytes]) -> None:
     """Write the content of one field of multipart form data to `target`."""
     boundary = headers.get_param("boundary")
     if headers.get_content_type() != "multipart/form-data" or not isinstance(boundary, str):

@@ -9,6 +9,7 @@ import qdrant_edge as edge
 from front.errors import BadRequest, NotOffered
 
 Json = dict[str, Any]
+PointId = int | uuid.UUID | str
 
 DISTANCES = {
     "Cosine": edge.Distance.Cosine,
@@ -33,18 +34,21 @@ INDEX_TYPES = {
 }
 
 
-# -- collections ------------------------------------------------------------------------------------
+# -- collections -----------------------------------------------------------------
 
 
 def engine_config(params: Json) -> edge.EdgeConfig:
-    """The engine's configuration; tuning of indexes and quantization is shown to clients, but not applied."""
+    """The engine's configuration; tuning of indexes and quantization is shown, but not applied."""
     given = params.get("vectors") or {}
     dense: Any = None
     if "size" in given:
         dense = dense_params(given)
     elif given:
         dense = {name: dense_params(entry) for name, entry in given.items()}
-    sparse = {name: sparse_params(entry or {}) for name, entry in (params.get("sparse_vectors") or {}).items()}
+    sparse = {
+        name: sparse_params(entry or {})
+        for name, entry in (params.get("sparse_vectors") or {}).items()
+    }
     if dense is None and not sparse:
         raise BadRequest("a collection without vectors is not supported by the storage engine")
     return edge.EdgeConfig(vectors=dense, sparse_vectors=sparse or None)
@@ -58,7 +62,9 @@ def dense_params(entry: Json) -> edge.EdgeVectorParams:
         size=entry["size"],
         distance=choice(DISTANCES, entry["distance"], "distance"),
         multivector_config=multivector,
-        datatype=choice(DATATYPES, entry["datatype"], "datatype") if entry.get("datatype") else None,
+        datatype=choice(DATATYPES, entry["datatype"], "datatype")
+        if entry.get("datatype")
+        else None,
     )
 
 
@@ -79,13 +85,16 @@ def index_schema(value: str | Json) -> Any:
 
 def shown_indexes(schema: dict[str, Any]) -> Json:
     names = {repr(engine): name for name, engine in INDEX_TYPES.items()}
-    return {field: {"data_type": names[repr(info.data_type)], "points": info.points} for field, info in schema.items()}
+    return {
+        field: {"data_type": names[repr(info.data_type)], "points": info.points}
+        for field, info in schema.items()
+    }
 
 
-# -- points in --------------------------------------------------------------------------------------
+# -- points in -------------------------------------------------------------------
 
 
-def point_id(value: object) -> int | uuid.UUID:
+def point_id(value: object) -> PointId:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64:
         return value
     if isinstance(value, str):
@@ -93,28 +102,41 @@ def point_id(value: object) -> int | uuid.UUID:
             return uuid.UUID(value)
         except ValueError:
             pass
-    raise BadRequest(f"value {value} is not a valid point ID, valid values are either an unsigned integer or a UUID")
+    raise BadRequest(
+        f"value {value} is not a valid point ID, which is an unsigned integer or a UUID"
+    )
 
 
 def vector(value: Any) -> Any:
     """One vector (dense, sparse or multi), or a mapping of named ones."""
     if isinstance(value, list):
-        return [vector(row) for row in value] if value and isinstance(value[0], list) else [float(number) for number in value]
+        return (
+            [vector(row) for row in value]
+            if value and isinstance(value[0], list)
+            else [float(number) for number in value]
+        )
     if isinstance(value, dict):
         if set(value) == {"indices", "values"}:
-            return edge.SparseVector(value["indices"], [float(number) for number in value["values"]])
+            return edge.SparseVector(
+                value["indices"], [float(number) for number in value["values"]]
+            )
         return {name: vector(entry) for name, entry in value.items()}
-    raise BadRequest("a vector is a list of numbers, a sparse vector, or a mapping of named ones; inference is not offered")
+    raise BadRequest("a vector is a list of numbers, a sparse vector, or a mapping of named ones")
 
 
 def points(body: Json) -> list[edge.Point]:
     if "points" in body:
-        return [edge.Point(point_id(entry["id"]), vector(entry["vector"]), entry.get("payload")) for entry in body["points"]]
+        return [
+            edge.Point(point_id(entry["id"]), vector(entry["vector"]), entry.get("payload"))
+            for entry in body["points"]
+        ]
     if "batch" in body:
         batch = body["batch"]
         ids, vectors = batch["ids"], batch["vectors"]
         if isinstance(vectors, dict):
-            rows = [{name: column[row] for name, column in vectors.items()} for row in range(len(ids))]
+            rows = [
+                {name: column[row] for name, column in vectors.items()} for row in range(len(ids))
+            ]
         else:
             rows = vectors
         payloads = batch.get("payloads") or [None] * len(ids)
@@ -127,7 +149,7 @@ def points(body: Json) -> list[edge.Point]:
     raise BadRequest("neither `points` nor `batch` is given")
 
 
-# -- filters ----------------------------------------------------------------------------------------
+# -- filters ---------------------------------------------------------------------
 
 
 def filters(value: Json | None) -> edge.Filter | None:
@@ -141,7 +163,9 @@ def filters(value: Json | None) -> edge.Filter | None:
         must=conditions(value.get("must")),
         should=conditions(value.get("should")),
         must_not=conditions(value.get("must_not")),
-        min_should=edge.MinShould(conditions(minimum["conditions"]), minimum["min_count"]) if minimum else None,
+        min_should=edge.MinShould(conditions(minimum["conditions"]) or [], minimum["min_count"])
+        if minimum
+        else None,
     )
 
 
@@ -163,23 +187,43 @@ def condition(entry: Json) -> Any:
     if "has_vector" in entry:
         return edge.HasVectorCondition(entry["has_vector"])
     if "nested" in entry:
-        return edge.NestedCondition(entry["nested"]["key"], filters(entry["nested"]["filter"]))
+        return edge.NestedCondition(
+            entry["nested"]["key"], filters(entry["nested"]["filter"]) or edge.Filter()
+        )
     return filters(entry)
 
 
 def field_condition(entry: Json) -> edge.FieldCondition:
-    known = {"key", "match", "range", "geo_bounding_box", "geo_radius", "geo_polygon", "values_count", "is_empty", "is_null"}
+    known = {
+        "key",
+        "match",
+        "range",
+        "geo_bounding_box",
+        "geo_radius",
+        "geo_polygon",
+        "values_count",
+        "is_empty",
+        "is_null",
+    }
     unknown = entry.keys() - known
     if unknown:
         raise BadRequest(f"unknown field `{sorted(unknown)[0]}` in a condition")
-    box, radius, polygon, count = (entry.get(name) for name in ("geo_bounding_box", "geo_radius", "geo_polygon", "values_count"))
+    box, radius, polygon, count = (
+        entry.get(name)
+        for name in ("geo_bounding_box", "geo_radius", "geo_polygon", "values_count")
+    )
     return edge.FieldCondition(
         entry["key"],
         match=match(entry["match"]) if entry.get("match") else None,
         range=value_range(entry["range"]) if entry.get("range") else None,
-        geo_bounding_box=edge.GeoBoundingBox(geo(box["top_left"]), geo(box["bottom_right"])) if box else None,
+        geo_bounding_box=edge.GeoBoundingBox(geo(box["top_left"]), geo(box["bottom_right"]))
+        if box
+        else None,
         geo_radius=edge.GeoRadius(geo(radius["center"]), radius["radius"]) if radius else None,
-        geo_polygon=edge.GeoPolygon(ring(polygon["exterior"]), [ring(hole) for hole in polygon.get("interiors") or []] or None)
+        geo_polygon=edge.GeoPolygon(
+            ring(polygon["exterior"]),
+            [ring(hole) for hole in polygon.get("interiors") or []] or None,
+        )
         if polygon
         else None,
         values_count=edge.ValuesCount(**count) if count else None,
@@ -218,7 +262,7 @@ def ring(entry: Json) -> list[edge.GeoPoint]:
     return [geo(point) for point in entry["points"]]
 
 
-# -- queries ----------------------------------------------------------------------------------------
+# -- queries ---------------------------------------------------------------------
 
 
 def with_payload(value: Any) -> Any:
@@ -245,7 +289,7 @@ def search_params(value: Json | None) -> edge.SearchParams | None:
 
 
 def query(body: Json, lookup: Callable[[Any, str | None], Any]) -> edge.QueryRequest:
-    """A request of points/query. `lookup` gives the vector of a point that is asked for by its id."""
+    """A request of points/query. `lookup` gives the vector of a point asked for by its id."""
     value, excluded = scoring(body.get("query"), body.get("using"), lookup)
     return edge.QueryRequest(
         limit=body.get("limit") or 10,
@@ -260,7 +304,9 @@ def query(body: Json, lookup: Callable[[Any, str | None], Any]) -> edge.QueryReq
     )
 
 
-def prefetches(value: Json | list[Json] | None, lookup: Callable[[Any, str | None], Any]) -> list[edge.Prefetch]:
+def prefetches(
+    value: Json | list[Json] | None, lookup: Callable[[Any, str | None], Any]
+) -> list[edge.Prefetch]:
     result = []
     for entry in value if isinstance(value, list) else [value] if value else []:
         scored, excluded = scoring(entry.get("query"), entry.get("using"), lookup)
@@ -277,7 +323,9 @@ def prefetches(value: Json | list[Json] | None, lookup: Callable[[Any, str | Non
     return result
 
 
-def scoring(value: Any, using: str | None, lookup: Callable[[Any, str | None], Any]) -> tuple[Any, Any]:
+def scoring(
+    value: Any, using: str | None, lookup: Callable[[Any, str | None], Any]
+) -> tuple[Any, Any]:
     """The engine's query, and the id of the point that the result must leave out, if any."""
     if value is None:
         return None, None
@@ -292,7 +340,9 @@ def scoring(value: Any, using: str | None, lookup: Callable[[Any, str | None], A
         return edge.Query.Nearest(vector(value), using=using), None
     if isinstance(value, dict):
         if "fusion" in value:
-            return {"rrf": lambda: edge.Fusion.Rrf(k=2), "dbsf": edge.Fusion.Dbsf}[value["fusion"]](), None
+            return {"rrf": lambda: edge.Fusion.Rrf(k=2), "dbsf": edge.Fusion.Dbsf}[
+                value["fusion"]
+            ](), None
         if "rrf" in value:
             return edge.Fusion.Rrf(k=value["rrf"].get("k") or 2), None
         if "order_by" in value:
@@ -312,10 +362,10 @@ def without(given: edge.Filter | None, identity: Any) -> edge.Filter | None:
     return edge.Filter(must=[given], must_not=[leave_out])
 
 
-# -- points out -------------------------------------------------------------------------------------
+# -- points out ------------------------------------------------------------------
 
 
-def shown_id(value: int | uuid.UUID | None) -> int | str | None:
+def shown_id(value: int | uuid.UUID | str | None) -> int | str | None:
     return str(value) if isinstance(value, uuid.UUID) else value
 
 

@@ -1,5 +1,8 @@
 """Failures with the HTTP status and the wording that Qdrant gives them."""
 
+# Named after their status, not as errors.
+# ruff: noqa: N818
+
 
 class ApiError(Exception):
     status = 500
@@ -13,7 +16,9 @@ class BadRequest(ApiError):
     status = 400
 
     def __init__(self, message: str) -> None:
-        super().__init__(message if message.startswith("Wrong input") else f"Bad request: {message}")
+        super().__init__(
+            message if message.startswith("Wrong input") else f"Bad request: {message}"
+        )
 
 
 class NotFound(ApiError):

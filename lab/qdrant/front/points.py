@@ -12,13 +12,15 @@ Json = dict[str, Any]
 Update = edge.UpdateOperation
 
 
-# -- reading ----------------------------------------------------------------------------------------
+# -- reading ---------------------------------------------------------------------
 
 
 def retrieve(shard: edge.EdgeShard, body: Json) -> list[Json]:
     ids = [convert.point_id(value) for value in body["ids"]]
     records = shard.retrieve(
-        ids, convert.with_payload(default(body.get("with_payload"), True)), default(body.get("with_vector"), False)
+        ids,
+        convert.with_payload(default(body.get("with_payload"), True)),
+        default(body.get("with_vector"), False),
     )
     return [convert.shown_record(record) for record in records]
 
@@ -53,11 +55,20 @@ def scroll(shard: edge.EdgeShard, body: Json) -> Json:
 
 def count(shard: edge.EdgeShard, body: Json) -> Json:
     # Always exact: the engine's estimate saves nothing at the sizes of a lab.
-    return {"count": shard.count(edge.CountRequest(exact=True, filter=convert.filters(body.get("filter"))))}
+    return {
+        "count": shard.count(
+            edge.CountRequest(exact=True, filter=convert.filters(body.get("filter")))
+        )
+    }
 
 
 def facet(shard: edge.EdgeShard, body: Json) -> Json:
-    request = edge.FacetRequest(body["key"], body.get("limit") or 10, body.get("exact") or False, convert.filters(body.get("filter")))
+    request = edge.FacetRequest(
+        body["key"],
+        body.get("limit") or 10,
+        body.get("exact") or False,
+        convert.filters(body.get("filter")),
+    )
     return {"hits": [{"value": hit.value, "count": hit.count} for hit in shard.facet(request)]}
 
 
@@ -69,7 +80,11 @@ def query(shard: edge.EdgeShard, body: Json) -> Json:
         found = records[0].vector
         return found if not isinstance(found, dict) else found[using or ""]
 
-    return {"points": [convert.shown_scored(point) for point in shard.query(convert.query(body, lookup))]}
+    return {
+        "points": [
+            convert.shown_scored(point) for point in shard.query(convert.query(body, lookup))
+        ]
+    }
 
 
 def query_batch(shard: edge.EdgeShard, body: Json) -> list[Json]:
@@ -81,7 +96,9 @@ def search(shard: edge.EdgeShard, body: Json) -> list[Json]:
     value, using = body["vector"], None
     if isinstance(value, dict) and "name" in value:
         value, using = value["vector"], value["name"]
-    points: list[Json] = query(shard, {**{k: v for k, v in body.items() if k != "vector"}, "query": value, "using": using})["points"]
+    points: list[Json] = query(
+        shard, {**{k: v for k, v in body.items() if k != "vector"}, "query": value, "using": using}
+    )["points"]
     return points
 
 
@@ -93,11 +110,15 @@ def default(value: Any, other: Any) -> Any:
     return other if value is None else value
 
 
-# -- writing ----------------------------------------------------------------------------------------
+# -- writing ---------------------------------------------------------------------
 
 
 def upsert(shard: edge.EdgeShard, body: Json) -> None:
-    modes = {"upsert": edge.UpdateMode.Upsert, "insert_only": edge.UpdateMode.InsertOnly, "update_only": edge.UpdateMode.UpdateOnly}
+    modes = {
+        "upsert": edge.UpdateMode.Upsert,
+        "insert_only": edge.UpdateMode.InsertOnly,
+        "update_only": edge.UpdateMode.UpdateOnly,
+    }
     mode = body.get("update_mode")
     shard.update(
         Update.upsert_points(
@@ -165,7 +186,10 @@ def clear_payload(shard: edge.EdgeShard, body: Json) -> None:
 def update_vectors(shard: edge.EdgeShard, body: Json) -> None:
     shard.update(
         Update.update_vectors(
-            [edge.PointVectors(convert.point_id(entry["id"]), convert.vector(entry["vector"])) for entry in body["points"]]
+            [
+                edge.PointVectors(convert.point_id(entry["id"]), convert.vector(entry["vector"]))
+                for entry in body["points"]
+            ]
         )
     )
 
@@ -204,7 +228,9 @@ def batch(shard: edge.EdgeShard, body: Json) -> int:
 def create_index(shard: edge.EdgeShard, body: Json) -> None:
     if not body.get("field_schema"):
         raise BadRequest("field_schema has to be given")
-    shard.update(Update.create_field_index(body["field_name"], convert.index_schema(body["field_schema"])))
+    shard.update(
+        Update.create_field_index(body["field_name"], convert.index_schema(body["field_schema"]))
+    )
 
 
 def delete_index(shard: edge.EdgeShard, field: str) -> None:

@@ -6,7 +6,7 @@
     snapshots/<name>/<snapshot>                  a sparse tar of the collection's folder
     snapshots/<name>/<snapshot>.checksum         its SHA-256
 
-Folders whose name begins with a dot are half-made or half-removed; opening the store clears them away.
+Folders whose name begins with a dot are half-made or half-removed; opening the store removes them.
 """
 
 import contextlib
@@ -32,7 +32,13 @@ Json = dict[str, Any]
 
 PEER = 1
 # What a client reads back for settings that it did not give.
-HNSW = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000, "max_indexing_threads": 0, "on_disk": False}
+HNSW = {
+    "m": 16,
+    "ef_construct": 100,
+    "full_scan_threshold": 10000,
+    "max_indexing_threads": 0,
+    "on_disk": False,
+}
 OPTIMIZERS = {
     "deleted_threshold": 0.2,
     "vacuum_min_vector_number": 1000,
@@ -44,7 +50,14 @@ OPTIMIZERS = {
     "max_optimization_threads": None,
 }
 WAL = {"wal_capacity_mb": 32, "wal_segments_ahead": 0}
-PARAMS = ("vectors", "sparse_vectors", "on_disk_payload", "shard_number", "replication_factor", "write_consistency_factor")
+PARAMS = (
+    "vectors",
+    "sparse_vectors",
+    "on_disk_payload",
+    "shard_number",
+    "replication_factor",
+    "write_consistency_factor",
+)
 IGNORED = ("timeout", "init_from", "sharding_method", "strict_mode_config", "metadata")
 
 
@@ -54,7 +67,12 @@ def given(*sources: Json) -> Json:
 
 
 def checked_name(name: str) -> str:
-    if not name or len(name) > 255 or name.startswith(".") or any(sign in '<>:"/\\|?*\0\x1f' for sign in name):
+    if (
+        not name
+        or len(name) > 255
+        or name.startswith(".")
+        or any(sign in '<>:"/\\|?*\0\x1f' for sign in name)
+    ):
         raise BadRequest(f"Wrong input: `{name}` is not a valid collection name")
     return name
 
@@ -88,7 +106,9 @@ class Collection:
     def create(cls, folder: Path, config: Json) -> "Collection":
         folder.mkdir(parents=True)
         try:
-            shard = edge.EdgeShard.create(str(folder / "0"), convert.engine_config(config["params"]))
+            shard = edge.EdgeShard.create(
+                str(folder / "0"), convert.engine_config(config["params"])
+            )
         except BaseException:
             shutil.rmtree(folder)
             raise
@@ -124,7 +144,7 @@ class Store:
         self.collections_folder = storage / "collections"
         self.aliases_file = storage / "aliases.json"
         self.snapshots_folder = snapshots
-        # Held to change which collections and aliases there are, never while waiting for an engine's work.
+        # Held to change which collections and aliases there are, not for work on points.
         self.lock = threading.RLock()
         self.collections: dict[str, Collection] = {}
         self.aliases: dict[str, str] = {}
@@ -169,7 +189,14 @@ class Store:
 
     def create(self, name: str, body: Json) -> None:
         checked_name(name)
-        known = (*PARAMS, *IGNORED, "hnsw_config", "optimizers_config", "wal_config", "quantization_config")
+        known = (
+            *PARAMS,
+            *IGNORED,
+            "hnsw_config",
+            "optimizers_config",
+            "wal_config",
+            "quantization_config",
+        )
         unknown = body.keys() - set(known)
         if unknown:
             raise BadRequest(f"unknown field `{sorted(unknown)[0]}`")
@@ -203,7 +230,9 @@ class Store:
                 collection.shard.close()
                 gone = self.collections_folder / f".removed-{uuid.uuid4()}"
                 collection.folder.rename(gone)
-                self.set_aliases({alias: target for alias, target in self.aliases.items() if target != name})
+                self.set_aliases(
+                    {alias: target for alias, target in self.aliases.items() if target != name}
+                )
         shutil.rmtree(gone)
         # As upstream does: a collection's snapshots go with it.
         shutil.rmtree(self.snapshots_folder / name, ignore_errors=True)
@@ -232,7 +261,9 @@ class Store:
                 elif kind == "rename_alias":
                     if what["old_alias_name"] not in aliases:
                         raise NotFound(f"Alias {what['old_alias_name']} does not exists!")
-                    aliases[checked_name(what["new_alias_name"])] = aliases.pop(what["old_alias_name"])
+                    aliases[checked_name(what["new_alias_name"])] = aliases.pop(
+                        what["old_alias_name"]
+                    )
                 else:
                     raise BadRequest(f"unknown alias action {kind}")
             self.set_aliases(aliases)
@@ -242,7 +273,9 @@ class Store:
             pairs = sorted(self.aliases.items())
         return {
             "aliases": [
-                {"alias_name": alias, "collection_name": target} for alias, target in pairs if collection in (None, target)
+                {"alias_name": alias, "collection_name": target}
+                for alias, target in pairs
+                if collection in (None, target)
             ]
         }
 
@@ -261,8 +294,16 @@ class Store:
             part = path.with_name(f".{path.name}.part")
             collection.shard.flush()
             try:
-                # The engine's files are preallocated: without --sparse each snapshot would be 100 MB of zeros.
-                run_tar("--create", "--sparse", "--file", str(part), "--directory", str(collection.folder), ".")
+                # The engine's files are preallocated: without --sparse this is 100 MB of zeros.
+                run_tar(
+                    "--create",
+                    "--sparse",
+                    "--file",
+                    str(part),
+                    "--directory",
+                    str(collection.folder),
+                    ".",
+                )
                 Path(f"{path}.checksum").write_text(sha256_of(part))
                 part.rename(path)
             except BaseException:
@@ -272,11 +313,20 @@ class Store:
 
     def list_snapshots(self, name: str) -> list[Json]:
         folder = self.snapshots_folder / self.get(name).name
-        return [describe_snapshot(path) for path in sorted(folder.glob("*.snapshot"))] if folder.exists() else []
+        return (
+            [describe_snapshot(path) for path in sorted(folder.glob("*.snapshot"))]
+            if folder.exists()
+            else []
+        )
 
     def snapshot_path(self, name: str, snapshot: str) -> Path:
         path = self.snapshots_folder / self.get(name).name / snapshot
-        if "/" in snapshot or snapshot.startswith(".") or not path.is_file() or path.suffix != ".snapshot":
+        if (
+            "/" in snapshot
+            or snapshot.startswith(".")
+            or not path.is_file()
+            or path.suffix != ".snapshot"
+        ):
             raise NotFound(f"Snapshot {snapshot} not found")
         return path
 
@@ -289,11 +339,15 @@ class Store:
         """Put the snapshot's content in the place of the collection, which need not exist."""
         checked_name(name)
         if checksum and sha256_of(snapshot) != checksum.lower():
-            raise BadRequest(f"Snapshot checksum mismatch: expected {checksum}, got {sha256_of(snapshot)}")
+            raise BadRequest(
+                f"Snapshot checksum mismatch: expected {checksum}, got {sha256_of(snapshot)}"
+            )
         fresh = self.collections_folder / f".recovering-{uuid.uuid4()}"
         fresh.mkdir()
         try:
-            run_tar("--extract", "--no-same-owner", "--file", str(snapshot), "--directory", str(fresh))
+            run_tar(
+                "--extract", "--no-same-owner", "--file", str(snapshot), "--directory", str(fresh)
+            )
             if not (fresh / "collection.json").exists():
                 raise BadRequest("the file is no snapshot of a collection")
             # Opened once where it is, so that a broken snapshot leaves the collection as it was.
@@ -314,8 +368,13 @@ class Store:
             return
         with old.lock:
             config = json.loads((fresh / "collection.json").read_text())
-            if any(old.config["params"].get(key) != config["params"].get(key) for key in ("vectors", "sparse_vectors")):
-                raise BadRequest("Snapshot is not compatible with existing collection: its vectors are configured otherwise")
+            if any(
+                old.config["params"].get(key) != config["params"].get(key)
+                for key in ("vectors", "sparse_vectors")
+            ):
+                raise BadRequest(
+                    "Snapshot is not compatible with existing collection: its vectors differ"
+                )
             old.shard.close()
             gone = self.collections_folder / f".replaced-{uuid.uuid4()}"
             folder.rename(gone)
@@ -338,6 +397,8 @@ def run_tar(*arguments: str) -> None:
     result = subprocess.run(["tar", *arguments], capture_output=True, text=True)
     if result.returncode != 0:
         message = f"tar: {result.stderr.strip()[:300]}"
-        raise BadRequest(f"the file is no snapshot of a collection ({message})") if "--extract" in arguments else OSError(message)
-
-
+        raise (
+            BadRequest(f"the file is no snapshot of a collection ({message})")
+            if "--extract" in arguments
+            else OSError(message)
+        )

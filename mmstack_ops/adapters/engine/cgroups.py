@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_PROC = Path("/proc")
 
 
 @dataclass(frozen=True)
@@ -30,17 +31,16 @@ def read_usage(container_id: str, pid: int) -> RawUsage | None:
         pid: the container's first process, as the engine numbers it.
     """
     try:
-        groups = _groups(Path(f"/proc/{pid}/cgroup").read_text())
-        unified = groups.get("")
-        if unified is not None and container_id in unified:
-            return _read_v2(_CGROUPS / unified.lstrip("/"))
-        memory, cpu = groups.get("memory"), groups.get("cpuacct")
+        groups = _groups((_PROC / str(pid) / "cgroup").read_text())
         # The id in the path proves that this pid means here what it means to the engine.
-        if memory is None or cpu is None or container_id not in memory:
-            return None
-        return _read_v1(
-            _CGROUPS / "memory" / memory.lstrip("/"), _CGROUPS / "cpuacct" / cpu.lstrip("/")
-        )
+        memory, cpu = groups.get("memory"), groups.get("cpuacct")
+        if memory is not None and cpu is not None and container_id in memory:
+            return _read_v1(
+                _CGROUPS / "memory" / memory.lstrip("/"), _CGROUPS / "cpuacct" / cpu.lstrip("/")
+            )
+        # Looked at last: a hybrid host has a unified path too, with no controllers on it.
+        unified = groups.get("", "")
+        return _read_v2(_CGROUPS / unified.lstrip("/")) if container_id in unified else None
     except (OSError, ValueError):
         return None
 

@@ -34,7 +34,7 @@ def cron_problem(expression: str) -> str | None:
 
 def _item_problem(item: str, low: int, high: int, names: tuple[str, ...]) -> str | None:
     span, slash, step = item.partition("/")
-    if slash and (not step.isdigit() or int(step) == 0):
+    if slash and (not _is_number(step) or int(step) == 0):
         return "has a step that is not a positive number"
     if span == "*":
         return None
@@ -50,7 +50,12 @@ def _item_problem(item: str, low: int, high: int, names: tuple[str, ...]) -> str
     return None
 
 
+def _is_number(text: str) -> bool:
+    # isdigit() alone is true for superscripts, which int() refuses.
+    return text.isascii() and text.isdigit()
+
+
 def _number(text: str, low: int, names: tuple[str, ...]) -> int | None:
-    if text.isdigit():
+    if _is_number(text):
         return int(text)
     return names.index(text.lower()) + low if text.lower() in names else None

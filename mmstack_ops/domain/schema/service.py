@@ -32,14 +32,14 @@ class Image(SchemaModel):
     pull: Literal["missing", "always", "never"] = "missing"
 
 
-_PORT_RANGE = re.compile(r"^(\d+)-(\d+)$")
+_PORT_RANGE = re.compile(r"^([0-9]+)-([0-9]+)$")
 
 
 def _parse_port_range(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool):
         return (value, value)
     if isinstance(value, str):
-        if value.isdigit():
+        if value.isascii() and value.isdigit():
             return (int(value), int(value))
         if match := _PORT_RANGE.match(value):
             return (int(match[1]), int(match[2]))

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmstack_ops.domain.cron import cron_problem
+
+_LIMITS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+
+
+@st.composite
+def valid_field(draw: st.DrawFn, low: int, high: int) -> str:
+    def item() -> str:
+        first = draw(st.integers(low, high))
+        last = draw(st.integers(first, high))
+        span = draw(st.sampled_from(["*", str(first), f"{first}-{last}"]))
+        step = draw(st.sampled_from(["", "/1", "/5"]))
+        return span + step
+
+    return ",".join(item() for _ in range(draw(st.integers(1, 3))))
+
+
+@given(st.data())
+def test_valid_expressions(data: st.DataObject) -> None:
+    fields = [data.draw(valid_field(low, high)) for low, high in _LIMITS]
+    assert cron_problem(" ".join(fields)) is None
+
+
+@given(st.data())
+def test_one_number_out_of_range(data: st.DataObject) -> None:
+    fields = ["*"] * 5
+    index = data.draw(st.integers(0, 4))
+    low, high = _LIMITS[index]
+    fields[index] = str(data.draw(st.integers(high + 1, 999)))
+    problem = cron_problem(" ".join(fields))
+    assert problem is not None
+    assert problem.endswith(f"is outside {low}-{high}")
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("* * * *", "'* * * *' has 4 fields; a cron expression has five"),
+        ("@daily", "'@daily' has 1 fields; a cron expression has five"),
+        ("0 0 * * * *", "'0 0 * * * *' has 6 fields; a cron expression has five"),
+        ("a * * * *", "'a * * * *': minute 'a' is not a number, a name, a range, a list or '*'"),
+        ("*/0 * * * *", "'*/0 * * * *': minute '*/0' has a step that is not a positive number"),
+        ("0 5-2 * * *", "'0 5-2 * * *': hour '5-2' is a range that runs backwards"),
+        ("0 0 0 * *", "'0 0 0 * *': day of month '0' is outside 1-31"),
+        ("0 0 * foo *", "'0 0 * foo *': month 'foo' is not a number, a name, a range, a list or '*'"),
+        ("0 0 L * *", "'0 0 L * *': day of month 'L' is not a number, a name, a range, a list or '*'"),
+        ("0, * * * *", "'0, * * * *': minute '' is not a number, a name, a range, a list or '*'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong(expression: str, message: str) -> None:
+    assert cron_problem(expression) == message
+
+
+@pytest.mark.parametrize("expression", ["\u00b2 * * * *", "*/\u00b2 * * * *", "\u0663 * * * *"])
+def test_digits_of_other_scripts_are_refused(expression: str) -> None:
+    assert cron_problem(expression) is not None
+
+
+@pytest.mark.parametrize("expression", ["0 3 * jan-MAR mon", "*/5 0,12 1-7/2 * 7"])
+def test_names_lists_and_steps(expression: str) -> None:
+    assert cron_problem(expression) is None
+
+
+@given(st.text(alphabet="0123456789*/,-abc\u00b2 ", max_size=20))
+def test_any_text_gets_an_answer(text: str) -> None:
+    problem = cron_problem(text)
+    assert problem is None or repr(text) in problem

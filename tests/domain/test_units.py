@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmstack_ops.domain.compose.text import duration, size
+from mmstack_ops.domain.units import format_bytes, format_seconds, parse_duration, parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("500ms", 0.5),
+        ("30s", 30),
+        ("1h30m", 5400),
+        ("1.5h", 5400),
+        ("7d", 604800),
+        ("2w", 1209600),
+        (90, 90),
+        (0.5, 0.5),
+    ],
+)
+def test_durations(text: object, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("512M", 512 * 1024**2),
+        ("4G", 4 * 1024**3),
+        ("4GiB", 4 * 1024**3),
+        ("100 GB", 100 * 1000**3),
+        ("1TB", 1000**4),
+        ("12", 12),
+        ("12B", 12),
+        ("0.5K", 512),
+        (7, 7),
+    ],
+)
+def test_sizes(text: object, count: int) -> None:
+    assert parse_size(text) == count
+
+
+@pytest.mark.parametrize("value", ["", "s", "5", "5 s", "-5s", "5y", "5S", True, None, []])
+def test_what_is_no_duration(value: object) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        parse_duration(value)
+
+
+@pytest.mark.parametrize("value", ["", "G", "4g", "-4G", "4 gigs", "4GG", True, None, 1.5])
+def test_what_is_no_size(value: object) -> None:
+    with pytest.raises(ValueError, match="size"):
+        parse_size(value)
+
+
+@given(st.integers(min_value=0, max_value=10**9))
+def test_durations_survive_compose(milliseconds: int) -> None:
+    assert math.isclose(parse_duration(duration(milliseconds / 1000)), milliseconds / 1000)
+
+
+@given(st.integers(min_value=1, max_value=2**50))
+def test_sizes_survive_compose(count: int) -> None:
+    assert parse_size(size(count).upper()) == count
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for parse in (parse_duration, parse_size):
+        try:
+            assert parse(text) >= 0
+        except ValueError as error:
+            assert "such as" in str(error)
+
+
+def test_amounts_for_people() -> None:
+    assert [format_bytes(n) for n in (0, 1023, 1536, 5 * 1024**3, 2 * 1024**4)] == [
+        "0 B",
+        "1023 B",
+        "1.5 KiB",
+        "5.0 GiB",
+        "2.0 TiB",
+    ]
+    assert [format_seconds(n) for n in (0.44, 65, 11400, 187200)] == [
+        "0.4 s",
+        "1m 05s",
+        "3h 10m",
+        "2d 4h",
+    ]

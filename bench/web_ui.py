@@ -1,0 +1,74 @@
+"""The web UI: from the click to the first step, and what its processes weigh."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+
+import docker
+
+from bench.measure import Row, seconds_row
+from bench.project import bench_product
+from tests.e2e.product import ENVIRONMENTS, Ui
+
+TITLE = "The web UI"
+_ROUNDS = 5
+_FIRST_STEP = """query ($id: ID!) { runOrError(runId: $id) { ... on Run {
+    stepStats { startTime } } } }"""
+
+
+def run() -> list[Row]:
+    """Launch runs through the queue as the button does; weigh the processes afterwards."""
+    engine = docker.DockerClient(timeout=60)
+    with bench_product(engine) as product:
+        ui = Ui.start(product)
+        try:
+            ui.wait_until_loaded()
+            key = ["development", "core", "redis"]
+            ui.wait_for(ui.materialize(key), "SUCCESS")
+            delays = [_delay(ui, key) for _ in range(_ROUNDS)]
+            weights = _weights(ui)
+        finally:
+            ui.stop()
+    total = sum(weights.values())
+    return [
+        seconds_row(
+            "from the click to the first step (queue polled each second)",
+            statistics.median(delays),
+            at_most=3,
+        ),
+        *(Row(f"memory: {name}", f"{size / 2**20:.0f} MiB") for name, size in weights.items()),
+        Row(f"memory: all, {len(ENVIRONMENTS)} code locations", f"{total / 2**20:.0f} MiB"),
+    ]
+
+
+def _delay(ui: Ui, key: list[str]) -> float:
+    clicked = time.time()
+    run_id = ui.materialize(key)
+    ui.wait_for(run_id, "SUCCESS")
+    steps = ui.ask(_FIRST_STEP, id=run_id)["runOrError"]["stepStats"]
+    return min(step["startTime"] for step in steps) - clicked
+
+
+def _weights(ui: Ui) -> dict[str, int]:
+    """Return proportional set sizes (shared pages divided among sharers) in bytes."""
+    webserver, daemon = (process.pid for process in ui.processes)
+    return {
+        "webserver": _pss(webserver),
+        "daemon": _pss(daemon),
+        "code servers": sum(map(_pss, _descendants(webserver) + _descendants(daemon))),
+    }
+
+
+def _descendants(pid: int) -> list[int]:
+    text = "".join(p.read_text() for p in Path(f"/proc/{pid}/task").glob("*/children"))
+    children = [int(child) for child in text.split()]
+    return children + [found for child in children for found in _descendants(child)]
+
+
+def _pss(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0

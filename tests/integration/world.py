@@ -40,6 +40,7 @@ from mmstack_ops.domain.stacks.spec import (
 )
 
 STAND_IN = "mmstack-lab/vllm:lab"
+OTHER_STAND_IN = "mmstack-lab/litellm:lab"
 STAND_IN_PORT = 8000
 POSTGRES = "mmstack-lab/postgres:lab"
 BASE = "mmstack-lab/base:lab"

@@ -36,6 +36,14 @@ class _ReadOnlyAPIClient(docker.APIClient):  # type: ignore[misc]  # docker has 
         response: requests.Response = super().send(request, **kwargs)
         return response
 
+    def _create_websocket_connection(self, url: str) -> Any:
+        # The one way past ``send``: attaching to a container's standard input.
+        raise ReadOnlyViolationError(
+            f"a read-only engine handle was asked to open {url}",
+            why="plans and status may look at the engine, never change it",
+            remedy="report this as a bug",
+        )
+
 
 class EngineConnection:
     """One engine, with a client for each thread that asks.

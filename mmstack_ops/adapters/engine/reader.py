@@ -13,6 +13,7 @@ from mmstack_ops.adapters.engine.inspection import (
     observed_container,
     observed_network,
 )
+from mmstack_ops.domain.errors import ImageUnavailableError
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.stacks.observed import (
     ObservedContainer,
@@ -189,7 +190,7 @@ class EngineReader:
         try:
             with self._connection.translated(f"inspect image {reference}") as client:
                 raw = client.inspect_image(reference)
-        except MissingObjectError:
+        except (MissingObjectError, ImageUnavailableError):
             return reference, None
         digests = raw.get("RepoDigests") or [""]
         return reference, ObservedImage(id=raw["Id"], digest=digests[0].rpartition("@")[2])

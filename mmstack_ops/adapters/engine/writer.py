@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +35,9 @@ from mmstack_ops.domain.stacks.spec import (
 _NANOSECONDS = 1_000_000_000
 # First API version whose health check has a start interval (Docker 25).
 _API_START_INTERVAL = (1, 44)
+# A probe mostly takes some hundredths of a second.
+_FIRST_LOOK = 0.02
+_SLOWEST_LOOK = 0.2
 # Keep a chatty container from filling the disk; the engine's default keeps everything.
 _LOG_OPTIONS = {"max-size": "20m", "max-file": "3"}
 
@@ -172,11 +177,12 @@ class EngineWriter(EngineReader):
                     text = str(line.get("stream", "")).strip()
                     if text:
                         yield text, None
-        except TypeError as error:
+        except (TypeError, OSError) as error:
             # docker-py answers a path that isn't a folder with a bare TypeError.
             raise EngineError(
-                f"the build context {image.build_context} of {image.reference} is not a folder",
+                f"the build context {image.build_context} of {image.reference} can't be read",
                 why=str(error),
+                remedy="correct the path of the build context, or make the folder readable",
             ) from None
         finally:
             client.close()
@@ -261,11 +267,14 @@ class EngineWriter(EngineReader):
         except MissingObjectError:
             return
 
-    def passes_health_check(self, container_id: str, name: str, health: HealthSpec) -> bool:
+    def passes_health_check(
+        self, container_id: str, name: str, health: HealthSpec, *, give_up: threading.Event
+    ) -> bool:
         """Run a container's own health check once, now, and say whether it passes.
 
         Engines before API 1.44 probe for the first time after a whole interval; this is how
-        a start needn't wait for it. A probe that takes longer than its timeout fails.
+        a start needn't wait for it. A probe that takes longer than its timeout fails; so
+        does one that runs when ``give_up`` is set.
         """
         command = (
             list(health.test[1:])
@@ -275,9 +284,15 @@ class EngineWriter(EngineReader):
         try:
             with self._connection.translated(f"probe the health of {name}") as client:
                 created = client.exec_create(container_id, command)
-                client.exec_start(created["Id"])
-                exit_code: object = client.exec_inspect(created["Id"]).get("ExitCode")
-                return exit_code == 0
+                # Detached: waiting for the end of its output can't be given up.
+                client.exec_start(created["Id"], detach=True)
+                deadline, pause = time.monotonic() + health.timeout, _FIRST_LOOK
+                while time.monotonic() < deadline and not give_up.wait(pause):
+                    seen = client.exec_inspect(created["Id"])
+                    if not seen["Running"]:
+                        return bool(seen["ExitCode"] == 0)
+                    pause = min(pause * 1.5, _SLOWEST_LOOK)
+                return False
         except EngineUnavailableError:
             raise
         except EngineError:

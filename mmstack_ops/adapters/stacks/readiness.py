@@ -96,7 +96,8 @@ def _refuse_hopeless(seen: ObservedContainer, name: str, condition: str) -> None
             f"{name} exited with code {seen.exit_code}",
             remedy="look at its log lines below",
         )
-    if seen.restart_count >= _CRASH_LOOP:
+    # Only between two attempts is the exit code that of the last one.
+    if seen.restart_count >= _CRASH_LOOP and seen.state == "restarting":
         raise EngineError(
             f"{name} keeps crashing (restarted {seen.restart_count} times, last exit code"
             f" {seen.exit_code})",

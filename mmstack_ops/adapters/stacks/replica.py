@@ -238,7 +238,7 @@ class ReplicaWork:
     def _passes(self, container_id: str, replica: ReplicaSpec) -> bool:
         health = replica.container.health
         return health is not None and self._engine.passes_health_check(
-            container_id, replica.name, health
+            container_id, replica.name, health, give_up=self._cancel
         )
 
     def _with_evidence(self, container_id: str, error: MmstackError) -> ReplicaFailedError:

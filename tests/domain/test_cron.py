@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from mmstack_ops.domain.cron import cron_problem
 
+NO_ITEM = "is not a number, a name, a range, a list or '*'"
 _LIMITS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 
 
@@ -48,9 +49,9 @@ def test_one_number_out_of_range(data: st.DataObject) -> None:
         ("*/0 * * * *", "'*/0 * * * *': minute '*/0' has a step that is not a positive number"),
         ("0 5-2 * * *", "'0 5-2 * * *': hour '5-2' is a range that runs backwards"),
         ("0 0 0 * *", "'0 0 0 * *': day of month '0' is outside 1-31"),
-        ("0 0 * foo *", "'0 0 * foo *': month 'foo' is not a number, a name, a range, a list or '*'"),
-        ("0 0 L * *", "'0 0 L * *': day of month 'L' is not a number, a name, a range, a list or '*'"),
-        ("0, * * * *", "'0, * * * *': minute '' is not a number, a name, a range, a list or '*'"),
+        ("0 0 * foo *", f"'0 0 * foo *': month 'foo' {NO_ITEM}"),
+        ("0 0 L * *", f"'0 0 L * *': day of month 'L' {NO_ITEM}"),
+        ("0, * * * *", f"'0, * * * *': minute '' {NO_ITEM}"),
     ],
 )  # fmt: skip
 def test_what_is_wrong(expression: str, message: str) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 
 from mmstack_ops.domain.graph import (
@@ -25,9 +27,7 @@ def test_cycle_is_one(graph: dict[str, list[str]]) -> None:
     cycle = find_cycle(graph)
     if cycle is not None:
         assert cycle[0] == cycle[-1]
-        assert all(
-            later in graph[earlier] for earlier, later in zip(cycle, cycle[1:], strict=False)
-        )
+        assert all(later in graph[earlier] for earlier, later in pairwise(cycle))
     else:
         assert sorted(in_dependency_order(graph)) == sorted(graph)
 

@@ -99,6 +99,12 @@ def render_lines(folder: Path, family: str, context: TemplateContext) -> list[st
             f"{_place(error.__traceback__, folder)}: the value can't be written: {error}",
             remedy="choose a value that environment files can carry",
         ) from None
+    except Exception as error:
+        # Whatever an expression raises; its message may hold a value, its type doesn't.
+        raise RenderError(
+            f"{_place(error.__traceback__, folder)}: {type(error).__name__} in an expression",
+            remedy="correct the template",
+        ) from None
     return _checked(text, folder, name)
 
 

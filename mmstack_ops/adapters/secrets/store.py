@@ -177,6 +177,9 @@ def _serialize(environment: str, store: Store) -> bytes:
             name: {"value": secret.value, "created": secret.created}
             for name, secret in store.secrets.items()
         },
+        # Last of all: a file that was cut off would read as one with fewer secrets, and those
+        # that it lost would be generated anew.
+        "complete": True,
     }
     text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000)
     return (_HEADER + text).encode()
@@ -194,7 +197,7 @@ def _parse(content: bytes, path: Path) -> Store:
     except (yaml.YAMLError, UnicodeDecodeError):
         raise damaged from None
     try:
-        if document["format"] != _FORMAT:
+        if document["format"] != _FORMAT or document["complete"] is not True:
             raise damaged
         digest_key = bytes.fromhex(document["digest_key"])
         stored = {

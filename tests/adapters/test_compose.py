@@ -171,8 +171,6 @@ def test_compose_needs_the_own_images(project: Project, compose: str) -> None:
     paths = {path.stem: path for path in prepare(project, "staging")}
     message = r"set [A-Z_]+_IMAGE to an image or [A-Z_]+_CONTEXT to"
     with pytest.raises(AssertionError, match=message):
-        AssertionError, match=r"set [A-Z_]+_IMAGE to an image or [A-Z_]+_CONTEXT to"
-    ):
         config(compose, project, "staging", paths["ai"])
 
 

@@ -21,7 +21,10 @@ from typing import Any
 import docker
 import yaml
 
+from mmstack_ops.adapters.project import open_project
+from mmstack_ops.adapters.secrets.store import read_store
 from mmstack_ops.domain.stacks import labels
+from mmstack_ops.orchestration.instance import prepare_instance
 from tests.integration.world import remove_labelled
 
 REPOSITORY = Path(__file__).parents[2]
@@ -69,9 +72,6 @@ class Product:
 
     def secrets(self) -> list[str]:
         """Return the values of all secrets generated so far."""
-        from mmstack_ops.adapters.project import open_project
-        from mmstack_ops.adapters.secrets.store import read_store
-
         with self.variables():
             project = open_project(self.root)
             stores = [read_store(project, name) for name in ENVIRONMENTS]
@@ -146,6 +146,8 @@ class Ui:
     @classmethod
     def start(cls, product: Product) -> Ui:
         ui = cls(product, free_port())
+        with product.variables():
+            prepare_instance(open_project())
         programs = Path(sys.executable).parent
         workspace = str(product.root / "workspace.yaml")
         address = ["-h", "127.0.0.1", "-p", str(ui.port)]

@@ -122,6 +122,29 @@ def test_an_instance_without_configuration_is_refused(
         _launch(project, control, "start_core")
 
 
+def test_processes_that_open_a_new_instance_together_all_can(project: Project) -> None:
+    program = (
+        "from mmstack_ops.adapters.project import open_project\n"
+        "from mmstack_ops.orchestration.instance import open_instance\n"
+        "with open_instance(open_project()) as instance:\n"
+        "    print(len(instance.get_runs()), instance.event_log_storage.get_pool_limits())\n"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            cwd=REPOSITORY,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for process in processes:
+        out, err = process.communicate(timeout=60)
+        assert out == "0 []\n", err
+
+
 _PROGRAM = """
 import sys
 from mmstack_ops.adapters.project import open_project

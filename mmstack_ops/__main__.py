@@ -1,0 +1,5 @@
+"""``python -m mmstack_ops``: the same as ``mmstack``."""
+
+from mmstack_ops.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""Checks of the machine that mmstack runs on, each with its remedy."""

@@ -1,0 +1,1 @@
+"""Dagster's web UI and daemon as processes on this machine."""

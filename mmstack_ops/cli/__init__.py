@@ -1,0 +1,1 @@
+"""The command line: verbs, tables, progress. Starts quickly and holds no logic."""

@@ -1,0 +1,87 @@
+"""The typer application: global options and the list of verbs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmstack_ops import __version__
+from mmstack_ops.cli.completion import complete_environments
+from mmstack_ops.cli.session import DEFAULT_ENVIRONMENT, Session
+from mmstack_ops.cli.verbs.doctor import doctor
+from mmstack_ops.cli.verbs.logs import logs
+from mmstack_ops.cli.verbs.plan import plan
+from mmstack_ops.cli.verbs.rebuild import rebuild
+from mmstack_ops.cli.verbs.render import render
+from mmstack_ops.cli.verbs.restart import restart
+from mmstack_ops.cli.verbs.secrets import secrets
+from mmstack_ops.cli.verbs.start import start
+from mmstack_ops.cli.verbs.status import status
+from mmstack_ops.cli.verbs.stop import stop
+from mmstack_ops.cli.verbs.ui import ui
+from mmstack_ops.cli.verbs.validate import validate
+
+app = typer.Typer(
+    help="Control plane of a self-hosted LLM stack: every change is a Dagster run.",
+    no_args_is_help=True,
+    # A failure we expect is a message; one we don't should show Python's own traceback,
+    # and never the values of local variables, which may hold secrets.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mmstack {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    context: typer.Context,
+    environment: Annotated[
+        str,
+        typer.Option(
+            "-e",
+            "--environment",
+            metavar="ENV",
+            envvar="MMSTACK_ENVIRONMENT",
+            help="Environment, by name or short name. Also taken after the verb.",
+            autocompletion=complete_environments,
+        ),
+    ] = DEFAULT_ENVIRONMENT,
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            "--project",
+            metavar="FOLDER",
+            envvar="MMSTACK_PROJECT",
+            help="The project's folder; looked for from here upwards when not given.",
+            show_default=False,
+        ),
+    ] = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    context.obj = Session(project, environment)
+
+
+CHANGE = "Change what runs (each is a Dagster run)"
+LOOK = "Look"
+PREPARE = "Prepare and check"
+
+for verb in (start, stop, restart, rebuild):
+    app.command(rich_help_panel=CHANGE)(verb)
+for verb in (plan, status, logs):
+    app.command(rich_help_panel=LOOK)(verb)
+app.command(rich_help_panel=LOOK)(ui)
+app.command(rich_help_panel=PREPARE)(doctor)
+for group in (validate, render, secrets):
+    app.add_typer(group, rich_help_panel=PREPARE)

@@ -1,0 +1,37 @@
+"""Entry point: run a verb, and turn failures into messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from mmstack_ops.domain.errors import CancelledError, MmstackError
+
+EXIT_CANCELLED = 130
+"""What shells expect of a program that Ctrl-C ended."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``mmstack`` with ``arguments`` (default: the process's own) and exit.
+
+    Exit codes: 0 done, 1 something failed, 2 bad input or usage, 130 cancelled.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    from mmstack_ops.cli.app import app
+
+    try:
+        app(args=given, prog_name="mmstack")
+    except MmstackError as error:
+        from mmstack_ops.cli.output.errors import show_error
+
+        show_error(error, as_json="--json" in given)
+        sys.exit(EXIT_CANCELLED if isinstance(error, CancelledError) else error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("mmstack: cancelled\n")
+        sys.exit(EXIT_CANCELLED)
+    except BrokenPipeError:
+        # The reader (`head`, `less`) has what it wants. Python would complain once more
+        # when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

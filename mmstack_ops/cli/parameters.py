@@ -1,0 +1,39 @@
+"""Arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mmstack_ops.cli.completion import complete_environments, complete_targets
+
+Environment = Annotated[
+    str | None,
+    typer.Option(
+        "-e",
+        "--environment",
+        metavar="ENV",
+        help="Environment, by name or short name (dev, prod, …).",
+        autocompletion=complete_environments,
+    ),
+]
+
+Targets = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[STACK|SERVICE]...",
+        help="Stacks and services; none means the whole environment.",
+        autocompletion=complete_targets,
+        show_default=False,
+    ),
+]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+Gpu = Annotated[bool, typer.Option("--gpu", help="Reserve the GPUs that services declare.")]
+
+Profiles = Annotated[
+    list[str] | None,
+    typer.Option("--profile", metavar="NAME", help="Switch a profile on; may be repeated."),
+]

@@ -1,0 +1,71 @@
+"""What every verb works on: the project and the environment the operator named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.project import Project
+    from mmstack_ops.adapters.stacks.control import StackControl
+    from mmstack_ops.domain.catalogue.resolve import Catalogue
+
+DEFAULT_ENVIRONMENT = "development"
+
+
+class Session:
+    """One command's project and environment. Making one reads nothing.
+
+    Args:
+        root: the project's folder; None to look for it.
+        environment: an environment's name or alias.
+    """
+
+    def __init__(self, root: Path | None = None, environment: str = DEFAULT_ENVIRONMENT) -> None:
+        self._root = root
+        self._environment = environment
+
+    def named(self, environment: str | None) -> Session:
+        """Return the session of ``environment``, or this one when None."""
+        return self if environment is None else Session(self._root, environment)
+
+    @cached_property
+    def project(self) -> Project:
+        """The opened project."""
+        from mmstack_ops.adapters.project import open_project
+
+        return open_project(self._root)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The environment's catalogue.
+
+        Raises:
+            SchemaError: when the schema isn't valid.
+            UnknownNameError: when there is no such environment.
+        """
+        return self.control.catalogue
+
+    @cached_property
+    def control(self) -> StackControl:
+        """What acts on the environment's stacks."""
+        from mmstack_ops.adapters.stacks.control import StackControl
+
+        return StackControl(self.project, self._environment)
+
+    @property
+    def environment(self) -> str:
+        """The environment's full name, also where an alias was given."""
+        return self.catalogue.environment
+
+    def targets(self, given: Sequence[str] | None) -> list[str]:
+        """Return ``given``, or the whole environment when nothing was given.
+
+        Raises:
+            UnknownNameError: for a target that is no stack, service or this environment.
+        """
+        wanted = list(given or [self.environment])
+        self.catalogue.select(wanted, dependencies=False)
+        return wanted

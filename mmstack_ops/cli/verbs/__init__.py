@@ -1,0 +1,1 @@
+"""One file for each verb. Whatever is slow to import is imported inside the verb."""

@@ -10,6 +10,12 @@ if [[ $LAB_DOCKERD_ARGS =~ --pidfile[=\ ]([^ ]+) ]]; then
   LAB_DOCKERD_PIDFILE=${BASH_REMATCH[1]}
 fi
 
+# A dockerd starts a containerd of its own and keeps its pid file here.
+LAB_EXEC_ROOT=/var/run/docker
+if [[ $LAB_DOCKERD_ARGS =~ --exec-root[=\ ]([^ ]+) ]]; then
+  LAB_EXEC_ROOT=${BASH_REMATCH[1]}
+fi
+
 engine_answers() {
   [[ -z $(engine_silence) ]]
 }
@@ -93,13 +99,38 @@ engine_forget_dead() {
     pid=$(<"$LAB_DOCKERD_PIDFILE")
     if is_dockerd "$pid"; then
       say "engine: dockerd runs as process $pid but does not answer yet; waiting up to $LAB_ENGINE_DEADLINE s"
-      engine_wait "$LAB_ENGINE_DEADLINE" || fail "dockerd (process $pid) does not answer at $LAB_SOCKET: $(engine_silence)" \
-        "if it listens elsewhere, set DOCKER_HOST to that; else look at its log, stop it (kill $pid), and run this again"
-    else
-      say "engine: $LAB_DOCKERD_PIDFILE names process $pid, which is no dockerd; removing the file"
-      rm -f "$LAB_DOCKERD_PIDFILE"
+      if engine_wait "$LAB_ENGINE_DEADLINE" "$pid"; then
+        return 0
+      fi
+      if is_dockerd "$pid"; then
+        fail "dockerd (process $pid) does not answer at $LAB_SOCKET: $(engine_silence)" \
+          "if it listens elsewhere, set DOCKER_HOST to that; else look at its log, stop it (kill $pid), and run this again"
+      fi
     fi
+    say "engine: $LAB_DOCKERD_PIDFILE names process $pid, which is no dockerd; removing the file"
+    rm -f "$LAB_DOCKERD_PIDFILE"
   fi
+  engine_forget_containerd
+}
+
+# A new dockerd waits in vain for the containerd of a killed one, if a process with its id is still there:
+# a dying one, a zombie, or by now another program.
+engine_forget_containerd() {
+  local file=$LAB_EXEC_ROOT/containerd/containerd.pid pid deadline
+  if [[ ! -s $file ]] || engine_answers; then
+    return 0
+  fi
+  pid=$(<"$file")
+  deadline=$((SECONDS + 3))
+  # It dies with its dockerd, a moment later; one that lives on is taken over by the next.
+  while [[ $(process_identity "$pid") == "containerd "* ]]; do
+    if [[ $SECONDS -ge $deadline ]]; then
+      return 0
+    fi
+    sleep 0.1
+  done
+  say "engine: $file names process $pid, which is no containerd; removing the file"
+  rm -f "$file"
 }
 
 engine_start_systemd() {
@@ -124,7 +155,7 @@ engine_start_process() {
       fail "dockerd did not answer at $LAB_SOCKET within $LAB_ENGINE_DEADLINE s; stopped it again" \
         "see the lines above (log: $LAB_DOCKERD_LOG); MMSTACK_LAB_ENGINE_DEADLINE gives it more seconds"
     fi
-    fail "dockerd ended right after its start" \
+    fail "dockerd ended while it started" \
       "see the lines above (log: $LAB_DOCKERD_LOG); it needs root, cgroups and, unless --iptables=false, iptables"
   fi
   engine_remember "$pid"

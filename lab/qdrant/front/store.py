@@ -234,8 +234,7 @@ class Store:
                     {alias: target for alias, target in self.aliases.items() if target != name}
                 )
         shutil.rmtree(gone)
-        # As upstream does: a collection's snapshots go with it.
-        shutil.rmtree(self.snapshots_folder / name, ignore_errors=True)
+        # Its snapshots stay, as upstream: they may be somebody's backup.
         return True
 
     # -- aliases --

@@ -63,7 +63,7 @@ def _global_options(
             show_default=False,
         ),
     ] = None,
-    version: Annotated[
+    _version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
@@ -77,10 +77,13 @@ CHANGE = "Change what runs (each is a Dagster run)"
 LOOK = "Look"
 PREPARE = "Prepare and check"
 
-for verb in (start, stop, restart, rebuild):
-    app.command(rich_help_panel=CHANGE)(verb)
-for verb in (plan, status, logs):
-    app.command(rich_help_panel=LOOK)(verb)
+app.command(rich_help_panel=CHANGE)(start)
+app.command(rich_help_panel=CHANGE)(stop)
+app.command(rich_help_panel=CHANGE)(restart)
+app.command(rich_help_panel=CHANGE)(rebuild)
+app.command(rich_help_panel=LOOK)(plan)
+app.command(rich_help_panel=LOOK)(status)
+app.command(rich_help_panel=LOOK)(logs)
 app.command(rich_help_panel=LOOK)(ui)
 app.command(rich_help_panel=PREPARE)(doctor)
 for group in (validate, render, secrets):

@@ -52,7 +52,7 @@ def run_requests(
         return [
             RunRequest(
                 names.job_name(verb, None),
-                _op_config(verb, {stack: settings for stack in stacks}),
+                _op_config(verb, dict.fromkeys(stacks, settings)),
             )
         ]
     requests = [

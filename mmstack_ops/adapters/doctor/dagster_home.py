@@ -16,7 +16,7 @@ def check_dagster_home(around: Surroundings) -> Iterator[Finding]:
     home = around.project.root / "dagster_home"
     configuration = home / "dagster.yaml"
     if not configuration.is_file():
-        yield Finding(name, "fail", f"{configuration} doesn't exist", "restore it from the repository")
+        yield Finding(name, "fail", f"{configuration} doesn't exist", "take it from the repository")
     elif not os.access(home, os.W_OK | os.X_OK):
         yield Finding(name, "fail", f"{home} may not be written", "run as its owner")
     else:

@@ -24,7 +24,8 @@ def check_disk(around: Surroundings) -> Iterator[Finding]:
         yield Finding("disk: engine", "not checked", "the engine's disk can't be seen from here")
     else:
         yield _room("disk: engine", Path(around.info["DockerRootDir"]), "`docker system df`")
-    yield _room("disk: state", nearest_folder(around.project.state), f"`du -sh` in {around.project.state}")
+    state = around.project.state
+    yield _room("disk: state", nearest_folder(state), f"`du -sh` in {state}")
 
 
 def nearest_folder(path: Path) -> Path:

@@ -22,9 +22,7 @@ def check_engine(around: Surroundings) -> Iterator[Finding]:
     major, minor = around.connection.api_version
     detail = f"Docker {release}, API {major}.{minor}, at {around.connection.base_url}"
     if (major, minor) < _OLDEST_API:
-        yield Finding(
-            "engine", "fail", detail, f"install Docker {_OLDEST_RELEASE} or later"
-        )
+        yield Finding("engine", "fail", detail, f"install Docker {_OLDEST_RELEASE} or later")
     else:
         yield Finding("engine", "ok", detail)
     for warning in around.info.get("Warnings") or []:

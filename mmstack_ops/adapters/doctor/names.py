@@ -12,7 +12,7 @@ from mmstack_ops.adapters.doctor.surroundings import Surroundings
 _RESOLVER = Path("/etc/resolv.conf")
 
 
-def check_names(around: Surroundings) -> Iterator[Finding]:
+def check_names(_around: Surroundings) -> Iterator[Finding]:
     """Check the host's resolver; what containers use can only be seen from inside one."""
     yield _host_resolver()
     yield Finding(

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmstack_ops.adapters.doctor.finding import Finding
-from mmstack_ops.adapters.listeners import listeners, process_of
 from mmstack_ops.adapters.doctor.surroundings import Surroundings
+from mmstack_ops.adapters.listeners import listeners, process_of
 from mmstack_ops.domain.stacks import labels
 
 _NAME = "ports"

@@ -27,7 +27,7 @@ def refuse_taken_port(running: UiRecord | None, host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            why = error.strerror
+            why = error.strerror or str(error)
             if error.errno == errno.EADDRINUSE:
                 why = f"held by {_holder(port)}"
             raise InputError(

@@ -47,9 +47,7 @@ class _Child:
     log: Path
 
 
-def run_ui(
-    project: Project, *, host: str, port: int, on_ready: Callable[[UiRecord], None]
-) -> None:
+def run_ui(project: Project, *, host: str, port: int, on_ready: Callable[[UiRecord], None]) -> None:
     """Run webserver and daemon until SIGINT or SIGTERM, then stop both.
 
     Args:

@@ -27,5 +27,5 @@ def show_findings(findings: Sequence[Finding]) -> None:
         table.add_row(finding.name, Text(finding.status, style=_STYLES[finding.status]), detail)
     console = stdout()
     console.print(table)
-    counts = Counter(finding.status for finding in findings)
+    counts: Counter[str] = Counter(finding.status for finding in findings)
     console.print(", ".join(f"{counts[status]} {status}" for status in _STYLES if counts[status]))

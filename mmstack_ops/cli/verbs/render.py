@@ -48,7 +48,8 @@ def compose(
         typer.Argument(metavar="[STACK]", help="Print this stack's file, in place of writing all."),
     ] = None,
     to_stdout: Annotated[
-        bool, typer.Option("--stdout", help="Print the environment's file, in place of writing all.")
+        bool,
+        typer.Option("--stdout", help="Print a file, in place of writing all of them."),
     ] = False,
     gpu: Annotated[bool, typer.Option("--gpu", help="With GPU reservations.")] = False,
     environment: Environment = None,

@@ -100,7 +100,7 @@ def test_a_busy_container_shows_in_usage(world: World) -> None:
     world.started(script(world, "busy", "while :; do :; done"), world.service("idle", health=None))
     time.sleep(0.5)
     by_service = {c.service: c.id for c in world.observe().containers}
-    usage = measure(world.reader, by_service.values())
+    usage = measure(world.reader, world.observe().containers)
     busy, idle = usage[by_service["busy"]], usage[by_service["idle"]]
     assert busy.cpu_percent > 10
     assert busy.cpu_percent > idle.cpu_percent

@@ -172,11 +172,13 @@ class EngineWriter(EngineReader):
                         raise known or EngineError(
                             f"building {image.reference} failed",
                             why=why,
-                            remedy=f"correct {image.build_context}/{image.dockerfile}",
                         )
                     text = str(line.get("stream", "")).strip()
                     if text:
                         yield text, None
+        except EngineError as error:
+            error.remedy = error.remedy or f"correct {image.build_context}/{image.dockerfile}"
+            raise
         except (TypeError, OSError) as error:
             # docker-py answers a path that isn't a folder with a bare TypeError.
             raise EngineError(

@@ -29,9 +29,10 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--window-size=1700,1000",
+    "--window-size=1700,1350",
     "--force-device-scale-factor=1",
 )
+ZOOM_OUT = 6
 SERVICES = (
     *("postgres", "redis", "qdrant", "minio"),
     *("vllm", "litellm"),
@@ -91,10 +92,13 @@ def test_the_asset_graph_shows_stacks_and_services(
 ) -> None:
     selection = quote('code_location:"development" and tag:"wanted"="yes"', safe="")
     expanded = quote(",".join(f"global@global:{stack}" for stack in ("core", "inference", "ai")))
-    browser.get(f"{ui.url}/asset-groups~{selection}/?expanded={expanded}")
-    _wait_for_texts(browser, *SERVICES, "2 / 2 Passed", "Materialized")
-    # The graph is laid out, then moved into view.
-    time.sleep(3)
+    browser.get(f"{ui.url}/asset-groups~{selection}?expanded={expanded}")
+    _wait_for_texts(browser, "2 / 2 Passed", "Materialized")
+    # The graph fits the window's width only, and nodes out of sight aren't rendered.
+    for _ in range(ZOOM_OUT):
+        browser.find_element(By.CSS_SELECTOR, "[aria-label=zoom_out]").click()
+        time.sleep(0.7)
+    _wait_for_texts(browser, *SERVICES)
     assert browser.save_screenshot(str(pictures / "asset-graph.png"))
 
 

@@ -6,10 +6,12 @@ Other hash or no image: built. Nothing without LABEL is ever touched.
 """
 
 import argparse
+import contextlib
 import dataclasses
+import fcntl
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from build import LABEL, LABEL_INPUTS, LABEL_STAGE, build
@@ -73,13 +75,31 @@ def up(state: Path, only: Sequence[str]) -> None:
         fail(f"no image is called {', '.join(sorted(unknown))}", "see lab/images.toml")
     if only:
         wanted = with_parents(wanted, only)
+    if missing_images(wanted, by_reference(found_images(state))):
+        state.mkdir(parents=True, exist_ok=True)
+        with alone(state):
+            build_missing(wanted, state)
+    else:
+        say(f"images: all {len(wanted)} are there and up to date")
+
+
+@contextlib.contextmanager
+def alone(state: Path) -> Iterator[None]:
+    """Two builds at once would take each other's unfinished images away."""
+    with (state / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("images: another run is building; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def build_missing(wanted: Sequence[Image], state: Path) -> None:
+    # Looked at again: another run may have built them while this one waited.
     present = by_reference(found_images(state))
     missing = missing_images(wanted, present)
-    if not missing:
-        say(f"images: all {len(wanted)} are there and up to date")
-        return
     started = time.monotonic()
-    state.mkdir(parents=True, exist_ok=True)
     for image in missing:
         begun = time.monotonic()
         why = "its inputs changed" if image.reference in present else "it is missing"
@@ -88,13 +108,12 @@ def up(state: Path, only: Sequence[str]) -> None:
             with (state / "replaced-images").open("a") as file:
                 file.write(present[image.reference].id + "\n")
         build(image, state, log)
-        say(f"images: built {image.reference} ({why}) in {time.monotonic() - begun:.1f} s")
+        took = time.monotonic() - begun
+        say(f"images: built {image.reference} ({why}) in {took:.1f} s")
         log.unlink()
     remove_leftovers(state)
-    say(
-        f"images: {len(missing)} built, {len(wanted) - len(missing)} reused,"
-        f" {time.monotonic() - started:.0f} s"
-    )
+    reused = len(wanted) - len(missing)
+    say(f"images: {len(missing)} built, {reused} reused, {time.monotonic() - started:.0f} s")
 
 
 def missing_images(wanted: Sequence[Image], present: dict[str, Found]) -> list[Image]:
@@ -109,11 +128,10 @@ def missing_images(wanted: Sequence[Image], present: dict[str, Found]) -> list[I
 def remove_leftovers(state: Path) -> None:
     """Remove builds' earlier stages and replaced images: by id, and none that a container uses."""
     untagged = [image for image in found_images(state) if not image.references]
-    used = {container.image for container in containers_of(untagged)}
+    kept = {image.id for image in untagged if containers_of([image])}
     for image in untagged:
-        if image.id not in used:
+        if image.id not in kept:
             docker("image", "rm", image.id)
-    kept = {image.id for image in untagged if image.id in used}
     file = state / "replaced-images"
     if kept:
         file.write_text("".join(f"{image_id}\n" for image_id in sorted(kept)))
@@ -124,31 +142,14 @@ def remove_leftovers(state: Path) -> None:
 # -- down and status -------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
-class Container:
-    name: str
-    image: str
-    status: str
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.status})"
-
-
-def containers_of(found: Sequence[Found]) -> list[Container]:
-    """The containers, stopped ones included, that were made from these images."""
-    ids = docker("container", "ls", "--all", "--quiet", "--no-trunc").split()
-    if not ids or not found:
+def containers_of(found: Sequence[Found]) -> list[str]:
+    """Containers, stopped ones included, made from these images or from what is built on them."""
+    if not found:
         return []
-    ours = {image.id for image in found}
-    return [
-        Container(entry["Name"].lstrip("/"), entry["Image"], entry["State"]["Status"])
-        for entry in json.loads(docker("container", "inspect", *ids))
-        if entry["Image"] in ours
-    ]
-
-
-def names_of(containers: Sequence[Container]) -> str:
-    return ", ".join(sorted(map(str, containers)))
+    filters = [part for image in found for part in ("--filter", f"ancestor={image.id}")]
+    # Listed, not inspected: on a busy engine a container can vanish between the two.
+    lines = docker("container", "ls", "--all", *filters, "--format", "{{.Names}} ({{.State}})")
+    return sorted(lines.splitlines())
 
 
 def down(state: Path) -> None:
@@ -159,7 +160,7 @@ def down(state: Path) -> None:
     using = containers_of(found)
     if using:
         fail(
-            f"these containers still use the lab's images: {names_of(using)}",
+            f"these containers still use the lab's images: {', '.join(using)}",
             "stop what should go (e.g. make stop-dev), remove what stays (docker rm -v NAME),"
             " then run 'bash lab/lab.sh down' again",
         )
@@ -188,7 +189,7 @@ def status(state: Path) -> None:
         else:
             condition = f"{present[image.reference].size / 1e6:.0f} MB"
         print(f"  {image.reference:<38} {image.kind:<9} {condition}")
-    say(f"containers on the lab's images: {names_of(containers_of(found)) or 'none'}")
+    say(f"containers on the lab's images: {', '.join(containers_of(found)) or 'none'}")
 
 
 def main() -> None:

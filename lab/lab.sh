@@ -48,7 +48,7 @@ down() {
     packages_mention
   fi
   # What is left are logs; the record of installed packages stays as long as they do.
-  rm -f "$LAB_STATE"/apt.log "$LAB_STATE"/build-*.log
+  rm -f "$LAB_STATE"/apt.log "$LAB_STATE"/build-*.log "$LAB_STATE/lock"
   if [[ -d $LAB_STATE && -z $(ls -A "$LAB_STATE") ]]; then
     rmdir "$LAB_STATE"
   fi

@@ -16,6 +16,8 @@ source "$LAB_DIR/common.sh"
 source "$LAB_DIR/packages.sh"
 # shellcheck source=lab/engine.sh
 source "$LAB_DIR/engine.sh"
+# shellcheck source=lab/settings.sh
+source "$LAB_DIR/settings.sh"
 
 usage() {
   sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
@@ -28,6 +30,7 @@ up() {
     lab)
       base_tools
       images up
+      settings_up
       ;;
     upstream) say "images: left alone (MMSTACK_LAB_IMAGES=upstream); the schema's own images are pulled when they are needed" ;;
   esac
@@ -41,6 +44,7 @@ down() {
   elif [[ -s $LAB_STATE/dockerd.started ]]; then
     say "images: the engine that holds them does not answer, so none was removed"
   fi
+  settings_down
   engine_down
   if [[ $packages == --packages ]]; then
     packages_remove

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.doctor.clock import check_clock
@@ -17,27 +17,40 @@ from mmstack_ops.adapters.doctor.permissions import check_permissions
 from mmstack_ops.adapters.doctor.ports import check_ports
 from mmstack_ops.adapters.doctor.secret_store import check_secrets
 from mmstack_ops.adapters.doctor.surroundings import Surroundings
+from mmstack_ops.domain.suggest import require_known
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.project import Project
     from mmstack_ops.domain.catalogue.resolve import Catalogue
 
-_CHECKS = (
-    check_engine,
-    check_permissions,
-    check_disk,
-    check_clock,
-    check_names,
-    check_gpu,
-    check_ports,
-    check_secrets,
-    check_images,
-    check_dagster_home,
-)
+_CHECKS = {
+    "engine": check_engine,
+    "permissions": check_permissions,
+    "disk": check_disk,
+    "clock": check_clock,
+    "dns": check_names,
+    "gpu": check_gpu,
+    "ports": check_ports,
+    "secrets": check_secrets,
+    "images": check_images,
+    "dagster": check_dagster_home,
+}
 
 
-def examine(project: Project, catalogue: Catalogue) -> Iterator[Finding]:
-    """Yield what every check finds. Looks only: nothing is changed."""
+def examine(
+    project: Project, catalogue: Catalogue, only: Collection[str] = ()
+) -> Iterator[Finding]:
+    """Yield what the checks find. Looks only: nothing is changed.
+
+    Args:
+        only: names of the checks to make; all of them when empty.
+
+    Raises:
+        UnknownNameError: for a name that is no check.
+    """
+    for name in only:
+        require_known("check", name, _CHECKS)
     around = Surroundings(project, catalogue)
-    for check in _CHECKS:
-        yield from check(around)
+    for name, check in _CHECKS.items():
+        if not only or name in only:
+            yield from check(around)

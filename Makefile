@@ -1,0 +1,185 @@
+# Every target is the same verb of `mmstack`, or a few of them. `make help` lists them in groups.
+#
+# ENVIRONMENT=development|staging|production|testing and SERVICE=… narrow the targets that take them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MMSTACK := $(BIN)/mmstack
+ENVIRONMENT ?= development
+STACKS := core inference ai ui testing monitoring
+# Names of environments in targets (short) → in the schema (alias or name).
+ENVIRONMENTS := dev staging prod testing-env
+GPU_STACKS := inference ai
+PYTEST := $(BIN)/python -m pytest
+
+##@ Begin here
+
+.PHONY: help
+help: ## List all targets
+	@awk -f .ci/help.awk $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Make .venv with the locked versions (again only when the lock changed)
+	@bash .ci/setup $(PYTHON) $(VENV)
+
+.PHONY: demo
+demo: setup lab-up ## Bring development's core stack up through Dagster, and the web UI
+	@$(MMSTACK) secrets generate
+	@$(MMSTACK) start core
+	@$(MMSTACK) status core
+	@$(MMSTACK) ui --detach
+
+.PHONY: test
+test: setup lab-up browser lint ## Run every check and every test, on real containers
+	@$(PYTEST) -m "not integration and not fault and not e2e"
+	@$(PYTEST) -m "integration or fault or e2e"
+
+.PHONY: lab-up
+lab-up: ## Install and start a Docker engine where there is none; build the offline images
+	@bash lab/lab.sh up
+
+.PHONY: lab-down
+lab-down: ## Take away what lab-up brought, and nothing else
+	@bash lab/lab.sh down
+
+.PHONY: lab-status
+lab-status: ## Say what there is, and what of it the lab brought
+	@bash lab/lab.sh status
+
+.PHONY: ui
+ui: $(MMSTACK) ## Run Dagster's web UI and daemon
+	@$(MMSTACK) ui
+
+.PHONY: doctor
+doctor: $(MMSTACK) ## Check this machine, with remedies
+	@$(MMSTACK) -e $(ENVIRONMENT) doctor
+
+##@ Environments
+
+.PHONY: $(ENVIRONMENTS:%=start-%) $(ENVIRONMENTS:%=stop-%) $(GPU_STACKS:%=start-%-gpu)
+$(ENVIRONMENTS:%=start-%): start-%: $(MMSTACK) ## Start everything the environment declares
+	@$(MMSTACK) -e $* start
+
+$(ENVIRONMENTS:%=stop-%): stop-%: $(MMSTACK) ## Stop it; volumes stay
+	@$(MMSTACK) -e $* stop
+
+.PHONY: system-status
+system-status: $(MMSTACK) ## Show all environments and this machine
+	@for environment in development staging production testing; do $(MMSTACK) -e $$environment status; echo; done
+	@$(MMSTACK) doctor || true # a finding is shown, and doesn't make the look at it fail
+
+.PHONY: detect-gpu
+detect-gpu: $(MMSTACK) ## Say whether the engine can reserve GPUs
+	@$(MMSTACK) doctor --only gpu
+
+##@ Stacks (ENVIRONMENT=development by default)
+
+.PHONY: $(STACKS:%=start-%) $(STACKS:%=stop-%) $(STACKS:%=restart-%) $(STACKS:%=rebuild-%)
+.PHONY: $(STACKS:%=status-%) $(STACKS:%=logs-%) $(STACKS:%=plan-%)
+$(STACKS:%=start-%): start-%: $(MMSTACK) ## Start a stack and what it needs
+	@$(MMSTACK) -e $(ENVIRONMENT) start $*
+
+$(GPU_STACKS:%=start-%-gpu): start-%-gpu: $(MMSTACK) ## Start it with its GPUs reserved
+	@$(MMSTACK) -e $(ENVIRONMENT) start $* --gpu
+
+$(STACKS:%=stop-%): stop-%: $(MMSTACK) ## Stop a stack; volumes stay
+	@$(MMSTACK) -e $(ENVIRONMENT) stop $*
+
+$(STACKS:%=restart-%): restart-%: $(MMSTACK) ## Restart its containers as they are
+	@$(MMSTACK) -e $(ENVIRONMENT) restart $*
+
+$(STACKS:%=rebuild-%): rebuild-%: $(MMSTACK) ## Get its images again and recreate what changed
+	@$(MMSTACK) -e $(ENVIRONMENT) rebuild $*
+
+$(STACKS:%=plan-%): plan-%: $(MMSTACK) ## Show what a start would do
+	@$(MMSTACK) -e $(ENVIRONMENT) plan $*
+
+$(STACKS:%=status-%): status-%: $(MMSTACK) ## Show what runs
+	@$(MMSTACK) -e $(ENVIRONMENT) status $*
+
+$(STACKS:%=logs-%): logs-%: $(MMSTACK) ## Follow its logs
+	@$(MMSTACK) -e $(ENVIRONMENT) logs $* --follow
+
+##@ Schema, secrets and generated files
+
+.PHONY: validate-schema generate-compose
+validate-schema: $(MMSTACK) ## Check the schema: every problem with file and line
+	@$(MMSTACK) validate schema
+
+generate-compose: $(MMSTACK) ## Write the Compose files of ENVIRONMENT
+	@$(MMSTACK) -e $(ENVIRONMENT) render compose
+
+.PHONY: setup-secrets-dev setup-secrets-staging setup-secrets-prod setup-secrets-testing
+setup-secrets-dev setup-secrets-staging setup-secrets-prod: setup-secrets-%: $(MMSTACK) ## Generate the secrets that are missing
+	@$(MMSTACK) -e $* secrets generate
+
+setup-secrets-testing: $(MMSTACK) ## Generate the testing environment's
+	@$(MMSTACK) -e testing secrets generate
+
+##@ Tests and measurements
+
+.PHONY: lint
+lint: setup ## Style, types, and the rules of the four layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: test-unit
+test-unit: setup ## The tests that need no engine (seconds)
+	@$(PYTEST) -m "not integration and not fault and not e2e"
+
+.PHONY: test-integration
+test-integration: setup lab-up ## The tests on a real engine, faults included
+	@$(PYTEST) -m "integration or fault"
+
+.PHONY: test-api
+test-api: setup lab-up browser ## The web UI's API and pages, end to end
+	@$(PYTEST) -m e2e
+
+.PHONY: test-allure
+test-allure: setup ## The unit tests, with results for Allure under .mmstack/allure-results
+	@$(PYTEST) -m "not integration and not fault and not e2e" --alluredir .mmstack/allure-results
+
+.PHONY: bench
+bench: setup lab-up ## Measure, side by side with the peers; writes docs/performance.md
+	@$(BIN)/python -m bench
+
+.PHONY: browser
+browser:
+	@bash .ci/browser
+
+.PHONY: lock
+lock: ## Renew requirements.lock from pyproject.toml
+	@bash .ci/lock $(PYTHON)
+
+##@ Not in this version yet
+
+LATER_BACKUP := backup-full backup-service backup-status backup-list verify restore
+LATER_RETENTION := retention-status retention-cleanup retention-test
+LATER_WIPE := $(STACKS:%=wipe-%) wipe-db wipe-cache wipe-models wipe-logs wipe-test-results \
+	wipe-dev wipe-staging wipe-prod wipe-testing-env
+LATER_NETWORKS := check-network-conflicts validate-networks check-network-health cleanup-networks
+LATER_SECURITY := validate-security rotate-secrets validate-credentials-dev \
+	validate-credentials-staging validate-credentials-prod validate-credentials-testing
+LATER_LOAD := test-jmeter
+LATER := $(LATER_BACKUP) $(LATER_RETENTION) $(LATER_WIPE) $(LATER_NETWORKS) $(LATER_SECURITY) $(LATER_LOAD)
+
+.PHONY: $(LATER)
+$(LATER_BACKUP): ## Backups, proven by restoring them
+$(LATER_RETENTION): ## Deleting live data and backups by age
+$(LATER_WIPE): ## Deleting data on purpose
+$(LATER_NETWORKS): ## Address conflicts, reachability, orphans
+$(LATER_SECURITY): ## Credential and hardening checks, rotation
+$(LATER_LOAD): ## Load tests with the testing stack's JMeter
+$(LATER):
+	@echo "$@: not in this version yet; the verb will be \`mmstack $(subst -, ,$@)\`" >&2; exit 2
+
+$(MMSTACK):
+	@$(MAKE) setup

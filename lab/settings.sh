@@ -1,7 +1,7 @@
 # Tells mmstack to use the lab's images, by the setting an operator would make.
 # Sourced by lab.sh.
 
-SETTINGS_FILE=$LAB_DIR/../.mmstack/settings.yaml
+SETTINGS_FILE=$(dirname "$LAB_STATE")/settings.yaml
 SETTINGS_LINE="image_overrides: lab/images.yaml # written by lab/lab.sh"
 
 settings_up() {

@@ -78,7 +78,8 @@ def _report(session: Session, outcomes: Sequence[RunOutcome], *, as_json: bool) 
     from mmstack_ops.adapters.ui.state import running_ui
     from mmstack_ops.cli.output.results import show_results, show_run
 
-    show_results(results)
+    if results or all(outcome.success for outcome in outcomes):
+        show_results(results)
     ui = running_ui(session.project)
     for outcome in outcomes:
         if outcome.run_id:

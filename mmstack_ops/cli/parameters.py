@@ -22,7 +22,7 @@ Environment = Annotated[
 Targets = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[STACK|SERVICE]...",
+        metavar="STACK|SERVICE",
         help="Stacks and services; none means the whole environment.",
         autocompletion=complete_targets,
         show_default=False,

@@ -8,10 +8,12 @@ import subprocess
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
 from mmstack_ops.adapters.doctor.finding import Finding
 from mmstack_ops.adapters.doctor.surroundings import Surroundings
 
+_SYSTEMD = Path("/run/systemd/system")
 _WARN_SECONDS = 2.0
 _FAIL_SECONDS = 60.0
 
@@ -50,8 +52,8 @@ def _seconds(text: str) -> float:
 def _synchronised() -> Finding:
     name = "clock: synchronised"
     program = shutil.which("timedatectl")
-    if program is None:
-        return Finding(name, "not checked", "this machine has no timedatectl to ask")
+    if program is None or not _SYSTEMD.exists():
+        return Finding(name, "not checked", "this machine has no systemd to ask")
     answer = subprocess.run(
         [program, "show", "--property=NTPSynchronized", "--value"],
         capture_output=True,

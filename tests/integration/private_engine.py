@@ -36,12 +36,14 @@ class PrivateEngine:
         with open(self.folder / "log", "a") as log:
             self._process = subprocess.Popen(
                 [
+                    # A network of its own: in the host's it would take away the real engine's
+                    # default bridge.
+                    *("unshare", "--net"),
                     "dockerd",
                     f"--host={self.url}",
                     f"--data-root={self.data}",
                     f"--exec-root={self.folder}/exec",
                     f"--pidfile={self.folder}/d.pid",
-                    "--bridge=none",
                     "--iptables=false",
                     "--ip6tables=false",
                     "--ip-masq=false",

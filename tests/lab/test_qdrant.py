@@ -207,7 +207,8 @@ def test_the_grpc_port_takes_connections(server: Running) -> None:
 
 
 def test_qdrant_client_works_over_rest(server: Running) -> None:
-    qdrant = pytest.importorskip("qdrant_client")
+    import qdrant_client as qdrant
+
     m = qdrant.models
     with pytest.warns(UserWarning, match="insecure"):
         client = qdrant.QdrantClient(

@@ -299,6 +299,7 @@ class PlanApplier:
     ) -> ServiceResult:
         strongest = max(actions, key=lambda action: _STRENGTH.index(action.kind))
         first = containers[0] if containers else None
+        image = self._engine.image(first.image_id) if first is not None else None
         return ServiceResult(
             service=name,
             stack=actions[0].stack,
@@ -307,6 +308,7 @@ class PlanApplier:
             changes=strongest.changes,
             image=spec.image.reference if spec is not None else "",
             image_id=first.image_id if first is not None else "",
+            image_digest=image.digest if image is not None else "",
             container_ids=tuple(container.id for container in containers),
             addresses=first.addresses if first is not None else {},
             ports=tuple(port for container in containers for port in container.ports),

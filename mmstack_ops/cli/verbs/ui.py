@@ -45,7 +45,10 @@ def ui(
         _detach(project, host, port)
     else:
         from mmstack_ops.adapters.ui.supervise import run_ui
+        from mmstack_ops.orchestration.instance import prepare_instance
 
+        # Before webserver, daemon and code servers open it all at once.
+        prepare_instance(project)
         run_ui(project, host=host, port=port, on_ready=_say_ready)
 
 

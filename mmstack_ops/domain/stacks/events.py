@@ -59,6 +59,8 @@ class ServiceResult:
     changes: tuple[FieldChange, ...] = ()
     image: str = ""
     image_id: str = ""
+    image_digest: str = ""
+    """The registry's digest; empty for an image that never was in one."""
     container_ids: tuple[str, ...] = ()
     addresses: dict[str, str] = field(default_factory=dict)
     """Network → IPv4 address of the first replica."""
@@ -91,6 +93,7 @@ class ServiceResult:
             "changes": [str(change) for change in self.changes],
             "image": self.image,
             "image_id": self.image_id,
+            "image_digest": self.image_digest,
             "containers": list(self.container_ids),
             "addresses": self.addresses,
             "ports": list(self.ports),

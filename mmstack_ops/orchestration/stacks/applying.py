@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mmstack_ops.domain.errors import PlanStaleError
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
 from mmstack_ops.domain.stacks.plan import Plan
 from mmstack_ops.orchestration import names
@@ -16,7 +17,29 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.stacks.control import StackControl
 
 
+# Each time another run held the lock meanwhile; more than a few means something else is wrong.
+_MOST_PLANS = 5
+
+
 def results_of(
+    context: dg.AssetExecutionContext | dg.OpExecutionContext, make_plan: Callable[[], Plan]
+) -> Iterator[ServiceResult]:
+    """Plan, apply, and yield the result of each service as it happens.
+
+    A plan that went stale while it waited for the lock touched nothing: it is made again.
+    """
+    for attempt in range(1, _MOST_PLANS + 1):
+        try:
+            yield from _applied(context, make_plan())
+        except PlanStaleError as stale:
+            if attempt == _MOST_PLANS:
+                raise
+            context.log.info(f"planning again: {stale.what}")
+        else:
+            return
+
+
+def _applied(
     context: dg.AssetExecutionContext | dg.OpExecutionContext, plan: Plan
 ) -> Iterator[ServiceResult]:
     """Apply ``plan`` and yield the result of each service as it happens.

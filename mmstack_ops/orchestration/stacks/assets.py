@@ -11,6 +11,7 @@ import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue, ServiceEntry
 from mmstack_ops.domain.stacks.events import ServiceResult
+from mmstack_ops.domain.stacks.plan import Plan
 from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.stacks.applying import results_of
@@ -85,7 +86,12 @@ def _bring_up(
     control: StackControl = context.resources.control
     failed: list[ServiceResult] = []
     with only_safe_errors(f"bringing {stack} up"):
-        plan = control.plan_up(services, dependencies=False, gpu=config.gpu, rebuild=config.rebuild)
+
+        def plan() -> Plan:
+            return control.plan_up(
+                services, dependencies=False, gpu=config.gpu, rebuild=config.rebuild
+            )
+
         for result in results_of(context, plan):
             if result.ok:
                 yield dg.MaterializeResult(

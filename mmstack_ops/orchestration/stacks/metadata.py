@@ -22,6 +22,7 @@ def result_metadata(result: ServiceResult) -> dict[str, dg.MetadataValue]:
         "reason": result.reason,
         "image": result.image,
         "image_id": result.image_id,
+        "image_digest": result.image_digest,
         "config_hash": result.config_hash,
         "container_id": ", ".join(container[:12] for container in result.container_ids),
         "ports": ", ".join(result.ports),

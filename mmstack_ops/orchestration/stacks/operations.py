@@ -1,5 +1,6 @@
 """Steps that stop or restart the services of a stack."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -34,10 +35,13 @@ def stop_op(catalogue: Catalogue, stack: str) -> dg.OpDefinition:
         members = catalogue.schema.stacks[stack].services
         with only_safe_errors(f"stopping {stack}"):
             _refuse_strangers(stack, config.services, members)
-            plan = control.plan_down(
-                config.services or members, keep_containers=config.keep_containers
+            _apply(
+                context,
+                catalogue,
+                lambda: control.plan_down(
+                    config.services or members, keep_containers=config.keep_containers
+                ),
             )
-            _apply(context, catalogue, plan)
 
     return stop
 
@@ -58,8 +62,8 @@ def restart_op(catalogue: Catalogue, stack: str) -> dg.OpDefinition:
         members = catalogue.schema.stacks[stack].services
         with only_safe_errors(f"restarting {stack}"):
             _refuse_strangers(stack, config.services, members)
-            plan = control.plan_restart(config.services or [stack])
-            _apply(context, catalogue, plan)
+            targets = config.services or [stack]
+            _apply(context, catalogue, lambda: control.plan_restart(targets))
 
     return restart
 
@@ -69,10 +73,12 @@ def _refuse_strangers(stack: str, services: list[str], members: list[str]) -> No
         require_known(f"service of {stack}", service, members)
 
 
-def _apply(context: dg.OpExecutionContext, catalogue: Catalogue, plan: Plan) -> None:
+def _apply(
+    context: dg.OpExecutionContext, catalogue: Catalogue, make_plan: Callable[[], Plan]
+) -> None:
     failed: list[ServiceResult] = []
     total = 0
-    for result in results_of(context, plan):
+    for result in results_of(context, make_plan):
         total += 1
         if not result.ok:
             failed.append(result)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.domain.errors import CancelledError
+from mmstack_ops.domain.errors import CancelledError, PlanStaleError
 from mmstack_ops.domain.stacks.diff import FieldChange
 from mmstack_ops.domain.stacks.events import (
     ApplyEvent,
@@ -39,6 +39,8 @@ class FakeControl:
     broken: set[str] = field(default_factory=set)
     raises: Exception | None = None
     hold: set[str] = field(default_factory=set)
+    stale: int = 0
+    """How many plans turn out stale when they are applied."""
     conditions: dict[str, Condition] = field(default_factory=dict)
     drift: dict[str, tuple[str, ...]] = field(default_factory=dict)
     events_seen: list[ContainerEvent] = field(default_factory=list)
@@ -101,6 +103,9 @@ class FakeControl:
         cancel: threading.Event,
         on_event: Callable[[ApplyEvent], None],
     ) -> tuple[ServiceResult, ...]:
+        if self.stale:
+            self.stale -= 1
+            raise PlanStaleError("x changed since this was planned: it exists now")
         results: list[ServiceResult] = []
         down: set[str] = set()
         for service in plan.services:

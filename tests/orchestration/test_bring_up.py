@@ -117,3 +117,17 @@ def test_the_text_of_other_errors_does_not(run: Run, control: FakeControl, job: 
     if data is not None:
         assert "ValueError" in str(data.description)
         assert "fakes.py" in str(data.metadata["places"].value)
+
+
+def test_a_plan_that_went_stale_in_the_queue_is_made_again(run: Run, control: FakeControl) -> None:
+    control.stale = 2
+    assert run("start_core").success
+    assert len(control.calls) == 3
+
+
+def test_plans_that_are_always_stale_end_with_the_reason(run: Run, control: FakeControl) -> None:
+    control.stale = 99
+    result = run("start_core")
+    assert not result.success
+    (failure,) = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
+    assert "changed since this was planned" in str(failure.step_failure_data)

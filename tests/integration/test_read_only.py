@@ -16,7 +16,7 @@ import requests
 
 from mmstack_ops.adapters.engine.client import EngineConnection
 from mmstack_ops.adapters.engine.writer import EngineWriter
-from mmstack_ops.adapters.stacks.usage import measure
+from mmstack_ops.adapters.stacks.usage import Meter
 from mmstack_ops.domain.errors import MmstackError, ReadOnlyViolationError
 from mmstack_ops.domain.stacks.spec import ImageSource
 from tests.integration.world import ENVIRONMENT, STAND_IN, World
@@ -135,7 +135,8 @@ def test_planning_and_status_leave_no_trace(world: World) -> None:
     assert world.plan(changed, world.service("b"), world.service("c")).changes
     assert world.down_plan(a).changes
     observed = world.reader.observe(world.owner, [STAND_IN])
-    assert measure(world.reader, [c for c in observed.containers if c.state == "running"])
+    running = [c for c in observed.containers if c.state == "running"]
+    assert Meter(world.reader, running).read()
     world.reader.log_tail(observed.containers[0].id)
     assert snapshot() == before
 

@@ -9,7 +9,7 @@ import pytest
 
 from mmstack_ops.adapters.engine.inspection import container_event
 from mmstack_ops.adapters.stacks.logs import read_logs
-from mmstack_ops.adapters.stacks.usage import measure
+from mmstack_ops.adapters.stacks.usage import Meter
 from mmstack_ops.domain.stacks.events import LogLine
 from tests.integration.world import ENVIRONMENT, World
 
@@ -100,7 +100,7 @@ def test_a_busy_container_shows_in_usage(world: World) -> None:
     world.started(script(world, "busy", "while :; do :; done"), world.service("idle", health=None))
     time.sleep(0.5)
     by_service = {c.service: c.id for c in world.observe().containers}
-    usage = measure(world.reader, world.observe().containers)
+    usage = Meter(world.reader, world.observe().containers).read()
     busy, idle = usage[by_service["busy"]], usage[by_service["idle"]]
     assert busy.cpu_percent > 10
     assert busy.cpu_percent > idle.cpu_percent

@@ -71,7 +71,6 @@ class EngineReader:
                 for name in container.get("Names") or []:
                     foreign[name.lstrip("/")] = container["Id"]
         containers = self._in_parallel(self._inspect, sorted(ours))
-        found = self._in_parallel(self._image, sorted(set(images)))
         return ObservedState(
             daemon_id=str(info["ID"]),
             containers=tuple(c for c in containers if c is not None),
@@ -82,7 +81,7 @@ class EngineReader:
             volumes=tuple(
                 ObservedVolume(name=v["Name"], labels=v.get("Labels") or {}) for v in volumes
             ),
-            images={image: seen for image, seen in found if seen is not None},
+            images=self.images(images),
             has_gpu="nvidia" in (info.get("Runtimes") or {}),
             foreign_names=foreign,
         )
@@ -104,6 +103,11 @@ class EngineReader:
             entry["Id"]: ((entry.get("Names") or [""])[0].lstrip("/"), entry["State"])
             for entry in listed
         }
+
+    def images(self, references: Iterable[str]) -> dict[str, ObservedImage]:
+        """Return those of the references that the engine has."""
+        found = self._in_parallel(self._image, sorted(set(references)))
+        return {reference: image for reference, image in found if image is not None}
 
     def image(self, reference: str) -> ObservedImage | None:
         """Return the image, or None when the engine doesn't have it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
@@ -190,21 +191,21 @@ class StackControl:
         Args:
             stats: measure CPU and memory too (takes a tenth of a second).
         """
-        specs = self._specs_or_reasons()
-        images = [s.image.reference for s in specs.values() if not isinstance(s, str)]
-        observed = self._reader.observe(self._owner, images)
-        usage = {}
-        if stats:
-            from mmstack_ops.adapters.stacks.usage import measure
+        from mmstack_ops.adapters.stacks.usage import Meter
 
-            usage = measure(
-                self._reader,
-                [
-                    c
-                    for c in observed.containers
-                    if c.state == "running" and c.environment == self.catalogue.environment
-                ],
-            )
+        observed = self._reader.observe(self._owner)
+        here = [c for c in observed.containers if c.environment == self.catalogue.environment]
+        meter = Meter(self._reader, [c for c in here if stats and c.state == "running"])
+        specs = self._specs_or_reasons()
+        # Only of what is there: an image nobody runs can't be the wrong one.
+        present = {container.service for container in here}
+        references = [
+            spec.image.reference
+            for name, spec in specs.items()
+            if name in present and not isinstance(spec, str)
+        ]
+        observed = replace(observed, images=self._reader.images(references))
+        usage = meter.read()
         return build_status(self.catalogue, observed, specs, usage, now=datetime.now(UTC))
 
     def logs(

@@ -15,27 +15,34 @@ from mmstack_ops.domain.stacks.status import Usage
 _SAMPLE_SECONDS = 0.1
 
 
-def measure(engine: EngineReader, containers: Iterable[ObservedContainer]) -> dict[str, Usage]:
-    """Measure running containers; those that end meanwhile are left out.
+class Meter:
+    """Measures running containers between two looks; those that end meanwhile are left out.
 
-    This host's kernel is asked first; the engine is, where the containers are elsewhere.
+    The first look is when it is made. What the caller does until ``read`` is part of the
+    span, so that waiting for it costs nothing more. This host's kernel is asked first; the
+    engine is, where the containers are elsewhere.
     """
-    pids = {container.id: container.pid for container in containers}
-    begun = time.monotonic_ns()
-    first = _look(engine, pids)
-    time.sleep(_SAMPLE_SECONDS)
-    second = _look(engine, {container_id: pids[container_id] for container_id in first})
-    elapsed = time.monotonic_ns() - begun
-    return {
-        container_id: Usage(
-            cpu_percent=round(
-                100 * max(0, after.cpu_nanoseconds - first[container_id].cpu_nanoseconds) / elapsed,
-                1,
-            ),
-            memory_bytes=after.memory_bytes,
-        )
-        for container_id, after in second.items()
-    }
+
+    def __init__(self, engine: EngineReader, containers: Iterable[ObservedContainer]) -> None:
+        self._engine = engine
+        pids = {container.id: container.pid for container in containers}
+        self._begun = time.monotonic_ns()
+        self._first = _look(engine, pids)
+        self._pids = {container_id: pids[container_id] for container_id in self._first}
+
+    def read(self) -> dict[str, Usage]:
+        """Take the second look, a tenth of a second after the first at the earliest."""
+        if not self._pids:
+            return {}
+        spent = (time.monotonic_ns() - self._begun) / 1e9
+        time.sleep(max(0.0, _SAMPLE_SECONDS - spent))
+        second = _look(self._engine, self._pids)
+        elapsed = time.monotonic_ns() - self._begun
+        usage: dict[str, Usage] = {}
+        for container_id, after in second.items():
+            used = max(0, after.cpu_nanoseconds - self._first[container_id].cpu_nanoseconds)
+            usage[container_id] = Usage(round(100 * used / elapsed, 1), after.memory_bytes)
+        return usage
 
 
 def _look(engine: EngineReader, pids: Mapping[str, int]) -> dict[str, RawUsage]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from mmstack_ops.domain.errors import EngineError, ImageUnavailableError
+from mmstack_ops.domain.errors import EngineError
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.stacks.diff import FieldChange, diff_specs, drift_of
+from mmstack_ops.domain.stacks.image_plan import image_action, with_fresh_image
 from mmstack_ops.domain.stacks.naming import NEW_SUFFIX, aside_name, incoming_name
 from mmstack_ops.domain.stacks.network_plan import is_owned, network_actions
 from mmstack_ops.domain.stacks.observed import (
@@ -41,10 +42,10 @@ def plan_up(desired: DesiredState, observed: ObservedState, *, rebuild: bool = F
     changed: set[str] = set()
     for service in desired.services:
         ours = _service_actions(service, containers.get(service.name, []), observed)
-        image = _image_action(service, ours, observed, rebuild=rebuild)
+        image = image_action(service, ours, observed, rebuild=rebuild)
         if image is not None:
             images.setdefault(image.target, image)
-            ours = [_with_fresh_image(action) for action in ours]
+            ours = [with_fresh_image(action) for action in ours]
         ours = _restart_after(service, ours, changed)
         if any(action.kind in ("create", "recreate", "restart", "start") for action in ours):
             changed.add(service.name)
@@ -232,54 +233,6 @@ def _foreign_volumes(desired: DesiredState, observed: ObservedState) -> list[str
         for spec in desired.volumes
         if spec.name in present and present[spec.name].labels.get(labels.OWNER) != desired.owner
     ]
-
-
-def _image_action(
-    service: ServiceSpec, actions: list[Action], observed: ObservedState, *, rebuild: bool
-) -> Action | None:
-    """Return how the service's image is got; None when there is no need to.
-
-    An image that is missing is only got when a container has to be made from it: what runs
-    doesn't need it.
-    """
-    image = service.image
-    present = image.reference in observed.images
-    needed = any(action.kind in ("create", "recreate") for action in actions)
-    if image.build_context is not None:
-        again, reason = rebuild, "it is built anew" if present else "a build context is set"
-    else:
-        again = image.pull == "always" or (rebuild and image.pull != "never")
-        reason = "a fresh copy is asked for" if present else "it isn't on this engine"
-    if not again and (present or not needed):
-        return None
-    if not present and image.build_context is None and image.pull == "never":
-        raise ImageUnavailableError(
-            f"image {image.reference} of {service.name} isn't on this engine",
-            why="its pull policy is 'never'",
-            remedy=f"load it (`docker load`), or set {image.variable} to an image you have",
-        )
-    return Action(
-        kind="build" if image.build_context is not None else "pull",
-        target=image.reference,
-        stack=service.stack,
-        service=service.name,
-        reason=reason,
-        image=image,
-    )
-
-
-def _with_fresh_image(action: Action) -> Action:
-    """Make the container anew from the fresh image, unless that is the one it runs already."""
-    if action.kind not in ("keep", "start", "restart") or action.container is None:
-        return action
-    change = FieldChange("image id", action.container.image_id[:19], "(fresh)")
-    return replace(
-        action,
-        kind="recreate",
-        reason="its image is got anew",
-        changes=(change,),
-        if_same_image=action,
-    )
 
 
 def _refuse_taken_names(desired: DesiredState, observed: ObservedState) -> None:

@@ -137,3 +137,28 @@ def test_a_probe_that_passes_is_told_before_the_engine_says_healthy() -> None:
     )
     assert seen.health == "healthy"
     assert told[0] == "passes"
+
+
+def test_what_passed_its_probe_stays_when_the_rest_is_cancelled() -> None:
+    cancel = threading.Event()
+    seen = wait(
+        STARTING,
+        cancel=cancel,
+        probe=lambda: True,
+        probe_interval=0.0,
+        on_passing=cancel.set,
+    )
+    assert seen.state == "running"
+
+
+def test_a_service_that_has_to_end_isnt_ready_because_it_serves() -> None:
+    told: list[str] = []
+    ended = replace(STARTING, state="exited", exit_code=0)
+    wait(
+        STARTING,
+        ended,
+        condition="completed",
+        probe=lambda: True,
+        on_passing=lambda: told.append(ended.state),
+    )
+    assert told == ["exited"]

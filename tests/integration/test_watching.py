@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import datetime
 
 import pytest
 
@@ -11,7 +12,7 @@ from mmstack_ops.adapters.engine.inspection import container_event
 from mmstack_ops.adapters.stacks.logs import read_logs
 from mmstack_ops.adapters.stacks.usage import Meter
 from mmstack_ops.domain.stacks.events import LogLine
-from tests.integration.world import ENVIRONMENT, World
+from tests.integration.world import ENVIRONMENT, World, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -53,9 +54,11 @@ def test_several_containers_interleave_by_time(world: World) -> None:
 
 def test_tail_and_since(world: World) -> None:
     world.started(script(world, "a", "echo early; sleep 2; echo late"))
-    time.sleep(2.5)
-    assert [line.text for line in read(world, tail=1)] == ["late"]
-    assert [line.text for line in read(world, since=time.time() - 1.5)] == ["late"]
+    wait_until(lambda: len(read(world)) == 2, seconds=10)
+    (late,) = read(world, tail=1)
+    assert late.text == "late"
+    written = datetime.fromisoformat(late.timestamp[:26] + "+00:00").timestamp()
+    assert [line.text for line in read(world, since=written - 1)] == ["late"]
     assert read(world, since=time.time() + 5) == []
 
 

@@ -49,6 +49,7 @@ def wait_ready(
     """
     pause = _FIRST_POLL
     next_probe = 0.0
+    passed = False
     while True:
         try:
             seen = engine.container(container_id)
@@ -71,12 +72,16 @@ def wait_ready(
                 remedy="look at the log lines below; if it only needs longer, raise"
                 " 'healthy_within' in the schema",
             )
-        if probe is not None and seen.health == "starting" and time.monotonic() >= next_probe:
+        due = not passed and condition == "healthy" and time.monotonic() >= next_probe
+        if probe is not None and due and seen.health == "starting":
             if probe():
                 on_passing()
-                probe = None
+                passed = True
             next_probe = time.monotonic() + probe_interval
         if cancel.wait(min(pause, left)):
+            if passed:
+                # It serves; others may rely on it already. Only the engine hasn't looked yet.
+                return seen
             raise CancelledError(f"cancelled while {name} was starting")
         pause = min(pause * 1.5, _SLOWEST_POLL)
 

@@ -17,6 +17,7 @@ STACKS := core inference ai ui testing monitoring
 ENVIRONMENTS := dev staging prod testing-env
 GPU_STACKS := inference ai
 PYTEST := $(BIN)/python -m pytest
+WITHOUT_ENGINE := not integration and not fault and not e2e
 
 ##@ Begin here
 
@@ -37,7 +38,7 @@ demo: setup lab-up ## Bring development's core stack up through Dagster, and the
 
 .PHONY: test
 test: setup lab-up browser lint ## Run every check and every test, on real containers
-	@$(PYTEST) -m "not integration and not fault and not e2e"
+	@$(PYTEST) -n auto -m "$(WITHOUT_ENGINE)"
 	@$(PYTEST) -m "integration or fault or e2e"
 
 .PHONY: lab-up
@@ -70,13 +71,12 @@ $(ENVIRONMENTS:%=stop-%): stop-%: $(MMSTACK) ## Stop it; volumes stay
 	@$(MMSTACK) -e $* stop
 
 .PHONY: system-status
-system-status: $(MMSTACK) ## Show all environments and this machine
-	@for environment in development staging production testing; do $(MMSTACK) -e $$environment status; echo; done
-	@$(MMSTACK) doctor || true # a finding is shown, and doesn't make the look at it fail
+system-status: $(MMSTACK) ## Show all environments and the engine
+	@$(MMSTACK) status --all
 
 .PHONY: detect-gpu
 detect-gpu: $(MMSTACK) ## Say whether the engine can reserve GPUs
-	@$(MMSTACK) doctor --only gpu
+	@$(MMSTACK) -e $(ENVIRONMENT) doctor --only gpu
 
 ##@ Stacks (ENVIRONMENT=development by default)
 
@@ -132,8 +132,8 @@ lint: setup ## Style, types, and the rules of the four layers
 	@$(BIN)/lint-imports
 
 .PHONY: test-unit
-test-unit: setup ## The tests that need no engine (seconds)
-	@$(PYTEST) -m "not integration and not fault and not e2e"
+test-unit: setup ## The rules, plans and adapters, without engine or Dagster (seconds)
+	@$(PYTEST) -n auto tests/domain tests/adapters tests/architecture -m "$(WITHOUT_ENGINE)"
 
 .PHONY: test-integration
 test-integration: setup lab-up ## The tests on a real engine, faults included
@@ -145,7 +145,7 @@ test-api: setup lab-up browser ## The web UI's API and pages, end to end
 
 .PHONY: test-allure
 test-allure: setup ## The unit tests, with results for Allure under .mmstack/allure-results
-	@$(PYTEST) -m "not integration and not fault and not e2e" --alluredir .mmstack/allure-results
+	@$(PYTEST) -n auto -m "$(WITHOUT_ENGINE)" --alluredir .mmstack/allure-results
 
 .PHONY: bench
 bench: setup lab-up ## Measure, side by side with the peers; writes docs/performance.md

@@ -23,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Exit codes: 0 done, 1 something failed, 2 bad input or usage, 130 cancelled.
     """
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    # We use no pydantic plugins; looking for some reads the metadata of every package there is.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     given = list(sys.argv[1:] if arguments is None else arguments)
     from mmstack_ops.cli.app import app
 

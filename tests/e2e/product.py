@@ -20,6 +20,8 @@ from typing import Any
 
 import docker
 import yaml
+from docker.models.containers import Container
+from docker.models.networks import Network
 
 from mmstack_ops.adapters.project import open_project
 from mmstack_ops.adapters.secrets.store import read_store
@@ -39,6 +41,29 @@ def free_port() -> int:
         return port
 
 
+@dataclass(frozen=True)
+class Ended:
+    """What a command left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def text(self) -> str:
+        return self.stdout + self.stderr
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON the command printed."""
+        found: dict[str, Any] = json.loads(self.stdout)
+        return found
+
+    def outcomes(self) -> dict[str, str]:
+        """Service → outcome, of a changing verb with ``--json``."""
+        runs = self.document()["runs"]
+        return {one["service"]: one["outcome"] for run in runs for one in run["services"]}
+
+
 @dataclass
 class Product:
     """The project in ``root``; everything it makes on the engine carries ``owner``."""
@@ -56,19 +81,76 @@ class Product:
     def state(self) -> Path:
         return self.root / "state"
 
+    @property
+    def _schema_path(self) -> Path:
+        return self.root / "schemas" / "compose-schema.yaml"
+
+    def schema(self) -> dict[str, Any]:
+        """Return the project's own schema as YAML has it."""
+        schema: dict[str, Any] = yaml.safe_load(self._schema_path.read_text())
+        return schema
+
     def change_schema(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Edit the project's own copy of the schema."""
-        path = self.root / "schemas" / "compose-schema.yaml"
-        schema = yaml.safe_load(path.read_text())
+        schema = self.schema()
         change(schema)
-        path.write_text(yaml.safe_dump(schema, sort_keys=False))
+        self._schema_path.write_text(yaml.safe_dump(schema, sort_keys=False))
+
+    def subnet(self, network: str, plan: str = "test") -> str:
+        """Return the subnet that ``network`` has in an address plan."""
+        subnet: str = self.schema()["config"]["address_plans"][plan]["subnets"][network]
+        return subnet
+
+    def begin(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        """Start ``mmstack`` with ``arguments``, as an operator's shell does."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "mmstack_ops", *arguments],
+            cwd=self.root,
+            env={**os.environ, **self.environment, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def mmstack(self, *arguments: str, seconds: float = 120, **variables: str) -> Ended:
+        """Run ``mmstack`` to its end, whatever that is."""
+        return end_of(self.begin(*arguments, **variables), seconds=seconds)
+
+    def done(self, *arguments: str, seconds: float = 120, **variables: str) -> Ended:
+        """Run ``mmstack``, which has to succeed."""
+        ended = self.mmstack(*arguments, seconds=seconds, **variables)
+        assert ended.code == 0, f"mmstack {' '.join(arguments)}: {ended.code}\n{ended.text}"
+        return ended
+
+    def found(self, environment: str | None = None) -> list[Container]:
+        """Return the containers this product has on the engine, running or not."""
+        mine = [f"{labels.OWNER}={self.owner}"]
+        if environment is not None:
+            mine.append(f"{labels.ENVIRONMENT}={environment}")
+        found: list[Container] = self.engine.containers.list(
+            all=True, filters={"label": mine}, ignore_removed=True
+        )
+        return found
+
+    def one(self, service: str, environment: str = "development") -> Container:
+        """Return the only container of ``service``."""
+        (container,) = (c for c in self.found(environment) if c.labels[labels.SERVICE] == service)
+        return container
+
+    def lives(self, environment: str | None = None) -> dict[str, tuple[str, str]]:
+        """Name → id and moment of start: equal as long as nobody touches the containers."""
+        return {c.name: (c.id, c.attrs["State"]["StartedAt"]) for c in self.found(environment)}
 
     def containers(self) -> dict[str, str]:
         """Service → state, of everything this product has on the engine."""
-        found = self.engine.containers.list(
-            all=True, filters={"label": f"{labels.OWNER}={self.owner}"}, ignore_removed=True
-        )
-        return {c.labels[labels.SERVICE]: c.status for c in found}
+        return {c.labels[labels.SERVICE]: c.status for c in self.found()}
+
+    def network(self, key: str) -> Network:
+        """Return the network of the stack ``key``."""
+        mine = [f"{labels.OWNER}={self.owner}", f"{labels.NETWORK}={key}"]
+        (network,) = self.engine.networks.list(filters={"label": mine})
+        return network
 
     def secrets(self) -> list[str]:
         """Return the values of all secrets generated so far."""
@@ -90,6 +172,17 @@ class Product:
 
     def remove_everything(self) -> None:
         remove_labelled(self.engine, f"{labels.OWNER}={self.owner}")
+
+
+def end_of(process: subprocess.Popen[str], *, seconds: float = 120) -> Ended:
+    """Wait for ``process``; one that doesn't end in time is killed, and a failure."""
+    try:
+        stdout, stderr = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        stdout, stderr = process.communicate()
+        raise AssertionError(f"still ran after {seconds} s\n{stdout}{stderr}") from None
+    return Ended(process.returncode, stdout, stderr)
 
 
 def make_product(root: Path, engine: docker.DockerClient) -> Product:

@@ -12,6 +12,7 @@ from mmstack_ops.domain.errors import PlanStaleError
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
 from mmstack_ops.domain.stacks.plan import Plan
 from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration.interrupts import interrupts_wait
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.stacks.control import StackControl
@@ -63,7 +64,7 @@ def _applied(
             if isinstance(event, ServiceResult):
                 yield event
             else:
-                _log(context.log, event, said)
+                log_progress(context.log, event, said)
 
 
 def _closeable(events: Iterator[ApplyEvent]) -> Any:
@@ -75,14 +76,20 @@ def _holder(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> str:
     return f"{context.run.job_name} (run {context.run.run_id[:8]})"
 
 
-def _log(log: dg.DagsterLogManager, event: Progress, said: dict[str, str]) -> None:
-    """Log a step of the work once: pulls report themselves many times a second."""
+def log_progress(log: dg.DagsterLogManager, event: Progress, said: dict[str, str]) -> None:
+    """Log a step of the work once: pulls report themselves many times a second.
+
+    Args:
+        said: subject → what was logged last about it; kept up to date here.
+    """
     subject = event.service or event.stack
     text = event.phase if event.fraction is not None else f"{event.phase}: {event.message}"
     if said.get(subject) == text:
         return
     said[subject] = text
-    if event.phase in ("warning", "rolling-back"):
-        log.warning(f"{subject}: {event.message}")
-    else:
-        log.info(f"{subject}: {event.phase}: {event.message}")
+    # Each line goes into Dagster's database from here.
+    with interrupts_wait():
+        if event.phase in ("warning", "rolling-back"):
+            log.warning(f"{subject}: {event.message}")
+        else:
+            log.info(f"{subject}: {event.phase}: {event.message}")

@@ -189,7 +189,7 @@ class StackControl:
         """Return the status of every service of the schema.
 
         Args:
-            stats: measure CPU and memory too (takes a tenth of a second).
+            stats: measure CPU and memory too (takes a twentieth of a second).
         """
         from mmstack_ops.adapters.stacks.usage import Meter
 

@@ -12,7 +12,7 @@ from mmstack_ops.domain.stacks.observed import ObservedContainer
 from mmstack_ops.domain.stacks.status import Usage
 
 # Long enough for a figure, short enough for a prompt answer.
-_SAMPLE_SECONDS = 0.1
+_SAMPLE_SECONDS = 0.05
 
 
 class Meter:
@@ -31,7 +31,7 @@ class Meter:
         self._pids = {container_id: pids[container_id] for container_id in self._first}
 
     def read(self) -> dict[str, Usage]:
-        """Take the second look, a tenth of a second after the first at the earliest."""
+        """Take the second look, a twentieth of a second after the first at the earliest."""
         if not self._pids:
             return {}
         spent = (time.monotonic_ns() - self._begun) / 1e9

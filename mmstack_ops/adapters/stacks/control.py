@@ -196,7 +196,12 @@ class StackControl:
         observed = self._reader.observe(self._owner)
         here = [c for c in observed.containers if c.environment == self.catalogue.environment]
         meter = Meter(self._reader, [c for c in here if stats and c.state == "running"])
-        specs = self._specs_or_reasons()
+        # What has no containers in a stack that isn't up can't have drifted.
+        live = {container.stack for container in here if container.state == "running"}
+        entries = self.catalogue.services.values()
+        specs = dict.fromkeys(self.catalogue.services, "") | self._specs_or_reasons(
+            [e.name for e in entries if e.stack in live or any(c.service == e.name for c in here)]
+        )
         # Only of what is there: an image nobody runs can't be the wrong one.
         present = {container.service for container in here}
         references = [
@@ -268,9 +273,8 @@ class StackControl:
             gpu=gpu,
         )
 
-    def _specs_or_reasons(self) -> dict[str, ServiceSpec | str]:
+    def _specs_or_reasons(self, names: Sequence[str]) -> dict[str, ServiceSpec | str]:
         """Return each service's specification, or why there is none: status shows the rest."""
-        names = list(self.catalogue.services)
         try:
             values = self._values()
         except MmstackError as error:

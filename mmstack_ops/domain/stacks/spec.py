@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
@@ -114,12 +114,13 @@ class ContainerSpec:
         The values of ``secret_variables`` are replaced by keyed digests, so that a change
         shows and the value doesn't.
         """
-        values = asdict(self)
+        values = dict(vars(self))
         values["environment"] = {
             name: digest(value, key) if name in secret_variables else value
             for name, value in sorted(self.environment.items())
         }
-        normal: dict[str, Any] = json.loads(json.dumps(values))
+        # Through JSON and not asdict(), which takes ten times as long.
+        normal: dict[str, Any] = json.loads(json.dumps(values, default=vars))
         return {name: value for name, value in normal.items() if value not in (None, [], {}, False)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import docker
 
@@ -11,7 +12,7 @@ from bench.measure import Row, command_seconds, median_of, seconds_row
 from bench.project import bench_product
 
 TITLE = "Whole commands"
-_MMSTACK = [sys.executable, "-m", "mmstack_ops"]
+_MMSTACK = [str(Path(sys.executable).with_name("mmstack"))]
 
 
 def run() -> list[Row]:

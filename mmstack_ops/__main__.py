@@ -1,5 +1,5 @@
 """``python -m mmstack_ops``: the same as ``mmstack``."""
 
-from mmstack_ops.cli.main import main
+from mmstack_ops.cli.main import run
 
-main()
+run()

@@ -111,3 +111,22 @@ def complete(line: str) -> set[str]:
     )
     assert shown.stderr == ""
     return set(shown.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "shown"),
+    [(["--version"], 0, "mmstack "), (["nonsense"], 2, "No such command")],
+)
+def test_a_quick_exit_loses_neither_output_nor_exit_code(
+    arguments: list[str], code: int, shown: str
+) -> None:
+    command = [sys.executable, "-m", "mmstack_ops", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == code
+    assert shown in ended.stdout + ended.stderr
+
+
+def test_a_reader_that_goes_away_is_no_traceback() -> None:
+    command = f"{sys.executable} -m mmstack_ops --help | head -c 1"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in ended.stderr

@@ -108,6 +108,10 @@ def test_interrupting_a_start_takes_back_what_it_began(mmstack: Mmstack, product
     assert process.returncode == 130, err
     assert time.monotonic() - interrupted < 10
     assert "cancelled" in err
+    # What had become healthy by then may stay; nothing half-made does, nor hinders a new start.
+    assert set(product.containers().values()) <= {"running"}
+    mmstack("start", "core")
+    mmstack("stop", "core")
     assert product.containers() == {}
 
 

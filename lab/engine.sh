@@ -20,7 +20,8 @@ engine_answers() {
   [[ -z $(engine_silence) ]]
 }
 
-# Prints why the engine does not answer; nothing when it does.
+# Prints why the engine does not answer; nothing when it does. The text is the answer, so that a
+# failing exit code, which would end the script, is left aside.
 engine_silence() {
   case $DOCKER_HOST in
     unix://*) python3 -B "$LAB_DIR/probe.py" "${DOCKER_HOST#unix://}" || true ;;

@@ -15,6 +15,7 @@ why_no_apt() {
   fi
 }
 
+# dpkg-query and apt-cache fail for a package they have never heard of: that is an answer too.
 package_installed() {
   [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || true) == installed ]]
 }

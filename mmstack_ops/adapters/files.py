@@ -46,6 +46,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int, owner: int | None
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
+        # An interruption too must leave no half-written file beside the real one.
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)

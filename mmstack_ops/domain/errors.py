@@ -98,3 +98,35 @@ class PlanStaleError(MmstackError):
 
 class CancelledError(MmstackError):
     """The operator cancelled the run; what it had begun was taken back."""
+
+
+class ArtifactError(MmstackError):
+    """A stored backup is damaged, incomplete, or can't be read."""
+
+
+class BackupError(MmstackError):
+    """A backup couldn't be taken. Nothing that looks like one was left."""
+
+
+class RestoreError(MmstackError):
+    """A restore failed; the message says in which state the service is now."""
+
+
+class TierError(MmstackError):
+    """A storage tier refused or failed an operation."""
+
+
+class TierUnavailableError(TierError):
+    """A tier can't be used now: not mounted, not reachable, credentials refused."""
+
+
+class TierFullError(TierError):
+    """A tier has no room left, or its quota would be exceeded."""
+
+
+class FileMissingError(TierError):
+    """A tier doesn't hold the file that was asked for."""
+
+
+class ImmutableError(TierError):
+    """A file that stands on a tier was to be overwritten, or is under object lock."""

@@ -22,6 +22,15 @@ class Tier(SchemaModel):
     retention: Duration
     after: Name | None = None
     """The tier this one is copied from; None for the first."""
+    path_style: bool = True
+    """S3: the bucket stands in the path, not in the host name."""
+    region: str = "us-east-1"
+    """S3: the region that requests are signed for."""
+    server_side_encryption: Literal["none", "AES256", "aws:kms"] = "none"
+    object_lock: Duration | None = None
+    """S3: how long the bucket refuses to delete a file (governance mode); None: not used."""
+    volume_size: Size | None = None
+    """Tape volume files: the size of one volume; devices say themselves when they are full."""
 
 
 class BackupPolicy(SchemaModel):
@@ -29,8 +38,24 @@ class BackupPolicy(SchemaModel):
 
     tiers: dict[Name, Tier]
     compression_level: Annotated[int, Field(ge=1, le=19)] = 3
+    compression_threads: Annotated[int, Field(ge=0, le=64)] = 2
+    """zstd worker threads; 0 compresses in the reading thread."""
+    encryption: Literal["when-keyed", "required", "none"] = "when-keyed"
+    """age, to the recipients in `BACKUP_AGE_RECIPIENTS`; `required` refuses to go without."""
+    rate_limit: Size | None = None
+    """Bytes a second a backup or copy may write; None: as fast as it goes."""
+    max_age: Duration = 26 * 3600.0
+    """Age at which the newest backup of a service is too old."""
+    models_max_age: Duration = 8 * 86400.0
+    proven_within: Duration = 8 * 86400.0
+    """How long ago a series' last proven restore may be."""
     models_cron: str = "0 4 * * 0"
     drill_cron: str = "0 5 * * 0"
+    drills: Annotated[int, Field(ge=1)] = 4
+    """Series proven by each scheduled drill, in turn; the one waiting longest comes first."""
+    verify_cron: str = "0 6 * * *"
+    verify_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Share of all copies that each scheduled verification reads whole, the oldest look first."""
 
 
 class RetentionPolicy(SchemaModel):

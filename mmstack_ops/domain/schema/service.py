@@ -167,12 +167,38 @@ class SecretUse(SchemaModel):
     """Owner of the file: Compose's file secrets are bind mounts and keep the host's owner."""
 
 
-class ServiceBackup(SchemaModel):
-    """Which backups a service has; their settings stand under `backup`."""
+BackupTypeName = Literal[
+    "full", "schema", "data", "rdb", "aof", "collection", "bucket", "models", "config"
+]
+BackupMethod = Literal[
+    "volumes",
+    "postgres",
+    "redis",
+    "qdrant",
+    "s3",
+    "huggingface",
+    "sqlite",
+    "prometheus",
+    "elasticsearch",
+]
 
-    types: list[
-        Literal["full", "schema", "data", "rdb", "aof", "collection", "bucket", "models", "config"]
-    ] = ["config"]
+
+class ServiceBackup(SchemaModel):
+    """Which backups a service has, and how its data is read consistently."""
+
+    types: list[BackupTypeName] = ["config"]
+    method: BackupMethod = "volumes"
+    """How data is captured: by the service's own means where it has some."""
+    pause: Literal["none", "freeze", "stop"] = "stop"
+    """What keeps files still while volumes are read, for methods without a better way."""
+    sqlite: list[str] = []
+    """Paths (patterns) of SQLite databases inside the container, copied by SQLite's backup."""
+    include: list[str] = []
+    """Only these databases, collections, buckets (patterns); empty: all."""
+    exclude: list[str] = []
+    """Not these databases, collections, buckets, or paths below a volume (patterns)."""
+    max_age: Duration | None = None
+    """Age at which the newest backup is too old; None: the policy's."""
 
 
 class Service(SchemaModel):

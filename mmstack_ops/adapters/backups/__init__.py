@@ -1,0 +1,1 @@
+"""Taking, copying, verifying, proving and restoring backups."""

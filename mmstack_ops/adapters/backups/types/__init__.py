@@ -1,0 +1,1 @@
+"""Backup types: one file for each."""

@@ -1,0 +1,309 @@
+"""What a backup type offers, and what it is given. A new type is one file that has this."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, ClassVar, Protocol
+
+from mmstack_ops.domain.backups.facts import Facts
+from mmstack_ops.domain.backups.manifest import Manifest, Payload
+from mmstack_ops.domain.schema.service import Service
+from mmstack_ops.domain.secrets.values import EnvironmentValues
+from mmstack_ops.domain.stacks.spec import ContainerSpec
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A service's running (or, where a type asks for it, stopped) container.
+
+    The live one and a scratch one look the same: types can't tell them apart.
+    """
+
+    environment: str
+    service: str
+    definition: Service
+    values: EnvironmentValues = field(repr=False)
+    spec: ContainerSpec = field(repr=False)
+    """What the container was made from: image, environment, mounts."""
+    container_id: str
+    name: str
+    network: str
+    """The network one-shot containers join to reach it; it answers there to ``service``."""
+    address: str
+    """Its IPv4 address on that network, reachable from this host."""
+    volumes: Mapping[str, str]
+    """Path inside the container → the volume's name on the engine."""
+    running: bool = True
+
+
+class Workbench(Protocol):
+    """How types reach containers and volumes. Everything it makes is labelled and removed."""
+
+    cancel: threading.Event
+
+    def tell(self, message: str) -> None:
+        """Say what is going on, for the log and the terminal."""
+        ...
+
+    def produce(
+        self,
+        instance: Instance,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        stderr_fails: Callable[[str], bool] = bool,
+        volumes: Mapping[str, str] | None = None,
+        deadline: float = 6 * 3600.0,
+    ) -> AbstractContextManager[BinaryIO]:
+        """Run ``command`` in a one-shot container and read what it writes to ``$OUT``.
+
+        The container is of the instance's image and on its network. ``$OUT`` is a FIFO in a
+        bind-mounted exchange folder. Leaving the block waits for the end of the container:
+        an exit code other than 0, a death by signal, or stderr that ``stderr_fails`` calls a
+        failure raise, so that a half stream is never taken for a whole one.
+
+        Args:
+            command: argument list; ``["sh", "-c", "pg_dump … >\"$OUT\""]``. Never a secret.
+            environment: variables; never a secret either (``docker inspect`` shows them).
+            secrets: name → value; mounted as files under ``/run/exchange/secrets/<name>``,
+                readable by the command's user, gone with the block.
+            stderr_fails: judges the whole of stderr; by default any output is a failure.
+            volumes: volume → path where it is mounted, read-only.
+            deadline: seconds.
+
+        Raises:
+            BackupError: naming the command's program and the last lines of stderr.
+            CancelledError: when ``cancel`` was set.
+        """
+        ...
+
+    def consume(
+        self,
+        instance: Instance,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        stderr_fails: Callable[[str], bool] = bool,
+        volumes: Mapping[str, str] | None = None,
+        deadline: float = 6 * 3600.0,
+    ) -> AbstractContextManager[BinaryIO]:
+        """Run ``command`` in a one-shot container and write to what it reads as ``$IN``.
+
+        As ``produce`` in all else; ``volumes`` are writable here.
+        """
+        ...
+
+    def run(
+        self,
+        instance: Instance,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        volumes: Mapping[str, str] | None = None,
+        writable: bool = False,
+        deadline: float = 600.0,
+    ) -> str:
+        """Run ``command`` in a one-shot container; return its stdout. As ``produce`` in all else.
+
+        Raises:
+            BackupError: an exit code other than 0, with the last lines of stderr.
+        """
+        ...
+
+    def volume_path(self, volume: str) -> Path | None:
+        """Return the volume's folder where this process may read it directly; else None."""
+        ...
+
+    def read_tree(self, instance: Instance, path: str) -> AbstractContextManager[BinaryIO]:
+        """Return a tar of ``path`` inside the container, made by the engine (any state)."""
+        ...
+
+    def write_tree(self, instance: Instance, path: str, archive: BinaryIO) -> None:
+        """Unpack a tar into ``path`` inside the container (any state), owners kept."""
+        ...
+
+    def stop(self, instance: Instance) -> None:
+        """Stop the container with its own grace period."""
+        ...
+
+    def start(self, instance: Instance) -> Instance:
+        """Start it, wait until healthy; return it with its new address."""
+        ...
+
+    def paused(self, instance: Instance) -> AbstractContextManager[None]:
+        """Freeze the container's processes for the block (cgroup freezer); thaw after.
+
+        What is frozen or stopped for a backup is journalled: a crash of ours is made good by
+        the next run.
+        """
+        ...
+
+    def stopped(self, instance: Instance) -> AbstractContextManager[None]:
+        """Stop the container for the block; start it after, also after a failure."""
+        ...
+
+    def journal(self, key: str, undo: Mapping[str, str]) -> AbstractContextManager[None]:
+        """Remember how to give back a setting that the block changes.
+
+        The record is on disk before the block begins and goes when the block ends by itself.
+        What a crash leaves is found by ``leftovers``.
+        """
+        ...
+
+    def leftovers(self, key: str) -> Iterator[Mapping[str, str]]:
+        """Yield what earlier, killed processes journalled under ``key``, and forget each."""
+        ...
+
+
+@dataclass(frozen=True)
+class TreeFile:
+    """A file, folder or link of a tree that is backed up incrementally."""
+
+    path: str
+    """Relative, with ``/``; any bytes a file system allows (surrogateescape)."""
+    kind: str
+    """``file``, ``dir``, ``symlink``, ``hardlink`` or ``object`` (of a bucket)."""
+    size: int = 0
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    mtime_ns: int = 0
+    target: str = ""
+    """Of a link."""
+    version: str = ""
+    """What changes when the content does, where the source has such a thing: inode and change
+    time of a file, ETag and version id of an object."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """Of an object: content type, tags, user metadata; of a file: extended attributes."""
+
+
+class Capture(Protocol):
+    """Where a type puts what it captured. Payloads are compressed, encrypted, hashed, stored."""
+
+    previous: Manifest | None
+    """The newest complete backup of this series on this tier."""
+
+    def payload(
+        self, name: str, role: str, *, attributes: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[BinaryIO]:
+        """Write one payload; leaving the block by an exception discards it.
+
+        Args:
+            name: file name without the endings of compression and encryption: ``app.dump``.
+        """
+        ...
+
+    def tree(self, files: Iterator[TreeFile], open_file: Callable[[TreeFile], BinaryIO]) -> None:
+        """Store a tree: what is unchanged since ``previous`` is referenced, not read again.
+
+        Args:
+            files: in any order; symbolic links are kept as links.
+            open_file: called for files and objects that are new or changed; may raise
+                ``FileVanishedError`` for one that went away meanwhile.
+        """
+        ...
+
+    def note(
+        self,
+        *,
+        method: str,
+        versions: Mapping[str, str],
+        restore_by_hand: Sequence[str],
+        facts: Facts,
+    ) -> None:
+        """Say how it was captured and what was there. Once, before the capture ends."""
+        ...
+
+
+class OpenArtifact(Protocol):
+    """A stored backup, opened for reading: decrypted and decompressed, hashes checked."""
+
+    manifest: Manifest
+
+    def read(self, payload: Payload) -> AbstractContextManager[BinaryIO]:
+        """Read a payload's plain bytes.
+
+        Reaching the end checks size and hashes; leaving the block earlier doesn't.
+
+        Raises:
+            ArtifactError: the stored bytes aren't those that were written, or the key is
+                missing or wrong.
+        """
+        ...
+
+    def facts(self) -> Facts:
+        """Return what was recorded at backup time."""
+        ...
+
+    def files(self) -> Iterator[TreeFile]:
+        """Yield the entries of the tree, folders before what is in them."""
+        ...
+
+    def contents(
+        self, wanted: Callable[[TreeFile], bool] = ...
+    ) -> Iterator[tuple[TreeFile, BinaryIO | None]]:
+        """Yield entries with their content, pack by pack (so in no particular order).
+
+        Folders and links come first and have no content. Each content must be read before
+        the next entry is asked for.
+        """
+        ...
+
+
+class BackupType(Protocol):
+    """One way to back a service up. Stateless; registered under (method, name)."""
+
+    method: ClassVar[str]
+    """The schema's ``backup.method`` it belongs to: ``postgres``, ``redis``, ``volumes`` …"""
+    name: ClassVar[str]
+    """The schema's name of the type: ``full``, ``rdb`` …"""
+    tree: ClassVar[bool]
+    """It is incremental."""
+    needs_running: ClassVar[bool]
+    """The service must be up to be backed up."""
+
+    def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
+        """Back the instance up.
+
+        Raises:
+            BackupError: nothing usable was captured.
+            CancelledError: when the bench's ``cancel`` was set.
+        """
+        ...
+
+    def check(self, bench: Workbench, artifact: OpenArtifact, image: str) -> list[str]:
+        """Read everything and check its structure; return problems in words.
+
+        Args:
+            image: the service's image, for tools such as ``redis-check-rdb``.
+        """
+        ...
+
+    def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
+        """Load the artifact into an instance, replacing what it holds.
+
+        The instance is running, except for types that restore files of volumes: those get it
+        stopped (``needs_stop``) and return it started. Safe to repeat after a failure.
+
+        Returns:
+            The instance, which may have been restarted (a new address).
+
+        Raises:
+            RestoreError: what failed; the instance's content is undefined then.
+        """
+        ...
+
+    def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
+        """Look at what an instance holds, the way it was recorded at backup time.
+
+        Args:
+            like: recorded facts; a sample is taken of the same items.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Storage tiers: one file for each kind, one contract for all."""

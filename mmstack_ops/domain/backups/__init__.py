@@ -1,0 +1,1 @@
+"""Backups: what an artifact is, what is planned, what was proven. No side effects."""

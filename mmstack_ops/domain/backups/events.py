@@ -1,0 +1,178 @@
+"""What happens while backups are taken, copied, verified, proven and restored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from mmstack_ops.domain.backups.facts import Comparison
+from mmstack_ops.domain.backups.manifest import Manifest
+from mmstack_ops.domain.backups.reference import BackupRef
+
+Phase = Literal[
+    "waiting",
+    "preparing",
+    "capturing",
+    "storing",
+    "copying",
+    "verifying",
+    "healing",
+    "restoring",
+    "comparing",
+    "stopping",
+    "starting",
+    "rolling-back",
+    "cleaning",
+    "warning",
+]
+
+
+@dataclass(frozen=True)
+class BackupProgress:
+    """A step of the work on one backup."""
+
+    service: str
+    type: str
+    phase: Phase
+    message: str
+    done_bytes: int | None = None
+    """Bytes read of the source so far, or of the artifact when it is copied or verified."""
+    total_bytes: int | None = None
+    """How many there will be, where it is known."""
+
+
+@dataclass(frozen=True)
+class BackupDone:
+    """A backup was taken, or copied to another tier."""
+
+    manifest: Manifest
+    tier: str
+    seconds: float
+    written_bytes: int
+    """Bytes that were written to the tier; less than the backup's size for incremental trees."""
+    outcome: Literal["taken", "copied", "present"] = "taken"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "backup": str(self.manifest.ref),
+            "tier": self.tier,
+            "outcome": self.outcome,
+            "seconds": round(self.seconds, 3),
+            "plain_bytes": self.manifest.plain_bytes,
+            "stored_bytes": self.manifest.stored_bytes,
+            "written_bytes": self.written_bytes,
+            "figures": self.manifest.figures,
+        }
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """What a verification of one copy found. Stored beside the artifact as a record."""
+
+    ref: BackupRef
+    tier: str
+    at: datetime
+    seconds: float
+    checked_bytes: int
+    problems: tuple[str, ...]
+    """Empty when every payload has its hash, opens, and has the structure it should."""
+    whole: bool = True
+    """False when only a sample of the packs was read."""
+    healed_from: str | None = None
+    """The tier a good copy was taken from, when this one was corrupt."""
+    quarantined: tuple[str, ...] = ()
+    """Keys of corrupt files that were put aside."""
+
+    @property
+    def ok(self) -> bool:
+        """The copy is good (now)."""
+        return not self.problems or self.healed_from is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "kind": "verified",
+            "backup": str(self.ref),
+            "tier": self.tier,
+            "at": self.at.isoformat(),
+            "seconds": round(self.seconds, 3),
+            "ok": self.ok,
+            "whole": self.whole,
+            "checked_bytes": self.checked_bytes,
+            "problems": list(self.problems),
+            "healed_from": self.healed_from,
+            "quarantined": list(self.quarantined),
+        }
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a restore drill found: the backup restored into a scratch server and compared."""
+
+    ref: BackupRef
+    tier: str
+    at: datetime
+    seconds: float
+    seconds_to_restore: float
+    """Of these, from an empty server to all data loaded: a measured recovery time."""
+    comparison: Comparison
+    image: str
+    """The image of the scratch server."""
+    figures: dict[str, int] = field(default_factory=dict)
+    """What was counted in the restored copy."""
+    error: str = ""
+    """Why the restore itself failed; empty when it went through."""
+
+    @property
+    def proven(self) -> bool:
+        """It restored, there was something to compare, and all of it is the same."""
+        return not self.error and self.comparison.equal and self.comparison.compared > 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "kind": "proven",
+            "backup": str(self.ref),
+            "tier": self.tier,
+            "at": self.at.isoformat(),
+            "seconds": round(self.seconds, 3),
+            "seconds_to_restore": round(self.seconds_to_restore, 3),
+            "ok": self.proven,
+            "compared": self.comparison.compared,
+            "differences": list(self.comparison.differences),
+            "total_differences": self.comparison.total_differences,
+            "figures": self.figures,
+            "image": self.image,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
+class RestoreDone:
+    """A service was restored."""
+
+    ref: BackupRef
+    tier: str
+    target: str
+    """The container or volume the data is in now."""
+    seconds: float
+    safety_backup: BackupRef | None
+    """What the service held before; None for a scratch target or an empty service."""
+    comparison: Comparison
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "backup": str(self.ref),
+            "tier": self.tier,
+            "target": self.target,
+            "seconds": round(self.seconds, 3),
+            "safety_backup": str(self.safety_backup) if self.safety_backup else None,
+            "compared": self.comparison.compared,
+            "differences": list(self.comparison.differences),
+        }
+
+
+BackupEvent = BackupProgress | BackupDone | VerifyResult | Proof | RestoreDone

@@ -1,0 +1,111 @@
+"""Facts: what a service held, so that a restored copy can be compared with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mmstack_ops.domain.errors import ArtifactError
+
+# A report that lists ten thousand differences is read by nobody.
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found in a service, taken from the source and from a restored copy alike.
+
+    Args:
+        figures: name → count; each must be the same in the copy (``tables``, ``rows``).
+        items: name of a table, key, point, object or file → digest of what it holds; each
+            must be in the copy with the same digest.
+        complete: ``items`` lists everything, so that one more in the copy is a difference
+            too. False for a sample.
+        bounds: name → smallest and largest allowed count, where the source was changing
+            while it was copied.
+    """
+
+    figures: Mapping[str, int] = field(default_factory=dict)
+    items: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = True
+    bounds: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """Return the facts as JSON, stable byte for byte."""
+        document = {
+            "figures": dict(self.figures),
+            "items": dict(self.items),
+            "complete": self.complete,
+            "bounds": {name: list(pair) for name, pair in self.bounds.items()},
+        }
+        return json.dumps(document, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+def parse_facts(content: bytes) -> Facts:
+    """Read what ``Facts.to_bytes`` wrote.
+
+    Raises:
+        ArtifactError: when it isn't of that form.
+    """
+    try:
+        found = json.loads(content)
+        return Facts(
+            figures={str(name): int(count) for name, count in found["figures"].items()},
+            items={str(name): str(digest) for name, digest in found["items"].items()},
+            complete=bool(found["complete"]),
+            bounds={str(n): (int(low), int(high)) for n, (low, high) in found["bounds"].items()},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(
+            "the facts of a backup can't be read",
+            why=type(error).__name__,
+            remedy="run `mmstack verify`: it looks for a good copy on the other tiers",
+        ) from None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison of facts came to."""
+
+    compared: int
+    """Figures, bounds and items that were compared."""
+    differences: tuple[str, ...]
+    """The first differences, in words."""
+    total_differences: int
+
+    @property
+    def equal(self) -> bool:
+        """Everything is as it was, and there was something to compare."""
+        return self.total_differences == 0
+
+
+def compare(expected: Facts, found: Facts) -> Comparison:
+    """Compare what a restored copy holds (``found``) with what was recorded."""
+    differences = [
+        f"{name}: {count} at backup time, {found.figures.get(name, 'nothing')} restored"
+        for name, count in expected.figures.items()
+        if found.figures.get(name) != count
+    ]
+    for name, (low, high) in expected.bounds.items():
+        count = found.figures.get(name)
+        if count is None or not low <= count <= high:
+            shown = "nothing" if count is None else count
+            differences.append(f"{name}: {low} to {high} at backup time, {shown} restored")
+    for name, digest in expected.items.items():
+        other = found.items.get(name)
+        if other is None:
+            differences.append(f"{name} is missing")
+        elif other != digest:
+            differences.append(f"{name} differs: {digest} at backup time, {other} restored")
+    if expected.complete:
+        differences += [
+            f"{name} wasn't there at backup time"
+            for name in found.items
+            if name not in expected.items
+        ]
+    return Comparison(
+        compared=len(expected.figures) + len(expected.bounds) + len(expected.items),
+        differences=tuple(differences[:_SHOWN]),
+        total_differences=len(differences),
+    )

@@ -1,0 +1,100 @@
+"""Plans: what will be backed up, copied or restored, before anything is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mmstack_ops.domain.backups.reference import BackupRef
+
+
+@dataclass(frozen=True, order=True)
+class Series:
+    """All backups of one type of one service."""
+
+    service: str
+    type: str
+
+    def __str__(self) -> str:
+        return f"{self.service}/{self.type}"
+
+
+@dataclass(frozen=True)
+class BackupPlan:
+    """What a backup will take, and what it leaves out and why."""
+
+    environment: str
+    tier: str
+    """Where it is written; copies to the other tiers follow."""
+    items: tuple[Series, ...]
+    skipped: dict[Series, str] = field(default_factory=dict)
+    """Series → why it is left out, such as a service that doesn't run."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        return {
+            "environment": self.environment,
+            "tier": self.tier,
+            "items": [str(item) for item in self.items],
+            "skipped": {str(series): why for series, why in self.skipped.items()},
+        }
+
+
+@dataclass(frozen=True)
+class PlannedCopy:
+    """A copy of one backup from one tier to another."""
+
+    ref: BackupRef
+    source: str
+    target: str
+    stored_bytes: int
+
+
+@dataclass(frozen=True)
+class PlannedRestore:
+    """One service's part of a restore."""
+
+    ref: BackupRef
+    tier: str
+    """The nearest tier that has it."""
+    seconds_before: float
+    """How much older the backup is than the point in time that was asked for."""
+    replaces: tuple[str, ...]
+    """Containers and volumes whose content it replaces; empty for a scratch target."""
+
+
+@dataclass(frozen=True)
+class RestorePlan:
+    """What a restore will do, exactly."""
+
+    environment: str
+    mode: Literal["in-place", "scratch"]
+    daemon_id: str
+    items: tuple[PlannedRestore, ...]
+    stops: tuple[str, ...] = ()
+    """Services that are stopped meanwhile: they depend on what is restored."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def confirmation(self) -> str:
+        """What the operator must type for an in-place restore: ``production/postgres``."""
+        services = dict.fromkeys(item.ref.service for item in self.items)
+        return f"{self.environment}/{','.join(services)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        return {
+            "environment": self.environment,
+            "mode": self.mode,
+            "items": [
+                {
+                    "backup": str(item.ref),
+                    "tier": item.tier,
+                    "seconds_before": item.seconds_before,
+                    "replaces": list(item.replaces),
+                }
+                for item in self.items
+            ],
+            "stops": list(self.stops),
+            "warnings": list(self.warnings),
+        }

@@ -1,0 +1,129 @@
+"""What there is: backups over all tiers, and how each series and each tier stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.reference import BackupRef
+
+
+@dataclass(frozen=True)
+class BackupCopy:
+    """One backup on one tier, as far as a listing of the tier's keys tells."""
+
+    tier: str
+    stored_bytes: int
+    """Of its own files; shared packs not counted."""
+    verified_at: datetime | None = None
+    """When this copy was last read whole and found good."""
+    corrupt_at: datetime | None = None
+    """When this copy was last found corrupt, if that was later than ``verified_at``."""
+
+    @property
+    def usable(self) -> bool:
+        """Nothing is known against it."""
+        return self.corrupt_at is None
+
+
+@dataclass(frozen=True)
+class BackupRow:
+    """One backup, wherever it stands."""
+
+    ref: BackupRef
+    copies: dict[str, BackupCopy]
+    """Tier → copy."""
+    proven_at: datetime | None = None
+    disproven_at: datetime | None = None
+    """When a drill failed, if that was later than ``proven_at``."""
+    held: str | None = None
+    """Why it is on hold; None when it isn't."""
+
+    @property
+    def proven(self) -> bool:
+        """A restore drill showed that it can be restored, and none after that failed."""
+        return self.proven_at is not None and self.disproven_at is None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "backup": str(self.ref),
+            "created": self.ref.created.isoformat(),
+            "proven_at": _iso(self.proven_at),
+            "disproven_at": _iso(self.disproven_at),
+            "held": self.held,
+            "copies": {
+                tier: {
+                    "stored_bytes": copy.stored_bytes,
+                    "verified_at": _iso(copy.verified_at),
+                    "corrupt_at": _iso(copy.corrupt_at),
+                }
+                for tier, copy in self.copies.items()
+            },
+        }
+
+
+@dataclass(frozen=True)
+class SeriesStatus:
+    """How one series stands against its policy."""
+
+    series: Series
+    newest: BackupRow | None
+    last_proven: BackupRow | None
+    max_age: float
+    """Seconds after which the newest backup is too old (the recovery point objective)."""
+    age: float | None
+    """Seconds since the newest usable backup was begun; None when there is none."""
+    count: int = 0
+    next_run: datetime | None = None
+    """When the schedule takes the next one; None while the schedule doesn't run."""
+
+    @property
+    def late(self) -> bool:
+        """There is no backup, or it is older than the policy allows."""
+        return self.age is None or self.age > self.max_age
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "service": self.series.service,
+            "type": self.series.type,
+            "count": self.count,
+            "newest": self.newest.to_json() if self.newest else None,
+            "last_proven": self.last_proven.to_json() if self.last_proven else None,
+            "age_seconds": self.age,
+            "max_age_seconds": self.max_age,
+            "late": self.late,
+            "next_run": _iso(self.next_run),
+        }
+
+
+@dataclass(frozen=True)
+class TierStatus:
+    """How one tier stands."""
+
+    name: str
+    kind: str
+    location: str
+    """Where it is, without credentials; empty when it isn't configured on this machine."""
+    available: bool
+    problem: str = ""
+    """Why it isn't available, with the remedy; empty when it is."""
+    used: int | None = None
+    quota: int | None = None
+    free: int | None = None
+    backups: int = 0
+    missing: int = 0
+    """Backups of the tier before that haven't been copied here yet."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """What else people ask about it: retention, object lock."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return dict(vars(self))
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

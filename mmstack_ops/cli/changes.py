@@ -1,4 +1,4 @@
-"""Carry a changing verb out as Dagster runs, and show them."""
+"""Carry a changing verb out as a Dagster run, and show it."""
 
 from __future__ import annotations
 
@@ -38,29 +38,25 @@ def carry_out(
     # Refused at once, before a second goes into importing Dagster.
     wanted = session.targets(targets)
 
-    from mmstack_ops.orchestration.commands import Options, run_requests
+    from mmstack_ops.orchestration.commands import Options, run_request
     from mmstack_ops.orchestration.launch import run_job
 
     options = Options(dependencies, gpu, profiles, keep_containers)
-    outcomes: list[RunOutcome] = []
+    request = run_request(session.catalogue, verb, wanted, options)
     with progress_display() as display:
-        for request in run_requests(session.catalogue, verb, wanted, options):
-            outcome = run_job(
-                session.project,
-                session.environment,
-                request.job,
-                run_config=request.run_config or None,
-                selection=request.selection,
-                tags={"mmstack/verb": verb, "mmstack/command": _command(verb, targets)},
-                on_event=display.show,
-            )
-            outcomes.append(outcome)
-            if not outcome.success:
-                break
-    _report(session, outcomes, as_json=as_json)
-    if any(outcome.cancelled for outcome in outcomes):
+        outcome = run_job(
+            session.project,
+            session.environment,
+            request.job,
+            run_config=request.run_config or None,
+            selection=request.selection,
+            tags={"mmstack/verb": verb, "mmstack/command": _command(verb, targets)},
+            on_event=display.show,
+        )
+    _report(session, outcome, as_json=as_json)
+    if outcome.cancelled:
         raise typer.Exit(_EXIT_CANCELLED)
-    if not all(outcome.success for outcome in outcomes):
+    if not outcome.success:
         raise typer.Exit(1)
 
 
@@ -68,39 +64,31 @@ def _command(verb: str, targets: Sequence[str] | None) -> str:
     return " ".join(["mmstack", verb, *(targets or ())])
 
 
-def _report(session: Session, outcomes: Sequence[RunOutcome], *, as_json: bool) -> None:
-    results = [result for outcome in outcomes for result in outcome.results]
+def _report(session: Session, outcome: RunOutcome, *, as_json: bool) -> None:
     if as_json:
         from mmstack_ops.cli.output.documents import print_json
 
-        print_json(_document(session, outcomes))
+        print_json(_document(session, outcome))
         return
     from mmstack_ops.adapters.ui.state import running_ui
     from mmstack_ops.cli.output.results import show_results, show_run
 
-    if results or all(outcome.success for outcome in outcomes):
-        show_results(results)
-    ui = running_ui(session.project)
-    for outcome in outcomes:
-        if outcome.run_id:
-            show_run(outcome.run_id, ui.url if ui is not None else None)
-        # The error of a run only repeats what its failed services have shown already.
-        if outcome.error and all(result.ok for result in outcome.results):
-            sys.stderr.write(f"\nerror: {outcome.error}\n")
+    if outcome.results or outcome.success:
+        show_results(outcome.results)
+    if outcome.run_id:
+        ui = running_ui(session.project)
+        show_run(outcome.run_id, ui.url if ui is not None else None)
+    # The error of a run only repeats what its failed services have shown already.
+    if outcome.error and all(result.ok for result in outcome.results):
+        sys.stderr.write(f"\nerror: {outcome.error}\n")
 
 
-def _document(session: Session, outcomes: Sequence[RunOutcome]) -> dict[str, Any]:
+def _document(session: Session, outcome: RunOutcome) -> dict[str, Any]:
     return {
         "environment": session.environment,
-        "success": all(outcome.success for outcome in outcomes),
-        "runs": [
-            {
-                "run_id": outcome.run_id,
-                "success": outcome.success,
-                "cancelled": outcome.cancelled,
-                "error": outcome.error,
-                "services": [result.to_json() for result in outcome.results],
-            }
-            for outcome in outcomes
-        ],
+        "run_id": outcome.run_id,
+        "success": outcome.success,
+        "cancelled": outcome.cancelled,
+        "error": outcome.error,
+        "services": [result.to_json() for result in outcome.results],
     }

@@ -16,7 +16,7 @@ from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.schedules import health_schedule
 from mmstack_ops.orchestration.sensors.container_events import container_events_sensor
 from mmstack_ops.orchestration.sensors.run_failure import run_failure_sensor
-from mmstack_ops.orchestration.stacks.assets import stack_assets
+from mmstack_ops.orchestration.stacks.assets import service_assets
 from mmstack_ops.orchestration.stacks.checks import stack_checks
 from mmstack_ops.orchestration.stacks.jobs import stack_jobs
 
@@ -60,7 +60,7 @@ def build_definitions(
         job for job in jobs if isinstance(job, dg.JobDefinition) and job.name in restart_names
     ]
     return dg.Definitions(
-        assets=[stack_assets(catalogue, stack) for stack in stacks],
+        assets=[service_assets(catalogue)],
         asset_checks=[stack_checks(catalogue, stack) for stack in stacks],
         jobs=jobs,
         schedules=[health_schedule(catalogue)],

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.domain.graph import in_dependency_order
 from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration.stacks.jobs import bring_up_run_config
 
 Verb = Literal["start", "stop", "restart", "rebuild"]
 
@@ -33,93 +33,63 @@ class Options:
     keep_containers: bool = False
 
 
-def run_requests(
+def run_request(
     catalogue: Catalogue, verb: Verb, targets: Sequence[str], options: Options
-) -> list[RunRequest]:
-    """Return the runs that carry out ``verb`` on ``targets``, in order.
-
-    A start is always one run. Stops and restarts of single stacks have a job each: several
-    stacks make several runs, dependants first when stopping.
+) -> RunRequest:
+    """Return the run that carries out ``verb`` on ``targets``.
 
     Args:
         targets: stacks, services or the environment's name, all known.
     """
     if verb in ("start", "rebuild"):
-        return [_bring_up(catalogue, verb, targets, options)]
-    if catalogue.environment in targets:
-        settings = {"keep_containers": True} if options.keep_containers else {}
-        stacks = list(catalogue.schema.stacks) if settings else []
-        return [
-            RunRequest(
-                names.job_name(verb, None),
-                _op_config(verb, dict.fromkeys(stacks, settings)),
-            )
-        ]
-    requests = [
-        _on_stack(catalogue, verb, stack, targets, options)
-        for stack in _involved_stacks(catalogue, targets)
-    ]
-    return requests[::-1] if verb == "stop" else requests
+        return _bring_up(catalogue, verb, targets, options)
+    scope = _scope(catalogue, targets)
+    settings: dict[str, Any] = {}
+    if (scope or catalogue.environment) not in targets:
+        settings["services"] = _named(catalogue, verb, targets)
+    if options.keep_containers:
+        settings["keep_containers"] = True
+    config = {"ops": {names.operation_op(verb, scope): {"config": settings}}} if settings else {}
+    return RunRequest(names.job_name(verb, scope), config)
 
 
 def _bring_up(
     catalogue: Catalogue, verb: Verb, targets: Sequence[str], options: Options
 ) -> RunRequest:
+    rebuild: Sequence[str] = ()
+    if verb == "rebuild":
+        rebuild = catalogue.select(targets, dependencies=False, profiles=options.profiles)
+    config = bring_up_run_config(gpu=options.gpu, rebuild=rebuild)
     is_plain = len(targets) == 1 and options.dependencies and not options.profiles
     target = targets[0]
-    if is_plain and target in catalogue.schema.stacks:
-        job, selection = names.job_name(verb, target), None
-        services = catalogue.select(targets, dependencies=True)
-    elif is_plain and target == catalogue.environment:
-        job, selection = names.job_name(verb, None), None
-        services = catalogue.select(targets, dependencies=True)
-    else:
-        # A rebuild of single services leaves what they need as it is.
-        services = catalogue.select(
-            targets,
-            dependencies=options.dependencies and verb == "start",
-            profiles=options.profiles,
-        )
-        job, selection = names.job_name(verb, None), list(services)
-    own = {catalogue.services[s].stack for s in catalogue.select(targets, dependencies=False)}
-    ops: dict[str, Any] = {}
-    for stack in dict.fromkeys(catalogue.services[service].stack for service in services):
-        settings: dict[str, Any] = {}
-        if options.gpu:
-            settings["gpu"] = True
-        if verb == "rebuild" and stack in own:
-            settings["rebuild"] = True
-        if settings:
-            ops[names.bring_up_op(stack)] = {"config": settings}
-    return RunRequest(job, {"ops": ops} if ops else {}, selection)
+    if is_plain and target in (*catalogue.schema.stacks, catalogue.environment):
+        stack = target if target in catalogue.schema.stacks else None
+        return RunRequest(names.job_name(verb, stack), config)
+    # A rebuild of single services leaves what they need as it is.
+    services = catalogue.select(
+        targets,
+        dependencies=options.dependencies and verb == "start",
+        profiles=options.profiles,
+    )
+    return RunRequest(names.job_name(verb, None), config, list(services))
 
 
-def _involved_stacks(catalogue: Catalogue, targets: Sequence[str]) -> list[str]:
-    """Return the stacks of ``targets``, each after those it depends on."""
-    involved = {
-        target if target in catalogue.schema.stacks else catalogue.services[target].stack
+def _named(catalogue: Catalogue, verb: Verb, targets: Sequence[str]) -> list[str]:
+    if verb == "restart":
+        return list(catalogue.select(targets, dependencies=False))
+    # A stop of a stack takes what was started by a profile too.
+    entries = catalogue.services.items()
+    return [name for name, entry in entries if name in targets or entry.stack in targets]
+
+
+def _scope(catalogue: Catalogue, targets: Sequence[str]) -> str | None:
+    """Return the one stack that all targets are of; None for several, or the environment."""
+    stacks = {
+        None
+        if target == catalogue.environment
+        else target
+        if target in catalogue.schema.stacks
+        else catalogue.services[target].stack
         for target in targets
     }
-    needs = {name: list(stack.depends_on) for name, stack in catalogue.schema.stacks.items()}
-    return [stack for stack in in_dependency_order(needs) if stack in involved]
-
-
-def _on_stack(
-    catalogue: Catalogue, verb: Verb, stack: str, targets: Sequence[str], options: Options
-) -> RunRequest:
-    settings: dict[str, Any] = {}
-    if stack not in targets:
-        members = catalogue.schema.stacks[stack].services
-        settings["services"] = [service for service in members if service in targets]
-    if options.keep_containers:
-        settings["keep_containers"] = True
-    return RunRequest(names.job_name(verb, stack), _op_config(verb, {stack: settings}))
-
-
-def _op_config(verb: Verb, settings: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    ops = {
-        names.operation_op(verb, stack): {"config": chosen}
-        for stack, chosen in settings.items()
-        if chosen
-    }
-    return {"ops": ops} if ops else {}
+    return stacks.pop() if len(stacks) == 1 else None

@@ -62,19 +62,21 @@ def service_of(key: dg.AssetKey) -> str:
     return key.path[-1]
 
 
-def pool_name(environment: str, stack: str) -> str:
-    """Return the pool of a stack. Pools are shared by all code locations: hence the prefix."""
-    return f"{dagster_name(environment)}_{dagster_name(stack)}"
+def stacks_pool(environment: str) -> str:
+    """Return the pool of everything that changes the stacks of an environment.
+
+    Pools are shared by all code locations: hence the prefix.
+    """
+    return f"{dagster_name(environment)}_stacks"
 
 
-def bring_up_op(stack: str) -> str:
-    """Return the name of the step that brings a stack up: what run config addresses."""
-    return f"bring_up_{dagster_name(stack)}"
+BRING_UP = "bring_up"
+"""The step that brings services up: what run config addresses."""
 
 
-def operation_op(verb: str, stack: str) -> str:
-    """Return the name of the step that stops or restarts a stack."""
-    return f"{verb}_{dagster_name(stack)}_services"
+def operation_op(verb: str, stack: str | None) -> str:
+    """Return the name of the step that stops or restarts a stack (the environment: None)."""
+    return f"{verb}_{dagster_name(stack) if stack is not None else 'environment'}_services"
 
 
 def job_name(verb: str, stack: str | None) -> str:

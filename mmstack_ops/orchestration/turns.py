@@ -53,7 +53,7 @@ def wait_for_pools(
             told = description
         if time.monotonic() >= deadline:
             raise LockHeldError(
-                f"another run is changing the same stack: {description}",
+                f"another run is changing the same environment: {description}",
                 why=f"waited {seconds:.0f} s for it to end",
                 remedy="wait until it is done, or terminate it in the UI, then run this again",
             )

@@ -53,7 +53,7 @@ def test_plan_shows_changed_fields_and_warnings(
     assert "environment.TZ: UTC → Europe/Berlin" in finished.stdout
     assert "warning: mind it" in finished.stdout
     assert "1 recreate, 1 unchanged" in finished.stdout
-    options = {"dependencies": False, "gpu": True, "rebuild": False, "profiles": ["tools"]}
+    options = {"dependencies": False, "gpu": True, "rebuild": (), "profiles": ["tools"]}
     assert controls[0].asked == [("up", (["core"], options))]
 
 

@@ -302,7 +302,7 @@ def test_a_fresh_image_makes_the_container_anew_unless_it_is_the_same(
     image: ImageSource, rebuild: bool, kind: str | None
 ) -> None:
     a = service("a", image=image)
-    plan = plan_up(desired(a), observed(container(a)), rebuild=rebuild)
+    plan = plan_up(desired(a), observed(container(a)), rebuild=["a"] if rebuild else [])
     if kind is None:
         assert plan.is_empty
         return
@@ -551,7 +551,7 @@ def test_no_plan_names_what_is_not_ours(world: tuple[DesiredState, ObservedState
     theirs = {c.id for c in before.containers if c.environment != ENVIRONMENT}
     plans = [
         plan_up(wanted, before),
-        plan_up(wanted, before, rebuild=True),
+        plan_up(wanted, before, rebuild=["a"]),
         plan_down_of(*wanted.services, state=before),
     ]
     for plan in plans:

@@ -60,8 +60,7 @@ class Ended:
 
     def outcomes(self) -> dict[str, str]:
         """Service → outcome, of a changing verb with ``--json``."""
-        runs = self.document()["runs"]
-        return {one["service"]: one["outcome"] for run in runs for one in run["services"]}
+        return {one["service"]: one["outcome"] for one in self.document()["services"]}
 
 
 @dataclass

@@ -107,7 +107,7 @@ def test_a_run_page_shows_what_happened(
 ) -> None:
     browser.get(f"{ui.url}/runs/{run}")
     # The log begins at its end; the materializations stand further up.
-    _wait_for_texts(browser, "start_environment", "bring_up_core", "check_core")
+    _wait_for_texts(browser, "start_environment", "bring_up", "check_core")
     assert browser.save_screenshot(str(pictures / "run.png"))
 
 

@@ -55,11 +55,15 @@ class FakeControl:
         *,
         dependencies: bool = True,
         gpu: bool = False,
-        rebuild: bool = False,
+        rebuild: Sequence[str] = (),
         profiles: Sequence[str] = (),
     ) -> Plan:
         self.calls.append(
-            ("up", tuple(targets), {"dependencies": dependencies, "gpu": gpu, "rebuild": rebuild})
+            (
+                "up",
+                tuple(targets),
+                {"dependencies": dependencies, "gpu": gpu, "rebuild": list(rebuild)},
+            )
         )
         return self._plan("up", targets, dependencies=dependencies)
 

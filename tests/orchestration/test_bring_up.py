@@ -40,13 +40,11 @@ def test_a_start_materializes_every_service_with_metadata(run: Run) -> None:
     assert "| environment.A | 1 | 2\\|3 |" in str(metadata["changes"].value)
 
 
-def test_one_step_a_stack_upstream_first(run: Run, control: FakeControl) -> None:
+def test_one_plan_over_all_stacks(run: Run, control: FakeControl) -> None:
     run("start_inference")
-    assert [call[:2] for call in control.calls if call[0] == "up"] == [
-        ("up", ("postgres",)),
-        ("up", ("vllm-small", "litellm")),
-    ]
-    assert all(call[2]["dependencies"] is False for call in control.calls if call[0] == "up")
+    (call,) = control.calls
+    assert call[:2] == ("up", ("postgres", "vllm-small", "litellm"))
+    assert call[2]["dependencies"] is False
 
 
 def test_only_the_selected_services_are_touched(run: Run, control: FakeControl) -> None:
@@ -73,12 +71,11 @@ def test_a_failed_service_fails_the_step_and_spares_the_others(
     assert data.metadata["vllm-small health probe"].value == "    connection refused"
 
 
-def test_downstream_stacks_are_not_begun_after_a_failure(run: Run, control: FakeControl) -> None:
-    control.broken = {"postgres"}
+def test_only_what_needs_a_failed_service_is_left_out(run: Run, control: FakeControl) -> None:
+    control.broken = {"redis"}
     result = run("start_environment")
     assert not result.success
-    assert set(_materialized(result)) == {"redis"}
-    assert [call[1] for call in control.calls if call[0] == "up"] == [("postgres", "redis")]
+    assert set(_materialized(result)) == {"postgres", "vllm-small", "litellm"}
 
 
 def test_a_second_start_changes_nothing_and_says_so(run: Run) -> None:
@@ -89,14 +86,23 @@ def test_a_second_start_changes_nothing_and_says_so(run: Run) -> None:
 
 def test_rebuild_rebuilds_the_stack_and_not_what_it_needs(run: Run, control: FakeControl) -> None:
     assert run("rebuild_inference").success
-    rebuilt = {call[1]: call[2]["rebuild"] for call in control.calls if call[0] == "up"}
-    assert rebuilt == {("postgres",): False, ("vllm-small", "litellm"): True}
+    (call,) = control.calls
+    assert call[1] == ("postgres", "vllm-small", "litellm")
+    assert call[2]["rebuild"] == ["vllm-small", "litellm"]
 
 
-def test_settings_reach_every_step(run: Run, control: FakeControl) -> None:
-    config = bring_up_run_config(control.catalogue, ["postgres", "litellm"], {"gpu": True})
-    assert run("start_inference", run_config=config).success
-    assert all(call[2]["gpu"] for call in control.calls if call[0] == "up")
+def test_a_rebuild_of_what_the_run_does_not_bring_up_is_refused(
+    run: Run, control: FakeControl
+) -> None:
+    result = run("start_core", run_config=bring_up_run_config(rebuild=["litelm"]))
+    assert not result.success
+    assert "litelm" in str(_failure(result).step_failure_data)
+    assert control.calls == []
+
+
+def test_settings_reach_the_plan(run: Run, control: FakeControl) -> None:
+    assert run("start_inference", run_config=bring_up_run_config(gpu=True)).success
+    assert all(call[2]["gpu"] for call in control.calls)
 
 
 def test_our_own_errors_reach_the_run_with_their_remedy(run: Run, control: FakeControl) -> None:

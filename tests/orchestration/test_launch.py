@@ -80,7 +80,7 @@ def test_the_run_is_of_the_job_the_ui_knows(project: Project, control: FakeContr
 
 def test_a_job_keeps_its_own_settings(project: Project, control: FakeControl) -> None:
     assert _launch(project, control, "rebuild_core").success
-    assert control.calls[0][2]["rebuild"] is True
+    assert control.calls[0][2]["rebuild"] == ["postgres", "redis"]
 
 
 def test_a_selection_limits_the_run(project: Project, control: FakeControl) -> None:
@@ -230,13 +230,13 @@ def test_two_runs_of_one_stack_take_turns(project: Project, control: FakeControl
     assert "start_core" in waited[0]
 
 
-def test_another_stack_need_not_wait(project: Project) -> None:
+def test_another_environment_need_not_wait(project: Project) -> None:
     process = _start_holding(project)
     try:
         with open_instance(project) as instance:
-            wait_for_pools(instance, {"development_inference"}, on_wait=pytest.fail, seconds=0)
-            with pytest.raises(LockHeldError, match="another run is changing the same stack"):
-                wait_for_pools(instance, {"development_core"}, on_wait=lambda _: None, seconds=0.1)
+            wait_for_pools(instance, {"staging_stacks"}, on_wait=pytest.fail, seconds=0)
+            with pytest.raises(LockHeldError, match="another run is changing the same environment"):
+                wait_for_pools(instance, {"development_stacks"}, on_wait=lambda _: None, seconds=0.1)
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)

@@ -29,17 +29,17 @@ def test_stop_of_one_service_keeping_its_container(run: Run, control: FakeContro
     assert control.calls == [("down", ("redis",), {"keep_containers": True})]
 
 
-def test_stopping_the_environment_goes_dependants_first(run: Run, control: FakeControl) -> None:
+def test_stopping_the_environment_is_one_plan_for_every_stack(
+    run: Run, control: FakeControl
+) -> None:
     assert run("stop_environment").success
-    assert [call[1][0] for call in control.calls] == ["vllm-small", "postgres"]
+    (call,) = control.calls
+    assert set(call[1]) == set(control.catalogue.services)
 
 
-def test_restarting_the_environment_goes_dependencies_first(run: Run, control: FakeControl) -> None:
+def test_restarting_the_environment_is_one_plan(run: Run, control: FakeControl) -> None:
     assert run("restart_environment").success
-    assert [call[1] for call in control.calls] == [
-        ("postgres", "redis"),
-        ("vllm-small", "litellm"),
-    ]
+    assert [call[:2] for call in control.calls] == [("restart", ("development",))]
 
 
 def test_a_service_of_another_stack_is_refused(run: Run, control: FakeControl) -> None:

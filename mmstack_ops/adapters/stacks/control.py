@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -78,7 +78,7 @@ class StackControl:
         *,
         dependencies: bool = True,
         gpu: bool = False,
-        rebuild: bool = False,
+        rebuild: Collection[str] = (),
         profiles: Sequence[str] = (),
     ) -> Plan:
         """Plan a start of ``targets`` (stacks, services, or the environment).
@@ -86,7 +86,7 @@ class StackControl:
         Args:
             dependencies: also start what they depend on.
             gpu: reserve the devices that services declare.
-            rebuild: get images anew even where they are present.
+            rebuild: services whose images are got anew even where they are present.
             profiles: profiles that are switched on.
 
         Raises:

@@ -37,11 +37,12 @@ def plan(
     elif restart:
         found = session.control.plan_restart(wanted)
     else:
+        own = session.catalogue.select(wanted, dependencies=False, profiles=profile or ())
         found = session.control.plan_up(
             wanted,
             dependencies=not no_dependencies,
             gpu=gpu,
-            rebuild=rebuild,
+            rebuild=own if rebuild else (),
             profiles=profile or (),
         )
     if as_json:

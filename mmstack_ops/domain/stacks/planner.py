@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from mmstack_ops.domain.errors import EngineError
@@ -21,11 +21,13 @@ from mmstack_ops.domain.stacks.spec import DesiredState, NetworkSpec, ReplicaSpe
 _Containers = dict[str, list[ObservedContainer]]
 
 
-def plan_up(desired: DesiredState, observed: ObservedState, *, rebuild: bool = False) -> Plan:
+def plan_up(
+    desired: DesiredState, observed: ObservedState, *, rebuild: Collection[str] = ()
+) -> Plan:
     """Plan how to get from what runs to what should run.
 
     Args:
-        rebuild: build or pull the images again even where they are present.
+        rebuild: services whose images are built or pulled again even where they are present.
 
     Raises:
         AddressConflictError: a network's name or subnet belongs to somebody else.
@@ -42,7 +44,7 @@ def plan_up(desired: DesiredState, observed: ObservedState, *, rebuild: bool = F
     changed: set[str] = set()
     for service in desired.services:
         ours = _service_actions(service, containers.get(service.name, []), observed)
-        image = image_action(service, ours, observed, rebuild=rebuild)
+        image = image_action(service, ours, observed, rebuild=service.name in rebuild)
         if image is not None:
             images.setdefault(image.target, image)
             ours = [with_fresh_image(action) for action in ours]
@@ -70,7 +72,7 @@ def plan_up(desired: DesiredState, observed: ObservedState, *, rebuild: bool = F
         actions=tuple(actions),
         services=desired.services,
         warnings=(*desired.warnings, *_foreign_volumes(desired, observed), *orphans),
-        fresh_images=rebuild,
+        fresh_images=bool(rebuild),
     )
 
 

@@ -1,7 +1,9 @@
-"""A service is an asset; one step a stack brings its services up.
+"""A service is an asset; one step of a run brings all of its services up.
 
-One step and not one a service: inside it the services start in parallel threads as soon as
-what they need is healthy, where Dagster's own in-process steps would run one by one.
+One step and not one a service or a stack: inside it services start in parallel threads as
+soon as what they need is healthy, also across stacks, and one that fails keeps only those
+from starting that need it. A step of Dagster's that fails keeps every later one from
+starting (docs/decisions/0006-one-step-brings-all-services-up.md).
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,6 +14,7 @@ import dagster as dg
 from mmstack_ops.domain.catalogue.resolve import Catalogue, ServiceEntry
 from mmstack_ops.domain.stacks.events import ServiceResult
 from mmstack_ops.domain.stacks.plan import Plan
+from mmstack_ops.domain.suggest import require_known
 from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.stacks.applying import results_of
@@ -25,24 +28,27 @@ _KINDS = ("postgres", "redis", "qdrant", "minio", "nginx", "prometheus", "grafan
 """Services whose name Dagster has an icon for."""
 
 
-def stack_assets(catalogue: Catalogue, stack: str) -> dg.AssetsDefinition:
-    """Return the assets of ``stack``: any subset of its services can be brought up."""
-    services = catalogue.schema.stacks[stack].services
+def service_assets(catalogue: Catalogue) -> dg.AssetsDefinition:
+    """Return the assets of all services: any subset of them can be brought up."""
 
     @dg.multi_asset(
-        name=names.bring_up_op(stack),
-        specs=[service_spec(catalogue, catalogue.services[name]) for name in services],
+        name=names.BRING_UP,
+        specs=[service_spec(catalogue, entry) for entry in catalogue.services.values()],
         can_subset=True,
-        pool=names.pool_name(catalogue.environment, stack),
+        pool=names.stacks_pool(catalogue.environment),
         required_resource_keys={names.CONTROL, names.LISTENER},
-        description=f"Bring services of {stack} up and wait until they are healthy.",
+        description="Bring services up and wait until they are healthy, each as soon as what"
+        " it needs is.",
     )
     def bring_up(
         context: dg.AssetExecutionContext, config: BringUpConfig
     ) -> Iterator[dg.MaterializeResult[None]]:
         chosen = {names.service_of(key) for key in context.selected_asset_keys}
         wanted = [name for name in catalogue.select(chosen, dependencies=False) if name in chosen]
-        yield from _bring_up(context, catalogue, stack, wanted, config)
+        with only_safe_errors("bringing services up"):
+            for name in config.rebuild:
+                require_known("service of this run", name, wanted)
+            yield from _bring_up(context, catalogue, wanted, config)
 
     return bring_up
 
@@ -79,26 +85,22 @@ def service_spec(catalogue: Catalogue, entry: ServiceEntry) -> dg.AssetSpec:
 def _bring_up(
     context: dg.AssetExecutionContext,
     catalogue: Catalogue,
-    stack: str,
     services: Sequence[str],
     config: BringUpConfig,
 ) -> Iterator[dg.MaterializeResult[None]]:
     control: StackControl = context.resources.control
     failed: list[ServiceResult] = []
-    with only_safe_errors(f"bringing {stack} up"):
 
-        def plan() -> Plan:
-            return control.plan_up(
-                services, dependencies=False, gpu=config.gpu, rebuild=config.rebuild
+    def plan() -> Plan:
+        return control.plan_up(services, dependencies=False, gpu=config.gpu, rebuild=config.rebuild)
+
+    for result in results_of(context, plan):
+        if result.ok:
+            yield dg.MaterializeResult(
+                asset_key=names.asset_key(catalogue, result.service),
+                metadata=result_metadata(result),
             )
-
-        for result in results_of(context, plan):
-            if result.ok:
-                yield dg.MaterializeResult(
-                    asset_key=names.asset_key(catalogue, result.service),
-                    metadata=result_metadata(result),
-                )
-            else:
-                failed.append(result)
+        else:
+            failed.append(result)
     if failed:
         raise failure_of(failed, total=len(services))

@@ -7,26 +7,29 @@ from pydantic import Field
 
 
 class BringUpConfig(dg.Config):
-    """How a stack is brought up."""
+    """How services are brought up."""
 
-    gpu: bool = Field(default=False, description="Reserve the GPUs its services declare.")
-    rebuild: bool = Field(
-        default=False, description="Pull or build the images again even where they are present."
+    gpu: bool = Field(default=False, description="Reserve the GPUs that services declare.")
+    rebuild: list[str] = Field(
+        default=[],
+        description="Services whose images are pulled or built again even where they are present.",
     )
 
 
 class StopConfig(dg.Config):
-    """What of a stack is stopped."""
+    """What is stopped."""
 
-    services: list[str] = Field(default=[], description="Single services; empty: all of them.")
+    services: list[str] = Field(
+        default=[], description="Single services; empty: all of the job's stacks."
+    )
     keep_containers: bool = Field(
         default=False, description="Stop the containers without removing them."
     )
 
 
 class RestartConfig(dg.Config):
-    """What of a stack is restarted."""
+    """What is restarted."""
 
     services: list[str] = Field(
-        default=[], description="Single services; empty: all that a start of the stack starts."
+        default=[], description="Single services; empty: all that a start would start."
     )

@@ -1,7 +1,7 @@
-"""Steps that stop or restart the services of a stack."""
+"""Steps that stop or restart services, dependants first or dependencies first."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -19,78 +19,89 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.stacks.control import StackControl
 
 
-def stop_op(catalogue: Catalogue, stack: str) -> dg.OpDefinition:
-    """Return the step that stops services of ``stack``."""
+def stop_op(catalogue: Catalogue, stack: str | None) -> dg.OpDefinition:
+    """Return the step that stops services of ``stack`` (of every stack: None)."""
+    members = members_of(catalogue, stack)
 
     @dg.op(
-        name=names.operation_op("stop", stack),
-        ins={"after": dg.In(dg.Nothing)},
-        out=dg.Out(dg.Nothing),
-        pool=names.pool_name(catalogue.environment, stack),
-        required_resource_keys={names.CONTROL, names.LISTENER},
-        description=f"Stop services of {stack}, dependants first. Volumes stay.",
+        **_settings(catalogue, "stop", stack),
+        description=f"Stop services of {stack or 'every stack'}, dependants first. Volumes stay.",
     )
     def stop(context: dg.OpExecutionContext, config: StopConfig) -> None:
         control: StackControl = context.resources.control
-        members = catalogue.schema.stacks[stack].services
-        with only_safe_errors(f"stopping {stack}"):
-            _refuse_strangers(stack, config.services, members)
-            _apply(
-                context,
-                catalogue,
-                lambda: control.plan_down(
-                    config.services or members, keep_containers=config.keep_containers
-                ),
-            )
+        services = config.services or members
+        _apply(
+            context,
+            catalogue,
+            stack,
+            config.services,
+            lambda: control.plan_down(services, keep_containers=config.keep_containers),
+        )
 
     return stop
 
 
-def restart_op(catalogue: Catalogue, stack: str) -> dg.OpDefinition:
-    """Return the step that restarts services of ``stack``."""
+def restart_op(catalogue: Catalogue, stack: str | None) -> dg.OpDefinition:
+    """Return the step that restarts services of ``stack`` (of the environment: None)."""
 
     @dg.op(
-        name=names.operation_op("restart", stack),
-        ins={"after": dg.In(dg.Nothing)},
-        out=dg.Out(dg.Nothing),
-        pool=names.pool_name(catalogue.environment, stack),
-        required_resource_keys={names.CONTROL, names.LISTENER},
-        description=f"Restart the containers of {stack} as they are, in dependency order.",
+        **_settings(catalogue, "restart", stack),
+        description=f"Restart the containers of {stack or catalogue.environment} as they are,"
+        " in dependency order.",
     )
     def restart(context: dg.OpExecutionContext, config: RestartConfig) -> None:
         control: StackControl = context.resources.control
-        members = catalogue.schema.stacks[stack].services
-        with only_safe_errors(f"restarting {stack}"):
-            _refuse_strangers(stack, config.services, members)
-            targets = config.services or [stack]
-            _apply(context, catalogue, lambda: control.plan_restart(targets))
+        targets = config.services or [stack or catalogue.environment]
+        _apply(context, catalogue, stack, config.services, lambda: control.plan_restart(targets))
 
     return restart
 
 
-def _refuse_strangers(stack: str, services: list[str], members: list[str]) -> None:
-    for service in services:
-        require_known(f"service of {stack}", service, members)
+def members_of(catalogue: Catalogue, stack: str | None) -> list[str]:
+    """Return the services of ``stack``, those of profiles too; of every stack for None.
+
+    Any stack may have been started by name: stopping the environment stops them all.
+    """
+    if stack is not None:
+        return list(catalogue.schema.stacks[stack].services)
+    return list(catalogue.services)
+
+
+def _settings(catalogue: Catalogue, verb: str, stack: str | None) -> Any:
+    return {
+        "name": names.operation_op(verb, stack),
+        "out": dg.Out(dg.Nothing),
+        "pool": names.stacks_pool(catalogue.environment),
+        "required_resource_keys": {names.CONTROL, names.LISTENER},
+    }
 
 
 def _apply(
-    context: dg.OpExecutionContext, catalogue: Catalogue, make_plan: Callable[[], Plan]
+    context: dg.OpExecutionContext,
+    catalogue: Catalogue,
+    stack: str | None,
+    named: list[str],
+    make_plan: Callable[[], Plan],
 ) -> None:
     failed: list[ServiceResult] = []
     total = 0
-    for result in results_of(context, make_plan):
-        total += 1
-        if not result.ok:
-            failed.append(result)
-            continue
-        # An observation, not a materialization: nothing was made. The health check reads
-        # it to tell a stop on request from a crash.
-        context.log_event(
-            dg.AssetObservation(
-                asset_key=names.asset_key(catalogue, result.service),
-                description=f"{result.outcome}: {result.reason}",
-                metadata=result_metadata(result),
+    scope = stack or catalogue.environment
+    with only_safe_errors(f"{context.op.name} in {scope}"):
+        for service in named:
+            require_known(f"service of {scope}", service, members_of(catalogue, stack))
+        for result in results_of(context, make_plan):
+            total += 1
+            if not result.ok:
+                failed.append(result)
+                continue
+            # An observation, not a materialization: nothing was made. The health check reads
+            # it to tell a stop on request from a crash.
+            context.log_event(
+                dg.AssetObservation(
+                    asset_key=names.asset_key(catalogue, result.service),
+                    description=f"{result.outcome}: {result.reason}",
+                    metadata=result_metadata(result),
+                )
             )
-        )
-    if failed:
-        raise failure_of(failed, total=total)
+        if failed:
+            raise failure_of(failed, total=total)

@@ -56,6 +56,16 @@ class BackupPolicy(SchemaModel):
     verify_cron: str = "0 6 * * *"
     verify_share: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Share of all copies that each scheduled verification reads whole, the oldest look first."""
+    check_cron: str = "20 * * * *"
+    """When ages, proofs, verifications and quotas are judged; that changes nothing."""
+    sweep_cron: str = "30 6 * * 0"
+    """When leftovers of killed writes and files no backup names are taken away."""
+    copy_retry: Duration = 1800.0
+    """How long after a copy that failed the same copy is asked for again."""
+    bucket_growth: Size = 10 * 10**9
+    """Growth of a bucket since its last backup that asks for one before the schedule does."""
+    quota_warning: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Share of a tier's quota beyond which people are told."""
 
 
 class RetentionPolicy(SchemaModel):

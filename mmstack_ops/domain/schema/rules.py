@@ -156,7 +156,7 @@ def _no_cycles(schema: Schema) -> Iterator[Problem]:
 
 
 def _valid_crons(schema: Schema) -> Iterator[Problem]:
-    for name in ("models_cron", "drill_cron"):
+    for name in ("models_cron", "drill_cron", "verify_cron", "check_cron", "sweep_cron"):
         if message := cron_problem(getattr(schema.backup, name)):
             yield Problem(("backup", name), message)
     for name, environment in schema.environments.items():

@@ -1,0 +1,1 @@
+"""Backups in Dagster: assets by tier, checks, jobs."""

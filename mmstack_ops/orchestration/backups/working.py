@@ -1,0 +1,130 @@
+"""Carry work on a backup out inside a step: in a thread, told as it goes, cancellable."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import dagster as dg
+
+from mmstack_ops.domain.backups.events import BackupEvent, BackupProgress
+from mmstack_ops.domain.backups.outcomes import PartFailed
+from mmstack_ops.domain.units import format_bytes
+from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration.backups.names import BACKUPS
+from mmstack_ops.orchestration.interrupts import interrupts_wait
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.backups.facade import Backups
+
+Context = dg.AssetExecutionContext | dg.OpExecutionContext
+Result = TypeVar("Result")
+Work = Callable[[threading.Event, Callable[[BackupEvent], None]], Result]
+
+CLEAN_UP_SECONDS = 60.0
+"""What a cancelled backup, copy or drill gets to take its own away."""
+ROLL_BACK_SECONDS = 3600.0
+"""What a cancelled restore gets to put the service back: never leave it half restored."""
+_POLL_SECONDS = 0.2
+_NEWS_SECONDS = 15.0
+"""A line about how far a long transfer is, in the run's log."""
+
+
+def backups_of(context: Context) -> Backups:
+    """Return the step's backups."""
+    return cast("Backups", getattr(context.resources, BACKUPS))
+
+
+def holder_of(context: Context) -> str:
+    """Return how locks name this run to who waits for it."""
+    return f"{context.run.job_name} (run {context.run.run_id[:8]})"
+
+
+def tell(context: Context, event: BackupEvent | PartFailed) -> None:
+    """Hand an event to who listens beside the run's log."""
+    listen = getattr(context.resources, names.LISTENER)
+    listen(event)
+
+
+def carried_out(
+    context: Context, work: Work[Result], *, clean_up_seconds: float = CLEAN_UP_SECONDS
+) -> Result:
+    """Do ``work`` in a thread and return what it returns; its progress goes to log and listener.
+
+    Dagster takes events from the step's own thread only, and raises interruptions there. An
+    interruption cancels the work and waits for its clean-up before it goes on its way.
+
+    Raises:
+        Whatever ``work`` raises.
+    """
+    cancel = threading.Event()
+    events: queue.SimpleQueue[BackupEvent | None] = queue.SimpleQueue()
+    results: list[Result] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work(cancel, events.put))
+        except BaseException as error:
+            # Crosses to the step's thread, where it is raised.
+            errors.append(error)
+        finally:
+            events.put(None)
+
+    worker = threading.Thread(target=run, name="backup", daemon=True)
+    worker.start()
+    news = _News(context.log)
+    try:
+        while True:
+            try:
+                # A timeout lets the main thread notice signals on every platform.
+                event = events.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if event is None:
+                break
+            # Results are told by who called, once: here only what happens on the way.
+            if isinstance(event, BackupProgress):
+                tell(context, event)
+                news.take(event)
+    finally:
+        cancel.set()
+        worker.join(clean_up_seconds)
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+class _News:
+    """Writes to the run's log what is news: each phase once, long transfers now and then."""
+
+    def __init__(self, log: dg.DagsterLogManager) -> None:
+        self._log = log
+        self._said = ""
+        self._at = time.monotonic()
+
+    def take(self, event: BackupProgress) -> None:
+        counting = event.done_bytes is not None
+        said = event.phase if counting else f"{event.phase}{event.message}"
+        now = time.monotonic()
+        if said == self._said and not (counting and now - self._at >= _NEWS_SECONDS):
+            return
+        self._said, self._at = said, now
+        line = f"{event.service}/{event.type}: {event.phase}: {event.message}{_amount(event)}"
+        # Each line goes into Dagster's database from here.
+        with interrupts_wait():
+            if event.phase in ("warning", "rolling-back"):
+                self._log.warning(line)
+            else:
+                self._log.info(line)
+
+
+def _amount(event: BackupProgress) -> str:
+    if not event.done_bytes:
+        return ""
+    if event.total_bytes is None:
+        return f" ({format_bytes(event.done_bytes)})"
+    return f" ({format_bytes(event.done_bytes)} of {format_bytes(event.total_bytes)})"

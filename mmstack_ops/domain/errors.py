@@ -108,6 +108,10 @@ class BackupError(MmstackError):
     """A backup couldn't be taken. Nothing that looks like one was left."""
 
 
+class FileVanishedError(BackupError):
+    """A file or object went away, or changed, while it was to be backed up."""
+
+
 class RestoreError(MmstackError):
     """A restore failed; the message says in which state the service is now."""
 

@@ -20,7 +20,7 @@ def encrypt(content: bytes, identity_path: Path) -> bytes:
     import pyrage
 
     encrypted: bytes = pyrage.encrypt(
-        content, [identity.to_public() for identity in _read(identity_path)]
+        content, [identity.to_public() for identity in read_identities(identity_path)]
     )
     return encrypted
 
@@ -34,7 +34,7 @@ def decrypt(path: Path, identity_path: Path) -> bytes:
     """
     import pyrage
 
-    identities = _read(identity_path)
+    identities = read_identities(identity_path)
     try:
         content: bytes = pyrage.decrypt(path.read_bytes(), identities)
     except pyrage.DecryptError as error:
@@ -46,7 +46,12 @@ def decrypt(path: Path, identity_path: Path) -> bytes:
     return content
 
 
-def _read(path: Path) -> list[x25519.Identity]:
+def read_identities(path: Path) -> list[x25519.Identity]:
+    """Return the identities in a file that only its owner can read.
+
+    Raises:
+        SecretError: the file can't be read, others can read it, or it holds no identity.
+    """
     import pyrage
 
     try:

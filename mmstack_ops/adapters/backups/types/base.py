@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar, Protocol
 
 from mmstack_ops.domain.backups.facts import Facts
+from mmstack_ops.domain.backups.files import TreeFile as TreeFile
 from mmstack_ops.domain.backups.manifest import Manifest, Payload
 from mmstack_ops.domain.schema.service import Service
 from mmstack_ops.domain.secrets.values import EnvironmentValues
@@ -160,28 +161,6 @@ class Workbench(Protocol):
     def leftovers(self, key: str) -> Iterator[Mapping[str, str]]:
         """Yield what earlier, killed processes journalled under ``key``, and forget each."""
         ...
-
-
-@dataclass(frozen=True)
-class TreeFile:
-    """A file, folder or link of a tree that is backed up incrementally."""
-
-    path: str
-    """Relative, with ``/``; any bytes a file system allows (surrogateescape)."""
-    kind: str
-    """``file``, ``dir``, ``symlink``, ``hardlink`` or ``object`` (of a bucket)."""
-    size: int = 0
-    mode: int = 0o644
-    uid: int = 0
-    gid: int = 0
-    mtime_ns: int = 0
-    target: str = ""
-    """Of a link."""
-    version: str = ""
-    """What changes when the content does, where the source has such a thing: inode and change
-    time of a file, ETag and version id of an object."""
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    """Of an object: content type, tags, user metadata; of a file: extended attributes."""
 
 
 class Capture(Protocol):

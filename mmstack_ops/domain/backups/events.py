@@ -161,6 +161,10 @@ class RestoreDone:
     safety_backup: BackupRef | None
     """What the service held before; None for a scratch target or an empty service."""
     comparison: Comparison
+    reach: str = ""
+    """How to get at a restored copy; empty for a restore in place."""
+    remove: tuple[str, ...] = ()
+    """Commands that remove a restored copy; empty for a restore in place."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -168,6 +172,8 @@ class RestoreDone:
             "backup": str(self.ref),
             "tier": self.tier,
             "target": self.target,
+            "reach": self.reach,
+            "remove": list(self.remove),
             "seconds": round(self.seconds, 3),
             "safety_backup": str(self.safety_backup) if self.safety_backup else None,
             "compared": self.comparison.compared,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from mmstack_ops.domain.backups.reference import BackupRef
@@ -61,6 +62,8 @@ class PlannedRestore:
     """How much older the backup is than the point in time that was asked for."""
     replaces: tuple[str, ...]
     """Containers and volumes whose content it replaces; empty for a scratch target."""
+    reason: str = ""
+    """Why this backup, for people."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,12 @@ class RestorePlan:
     stops: tuple[str, ...] = ()
     """Services that are stopped meanwhile: they depend on what is restored."""
     warnings: tuple[str, ...] = ()
+    planned_at: datetime | None = None
+    """When the world was looked at; a plan holds for ``CONFIRMED_FOR`` seconds."""
+    without_safety: bool = False
+    """The operator lets a service be overwritten that can't be backed up before."""
+    accept_differences: bool = False
+    """The operator wants a backup that is known to differ from what it recorded."""
 
     @property
     def confirmation(self) -> str:
@@ -92,9 +101,12 @@ class RestorePlan:
                     "tier": item.tier,
                     "seconds_before": item.seconds_before,
                     "replaces": list(item.replaces),
+                    "reason": item.reason,
                 }
                 for item in self.items
             ],
             "stops": list(self.stops),
             "warnings": list(self.warnings),
+            "without_safety": self.without_safety,
+            "accept_differences": self.accept_differences,
         }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Protocol
+from typing import BinaryIO, ClassVar, Literal, Protocol
 
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.files import TreeFile as TreeFile
@@ -247,6 +247,12 @@ class BackupType(Protocol):
     """It is incremental."""
     needs_running: ClassVar[bool]
     """The service must be up to be backed up."""
+    needs_stop: ClassVar[bool]
+    """``restore`` wants the service stopped, and returns it started: it replaces files."""
+    drilled_in: ClassVar[Literal["server", "files"]]
+    """Where a drill restores to: a scratch server that runs; or scratch volumes of a container
+    that is never started, for files that can be compared without their server (which may need
+    other services to start at all)."""
 
     def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
         """Back the instance up.

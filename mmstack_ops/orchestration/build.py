@@ -13,7 +13,14 @@ from mmstack_ops.adapters.project import Project, open_project
 from mmstack_ops.domain.stacks.events import ApplyEvent
 from mmstack_ops.domain.suggest import require_known
 from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration.backups.assets import backup_assets
+from mmstack_ops.orchestration.backups.checks import backup_checks
+from mmstack_ops.orchestration.backups.jobs import backup_jobs
+from mmstack_ops.orchestration.backups.names import BACKUPS
+from mmstack_ops.orchestration.backups.schedules import backup_schedules
 from mmstack_ops.orchestration.schedules import health_schedule
+from mmstack_ops.orchestration.sensors.backup_watch import watch_sensors
+from mmstack_ops.orchestration.sensors.backups import change_sensors
 from mmstack_ops.orchestration.sensors.container_events import container_events_sensor
 from mmstack_ops.orchestration.sensors.run_failure import run_failure_sensor
 from mmstack_ops.orchestration.stacks.assets import service_assets
@@ -22,7 +29,7 @@ from mmstack_ops.orchestration.stacks.jobs import stack_jobs
 
 NOTIFICATION_LOG = "notifications.jsonl"
 _PROJECT = "project"
-_KEYS = (_PROJECT, names.CONTROL, names.LISTENER, names.NOTIFIER)
+_KEYS = (_PROJECT, names.CONTROL, BACKUPS, names.LISTENER, names.NOTIFIER)
 
 
 def build_definitions(
@@ -35,8 +42,9 @@ def build_definitions(
     Args:
         environment: an environment's name or alias.
         overrides: what takes the place of a resource: ``project`` (a ``Project``),
-            ``control`` (what has ``StackControl``'s methods), ``listener`` (a callable that
-            is told every ``ApplyEvent``) or ``notifier`` (a ``Notifier``).
+            ``control`` (what has ``StackControl``'s methods), ``backups`` (a ``Backups``),
+            ``listener`` (a callable that is told every ``ApplyEvent`` and every event of
+            backups) or ``notifier`` (a ``Notifier``).
 
     Raises:
         SchemaError: when the schema isn't valid.
@@ -53,18 +61,30 @@ def build_definitions(
         names.CONTROL: given.get(names.CONTROL) or _control(project, catalogue.environment),
         names.LISTENER: given.get(names.LISTENER) or _ignore,
         names.NOTIFIER: given.get(names.NOTIFIER) or NotificationLog(_log_path(project)),
+        BACKUPS: _backups(project, catalogue.environment, given.get(BACKUPS)),
     }
     jobs = stack_jobs(catalogue, resources)
     restart_names = {names.job_name("restart", stack) for stack in stacks}
     restarts = [
         job for job in jobs if isinstance(job, dg.JobDefinition) and job.name in restart_names
     ]
+    of_backups = backup_jobs(
+        catalogue, {key: _definition(resources[key]) for key in (BACKUPS, names.LISTENER)}
+    )
     return dg.Definitions(
-        assets=[service_assets(catalogue)],
-        asset_checks=[stack_checks(catalogue, stack) for stack in stacks],
-        jobs=jobs,
-        schedules=[health_schedule(catalogue)],
-        sensors=[container_events_sensor(catalogue, restarts), run_failure_sensor(catalogue)],
+        assets=[service_assets(catalogue), *backup_assets(catalogue)],
+        asset_checks=[
+            *(stack_checks(catalogue, stack) for stack in stacks),
+            *backup_checks(catalogue),
+        ],
+        jobs=[*jobs, *of_backups.values()],
+        schedules=[health_schedule(catalogue), *backup_schedules(catalogue, of_backups)],
+        sensors=[
+            container_events_sensor(catalogue, restarts),
+            run_failure_sensor(catalogue),
+            *change_sensors(catalogue, of_backups),
+            *watch_sensors(catalogue, of_backups),
+        ],
         resources=resources,
         executor=dg.in_process_executor,
         metadata={"environment": catalogue.environment, "schema": str(project.schema_path)},
@@ -75,6 +95,24 @@ def _control(project: Project, environment: str) -> object:
     from mmstack_ops.adapters.stacks.control import StackControl
 
     return StackControl(project, environment)
+
+
+def _backups(project: Project, environment: str, given: object) -> dg.ResourceDefinition:
+    def make(_: dg.InitResourceContext) -> object:
+        if given is not None:
+            return given
+        from mmstack_ops.adapters.backups.control import BackupControl
+
+        return BackupControl(project, environment)
+
+    # Made by the run that needs it: loading definitions imports nothing of it.
+    return dg.ResourceDefinition(make)
+
+
+def _definition(resource: object) -> dg.ResourceDefinition:
+    if isinstance(resource, dg.ResourceDefinition):
+        return resource
+    return dg.ResourceDefinition.hardcoded_resource(resource)
 
 
 def _log_path(project: Project) -> Path:

@@ -38,6 +38,7 @@ DRILL_OP = "prove_backups"
 SWEEP_OP = "sweep_tiers"
 HOLD_OP = "hold_backup"
 RESTORE_OP = "restore_services"
+SCRATCH_OP = "restore_services_into_scratch"
 
 TIER_TAG = "mmstack/tier"
 

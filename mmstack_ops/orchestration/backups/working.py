@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.facade import Backups
 
 Context = dg.AssetExecutionContext | dg.OpExecutionContext
+AnyContext = Context | dg.AssetCheckExecutionContext
 Result = TypeVar("Result")
 Work = Callable[[threading.Event, Callable[[BackupEvent], None]], Result]
 
@@ -33,7 +34,7 @@ _NEWS_SECONDS = 15.0
 """A line about how far a long transfer is, in the run's log."""
 
 
-def backups_of(context: Context) -> Backups:
+def backups_of(context: AnyContext) -> Backups:
     """Return the step's backups."""
     return cast("Backups", getattr(context.resources, BACKUPS))
 

@@ -1,0 +1,109 @@
+"""Age, proof, verification and quota as asset checks: looks only, changes nothing."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.status import BackupRow
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.orchestration.backups import names, verdicts
+from mmstack_ops.orchestration.backups.working import backups_of
+from mmstack_ops.orchestration.failures import only_safe_errors
+
+_DESCRIPTIONS = {
+    names.AGE_CHECK: "The newest backup is younger than the policy's maximum.",
+    names.PROVEN_CHECK: "A restore drill restored a backup and found it the same, lately enough.",
+    names.VERIFIED_CHECK: "No copy on this tier is known to be corrupt.",
+    names.QUOTA_CHECK: "The tier can be used and is below its quota.",
+}
+
+
+def backup_checks(catalogue: Catalogue) -> list[dg.AssetChecksDefinition]:
+    """Return the checks of all tiers: for each tier one look serves all of its checks."""
+    return [_tier_checks(catalogue, tier) for tier in catalogue.settings.backup.tiers]
+
+
+def check_keys(catalogue: Catalogue) -> list[dg.AssetCheckKey]:
+    """Return the keys of all checks of backups."""
+    tiers = catalogue.settings.backup.tiers
+    return [spec.key for tier in tiers for spec in _specs(catalogue, tier)]
+
+
+def _specs(catalogue: Catalogue, tier: str) -> list[dg.AssetCheckSpec]:
+    first = tier == catalogue.settings.backup.tiers[0]
+    own = [names.VERIFIED_CHECK, *([names.AGE_CHECK, names.PROVEN_CHECK] if first else [])]
+    wanted = [(names.tier_key(catalogue, tier), names.QUOTA_CHECK)]
+    wanted += [
+        (names.backup_key(catalogue, tier, series), name)
+        for series in names.all_series(catalogue)
+        for name in own
+    ]
+    return [
+        dg.AssetCheckSpec(name=name, asset=key, description=_DESCRIPTIONS[name])
+        for key, name in wanted
+    ]
+
+
+def _tier_checks(catalogue: Catalogue, tier: str) -> dg.AssetChecksDefinition:
+    by_key = names.backup_keys(catalogue, tier, names.all_series(catalogue))
+
+    @dg.multi_asset_check(
+        name=names.check_op(tier),
+        specs=_specs(catalogue, tier),
+        can_subset=True,
+        required_resource_keys={names.BACKUPS},
+        description=f"Judge the backups on {tier}: age, proof, verification, quota.",
+    )
+    def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        wanted = sorted(context.selected_asset_check_keys)
+        with only_safe_errors(f"checking the backups on {tier}"):
+            # A generator would leave the block at each yield.
+            results = list(_results(context, catalogue, tier, by_key, wanted))
+        yield from results
+
+    return check
+
+
+def _results(
+    context: dg.AssetCheckExecutionContext,
+    catalogue: Catalogue,
+    tier: str,
+    by_key: dict[dg.AssetKey, Series],
+    wanted: list[dg.AssetCheckKey],
+) -> Iterator[dg.AssetCheckResult]:
+    control = backups_of(context)
+    policy = catalogue.schema.backup
+    asked = {key.name for key in wanted}
+    now = datetime.now(UTC)
+    services = sorted({by_key[k.asset_key].service for k in wanted if k.asset_key in by_key})
+    statuses = {}
+    if asked & {names.AGE_CHECK, names.PROVEN_CHECK}:
+        statuses = {status.series: status for status in control.status(services)}
+    rows: dict[Series, list[BackupRow]] = defaultdict(list)
+    if names.VERIFIED_CHECK in asked:
+        for row in control.backups(tiers=[tier], targets=services):
+            rows[Series(row.ref.service, row.ref.type)].append(row)
+    for key in wanted:
+        if key.name == names.QUOTA_CHECK:
+            (status,) = [one for one in control.tiers() if one.name == tier]
+            yield verdicts.quota(key.asset_key, status, warn_at=policy.quota_warning)
+            continue
+        series = by_key[key.asset_key]
+        if key.name == names.VERIFIED_CHECK:
+            yield verdicts.verified(key.asset_key, tier, rows[series])
+        elif key.name == names.AGE_CHECK:
+            yield verdicts.age(catalogue, key.asset_key, statuses[series])
+        else:
+            found = statuses[series]
+            tried = found.newest if found.newest and found.newest.disproven_at else None
+            shown = tried or found.last_proven
+            yield verdicts.proven(
+                key.asset_key,
+                found,
+                control.proof(shown.ref) if shown is not None else None,
+                proven_within=policy.proven_within,
+                now=now,
+            )

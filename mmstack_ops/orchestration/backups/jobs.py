@@ -1,0 +1,153 @@
+"""One job for each verb of backups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.orchestration.backups import names
+from mmstack_ops.orchestration.backups.checks import check_keys
+from mmstack_ops.orchestration.backups.operations import drill_op, hold_op, sweep_op, verify_op
+from mmstack_ops.orchestration.backups.restoring import restore_into_scratch_op, restore_op
+from mmstack_ops.orchestration.holding import pool_holder
+
+Job = dg.JobDefinition | Any
+"""A job, or an asset job that Dagster resolves against the assets later."""
+
+
+def backup_jobs(
+    catalogue: Catalogue, resources: Mapping[str, dg.ResourceDefinition]
+) -> dict[str, Job]:
+    """Return all jobs of an environment's backups, by name.
+
+    Args:
+        resources: bound to the jobs of ops right here, as for the jobs of stacks.
+    """
+    every_pool = [
+        names.backup_pool(catalogue.environment, service)
+        for service in catalogue.services
+        if names.series_of(catalogue, service)
+    ]
+    jobs: list[Job] = [
+        *_backup_jobs(catalogue),
+        *_copy_jobs(catalogue),
+        _check_job(catalogue),
+        _op_job(names.VERIFY_JOB, verify_op(catalogue), resources),
+        _op_job(names.DRILL_JOB, drill_op(catalogue), resources),
+        _op_job(names.SWEEP_JOB, sweep_op(catalogue), resources),
+        _op_job(names.HOLD_JOB, hold_op(catalogue), resources),
+        # A restore in place may stop and replace anything: no backup is taken meanwhile.
+        _op_job(names.RESTORE_JOB, restore_op(catalogue), resources, also=every_pool),
+        _op_job(names.SCRATCH_JOB, restore_into_scratch_op(catalogue), resources),
+    ]
+    return {job.name: job for job in jobs}
+
+
+def nightly_series(catalogue: Catalogue) -> list[Series]:
+    """Return what the schedule backs up: all series of what the environment starts.
+
+    Models are left to the weekly schedule.
+    """
+    return [
+        series
+        for series in names.all_series(catalogue)
+        if series.service in catalogue.started and series.type != names.MODELS
+    ]
+
+
+def _backup_jobs(catalogue: Catalogue) -> list[Job]:
+    tier = catalogue.settings.backup.tiers[0]
+    every = names.all_series(catalogue)
+    models = [series for series in every if series.type == names.MODELS]
+    jobs = [
+        _asset_job(
+            catalogue,
+            names.FULL_JOB,
+            tier,
+            nightly_series(catalogue),
+            f"Back up everything {catalogue.environment} starts, but models, onto {tier}.",
+        ),
+        _asset_job(
+            catalogue,
+            names.SERVICE_JOB,
+            tier,
+            every,
+            f"Back single services up onto {tier}: select their assets, then materialize.",
+        ),
+    ]
+    if models:
+        description = f"Back the model caches up onto {tier}: what is new is stored."
+        jobs.append(_asset_job(catalogue, names.MODELS_JOB, tier, models, description))
+    return jobs
+
+
+def _copy_jobs(catalogue: Catalogue) -> list[Job]:
+    later = catalogue.settings.backup.tiers[1:]
+    keys = [
+        key
+        for tier in later
+        for key in names.backup_keys(catalogue, tier, names.all_series(catalogue))
+    ]
+    if not keys:
+        return []
+    return [
+        dg.define_asset_job(
+            name=names.COPY_JOB,
+            selection=dg.AssetSelection.assets(*keys),
+            executor_def=dg.in_process_executor,
+            description="Copy to later tiers what is missing there: select a tier's assets.",
+        )
+    ]
+
+
+def _asset_job(
+    catalogue: Catalogue, name: str, tier: str, series: Iterable[Series], description: str
+) -> Job:
+    return dg.define_asset_job(
+        name=name,
+        selection=dg.AssetSelection.assets(*names.backup_keys(catalogue, tier, series)),
+        executor_def=dg.in_process_executor,
+        description=description,
+    )
+
+
+def _check_job(catalogue: Catalogue) -> Job:
+    return dg.define_asset_job(
+        name=names.CHECK_JOB,
+        selection=dg.AssetSelection.checks(*check_keys(catalogue)),
+        executor_def=dg.in_process_executor,
+        description="Judge age, proof, verification and quota of all backups. Changes nothing.",
+    )
+
+
+def _op_job(
+    name: str,
+    op: dg.OpDefinition,
+    resources: Mapping[str, dg.ResourceDefinition],
+    *,
+    also: Iterable[str] = (),
+) -> dg.JobDefinition:
+    """Return a job of one step.
+
+    Args:
+        also: pools its runs hold beside the step's own.
+    """
+    holder = pool_holder(list(also)) if also else None
+
+    @dg.job(
+        name=name,
+        executor_def=dg.in_process_executor,
+        resource_defs=dict(resources),
+        description=op.description,
+    )
+    def run() -> None:
+        call: Callable[..., Any] = op
+        call()
+        if holder is not None:
+            holder()
+
+    return run

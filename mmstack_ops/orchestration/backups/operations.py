@@ -1,0 +1,262 @@
+"""Steps that verify, prove, sweep and hold backups. What they find shows at the assets."""
+
+import dagster as dg
+
+from mmstack_ops.domain.backups.events import VerifyResult
+from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.reference import BackupRef, parse_ref
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.errors import InputError
+from mmstack_ops.domain.suggest import require_known
+from mmstack_ops.orchestration import names as stack_names
+from mmstack_ops.orchestration.backups import names, verdicts
+from mmstack_ops.orchestration.backups.config import (
+    DrillConfig,
+    HoldConfig,
+    SweepConfig,
+    VerifyConfig,
+)
+from mmstack_ops.orchestration.backups.metadata import verified_metadata
+from mmstack_ops.orchestration.backups.parts import Parts
+from mmstack_ops.orchestration.backups.working import backups_of, carried_out, holder_of, tell
+from mmstack_ops.orchestration.failures import only_safe_errors
+
+_RESOURCES = {names.BACKUPS, stack_names.LISTENER}
+_NOTHING = dg.Out(dg.Nothing)
+
+
+def verify_op(catalogue: Catalogue) -> dg.OpDefinition:
+    """Return the step that reads copies whole and checks them."""
+
+    @dg.op(
+        name=names.VERIFY_OP,
+        out=_NOTHING,
+        pool=names.work_pool(catalogue.environment, "verify"),
+        required_resource_keys=_RESOURCES,
+        description="Read copies whole: hashes, decryption, structure. Heal what is corrupt.",
+    )
+    def verify(context: dg.OpExecutionContext, config: VerifyConfig) -> None:
+        control = backups_of(context)
+        with only_safe_errors("choosing what to verify"):
+            for tier in config.tiers:
+                require_known("tier", tier, control.tier_names)
+            chosen = _copies_to_verify(context, config)
+        context.log.info(f"{len(chosen)} copies to verify")
+        parts = Parts(context, "verification", "verifications")
+        touched: dict[tuple[Series, str], None] = {}
+        for ref, tier in chosen:
+            touched[Series(ref.service, ref.type), tier] = None
+            with parts.part(ref.service, ref.type, tier):
+                result = carried_out(
+                    context,
+                    lambda cancel, listen, ref=ref, tier=tier: control.verify(
+                        ref,
+                        tier=tier,
+                        heal=config.heal,
+                        holder=holder_of(context),
+                        cancel=cancel,
+                        on_event=listen,
+                    ),
+                )
+                tell(context, result)
+                _record_verification(context, catalogue, result)
+                if not result.ok:
+                    error = f"{ref} on {tier} is corrupt: {'; '.join(result.problems)}"
+                    parts.fail(ref.service, ref.type, tier, error)
+        with only_safe_errors("recording what was verified"):
+            _record_checks(context, catalogue, list(touched))
+        parts.finish()
+
+    return verify
+
+
+def _copies_to_verify(
+    context: dg.OpExecutionContext, config: VerifyConfig
+) -> list[tuple[BackupRef, str]]:
+    control = backups_of(context)
+    if config.backups or config.targets:
+        wanted = {parse_ref(text) for text in config.backups}
+        services = sorted({ref.service for ref in wanted})
+        rows = control.backups(
+            tiers=config.tiers or None, targets=config.targets or services, types=config.types
+        )
+        found = [
+            (row.ref, tier)
+            for row in rows
+            if not wanted or row.ref in wanted
+            for tier in row.copies
+            if not config.tiers or tier in config.tiers
+        ]
+        missing = wanted - {ref for ref, _ in found}
+        if missing:
+            raise _not_found(sorted(missing)[0], config.tiers)
+        return found
+    due = control.due_verifications(config.share)
+    return [one for one in due if not config.tiers or one[1] in config.tiers]
+
+
+def _record_verification(
+    context: dg.OpExecutionContext, catalogue: Catalogue, result: VerifyResult
+) -> None:
+    key = names.backup_key(catalogue, result.tier, Series(result.ref.service, result.ref.type))
+    context.log_event(
+        dg.AssetObservation(
+            asset_key=key,
+            description=f"{result.ref.id}: {'good' if result.ok else 'corrupt'}",
+            metadata=verified_metadata(result),
+        )
+    )
+
+
+def _record_checks(
+    context: dg.OpExecutionContext, catalogue: Catalogue, touched: list[tuple[Series, str]]
+) -> None:
+    """Judge the series that were read anew, so that the UI shows it at once."""
+    control = backups_of(context)
+    services = sorted({series.service for series, _ in touched})
+    rows = control.backups(targets=services) if services else ()
+    for series, tier in touched:
+        own = [r for r in rows if (r.ref.service, r.ref.type) == (series.service, series.type)]
+        key = names.backup_key(catalogue, tier, series)
+        context.log_event(verdicts.as_evaluation(verdicts.verified(key, tier, own)))
+
+
+def drill_op(catalogue: Catalogue) -> dg.OpDefinition:
+    """Return the step that proves backups by restoring them into scratch servers."""
+    first = catalogue.settings.backup.tiers[0]
+
+    @dg.op(
+        name=names.DRILL_OP,
+        out=_NOTHING,
+        pool=names.work_pool(catalogue.environment, "drill"),
+        required_resource_keys=_RESOURCES,
+        description="Restore backups into scratch servers on a network of their own and compare.",
+    )
+    def prove(context: dg.OpExecutionContext, config: DrillConfig) -> None:
+        control = backups_of(context)
+        with only_safe_errors("choosing what to prove"):
+            if config.tier is not None:
+                require_known("tier", config.tier, control.tier_names)
+            chosen = _backups_to_prove(context, catalogue, config)
+        context.log.info(f"{len(chosen)} backups to prove: {', '.join(map(str, chosen))}")
+        parts = Parts(context, "drill", "restore drills")
+        for ref in chosen:
+            with parts.part(ref.service, ref.type, config.tier or ""):
+                proof = carried_out(
+                    context,
+                    lambda cancel, listen, ref=ref: control.drill(
+                        ref,
+                        tier=config.tier,
+                        holder=holder_of(context),
+                        cancel=cancel,
+                        on_event=listen,
+                    ),
+                )
+                tell(context, proof)
+                key = names.backup_key(catalogue, first, Series(ref.service, ref.type))
+                evaluation = verdicts.drilled(key, proof)
+                context.log_event(evaluation)
+                if not proof.proven:
+                    error = evaluation.description or "not proven"
+                    parts.fail(ref.service, ref.type, proof.tier, error)
+        parts.finish()
+
+    return prove
+
+
+def _backups_to_prove(
+    context: dg.OpExecutionContext, catalogue: Catalogue, config: DrillConfig
+) -> list[BackupRef]:
+    control = backups_of(context)
+    if config.backups:
+        return [parse_ref(text) for text in config.backups]
+    if config.targets:
+        return [
+            status.newest.ref
+            for status in control.status(config.targets)
+            if status.newest is not None
+            and (not config.types or status.series.type in config.types)
+        ]
+    return list(control.due_drills(config.limit or catalogue.schema.backup.drills))
+
+
+def sweep_op(catalogue: Catalogue) -> dg.OpDefinition:
+    """Return the step that takes away what killed writers left and what no backup names."""
+
+    @dg.op(
+        name=names.SWEEP_OP,
+        out=_NOTHING,
+        pool=names.work_pool(catalogue.environment, "sweep"),
+        required_resource_keys=_RESOURCES,
+        description="Take leftovers of killed writes and unreferenced packs away.",
+    )
+    def sweep(context: dg.OpExecutionContext, config: SweepConfig) -> None:
+        control = backups_of(context)
+        with only_safe_errors("choosing what to sweep"):
+            for tier in config.tiers:
+                require_known("tier", tier, control.tier_names)
+        parts = Parts(context, "sweep", "sweeps")
+        for tier in config.tiers or control.tier_names:
+            with parts.part("", "", tier):
+                gone = carried_out(
+                    context,
+                    lambda cancel, listen, tier=tier: control.sweep(
+                        tier, holder=holder_of(context), cancel=cancel, on_event=listen
+                    ),
+                )
+                for name in gone:
+                    context.log.info(f"{tier}: took {name} away")
+                context.log_event(
+                    dg.AssetObservation(
+                        asset_key=names.tier_key(catalogue, tier),
+                        description=f"swept: {len(gone)} files taken away",
+                        metadata={"swept_files": dg.MetadataValue.int(len(gone))},
+                    )
+                )
+        parts.finish()
+
+    return sweep
+
+
+def hold_op(catalogue: Catalogue) -> dg.OpDefinition:
+    """Return the step that puts a backup on hold or takes it off."""
+    first = catalogue.settings.backup.tiers[0]
+
+    @dg.op(
+        name=names.HOLD_OP,
+        out=_NOTHING,
+        required_resource_keys=_RESOURCES,
+        description="Keep a backup from every retention, or let retention have it again.",
+    )
+    def hold(context: dg.OpExecutionContext, config: HoldConfig) -> None:
+        control = backups_of(context)
+        with only_safe_errors("holding a backup"):
+            ref = parse_ref(config.backup)
+            if config.release:
+                control.unhold(ref)
+                description = f"{ref.id} is no longer held"
+            elif config.reason:
+                control.hold(ref, config.reason)
+                description = f"{ref.id} is on hold: {config.reason}"
+            else:
+                raise InputError(
+                    f"{ref} isn't put on hold: no reason was given",
+                    remedy="say why: who finds it in a year must be able to decide",
+                )
+        context.log_event(
+            dg.AssetObservation(
+                asset_key=names.backup_key(catalogue, first, Series(ref.service, ref.type)),
+                description=description,
+                metadata={"backup": str(ref)},
+            )
+        )
+
+    return hold
+
+
+def _not_found(ref: BackupRef, tiers: list[str]) -> InputError:
+    where = f" on {', '.join(tiers)}" if tiers else ""
+    return InputError(
+        f"there is no backup {ref}{where}",
+        remedy="`mmstack backup list` shows what there is",
+    )

@@ -1,0 +1,142 @@
+"""Steps that restore: over what is there, or into scratch targets."""
+
+import time
+from datetime import UTC
+from typing import Literal
+
+import dagster as dg
+
+from mmstack_ops.domain.backups.confirmation import refuse_late, refuse_other_plan
+from mmstack_ops.domain.backups.moments import parse_moment
+from mmstack_ops.domain.backups.plan import RestorePlan
+from mmstack_ops.domain.backups.reference import parse_ref
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.errors import InputError
+from mmstack_ops.orchestration import names as stack_names
+from mmstack_ops.orchestration.backups import names
+from mmstack_ops.orchestration.backups.config import InPlaceConfig, RestoreConfig
+from mmstack_ops.orchestration.backups.metadata import restored_metadata
+from mmstack_ops.orchestration.backups.working import (
+    ROLL_BACK_SECONDS,
+    backups_of,
+    carried_out,
+    holder_of,
+    tell,
+)
+from mmstack_ops.orchestration.failures import only_safe_errors
+
+_RESOURCES = {names.BACKUPS, stack_names.LISTENER}
+
+
+def restore_op(catalogue: Catalogue) -> dg.OpDefinition:
+    """Return the step that replaces what services hold by a backup."""
+
+    @dg.op(
+        name=names.RESTORE_OP,
+        out=dg.Out(dg.Nothing),
+        pool=stack_names.stacks_pool(catalogue.environment),
+        required_resource_keys=_RESOURCES,
+        description="Restore in place: safety backup, stop, load, compare, start; or roll back.",
+    )
+    def restore(context: dg.OpExecutionContext, config: InPlaceConfig) -> None:
+        _restore(context, catalogue, config, "in-place", config.confirmation)
+
+    return restore
+
+
+def restore_into_scratch_op(catalogue: Catalogue) -> dg.OpDefinition:
+    """Return the step that restores into new containers and volumes, beside what runs."""
+
+    @dg.op(
+        name=names.SCRATCH_OP,
+        out=dg.Out(dg.Nothing),
+        pool=names.work_pool(catalogue.environment, "scratch"),
+        required_resource_keys=_RESOURCES,
+        description="Restore into new containers and volumes; what runs isn't touched.",
+    )
+    def restore(context: dg.OpExecutionContext, config: RestoreConfig) -> None:
+        _restore(context, catalogue, config, "scratch", "")
+
+    return restore
+
+
+def _restore(
+    context: dg.OpExecutionContext,
+    catalogue: Catalogue,
+    config: RestoreConfig,
+    mode: Literal["in-place", "scratch"],
+    confirmation: str,
+) -> None:
+    control = backups_of(context)
+    with only_safe_errors("restoring"):
+        _refuse_again(context)
+        plan = control.plan_restore(
+            config.targets,
+            types=config.types,
+            at=parse_moment(config.at, UTC) if config.at else None,
+            backup=parse_ref(config.backup) if config.backup else None,
+            tier=config.tier,
+            mode=mode,
+        )
+        if config.plan is not None:
+            refuse_other_plan(plan, config.plan)
+        if mode == "in-place":
+            refuse_late(_waited(context))
+            _refuse_unconfirmed(plan, confirmation)
+        _log_plan(context, plan)
+        done = carried_out(
+            context,
+            lambda cancel, listen: control.restore(
+                plan,
+                confirmation=confirmation,
+                holder=holder_of(context),
+                cancel=cancel,
+                on_event=listen,
+            ),
+            clean_up_seconds=ROLL_BACK_SECONDS,
+        )
+    for one in done:
+        tell(context, one)
+        # An observation: the service's asset is its running container, which stays the same.
+        context.log_event(
+            dg.AssetObservation(
+                asset_key=stack_names.asset_key(catalogue, one.ref.service),
+                description=f"restored from {one.ref} into {one.target}",
+                metadata={**restored_metadata(one), "mode": dg.MetadataValue.text(mode)},
+            )
+        )
+
+
+def _refuse_again(context: dg.OpExecutionContext) -> None:
+    """A restore is confirmed once, for what was there then: never by a click on re-execute."""
+    if context.run.parent_run_id is not None:
+        raise InputError(
+            "a restore can't be re-executed",
+            why="its confirmation was for what was there then",
+            remedy="launch a new one: `mmstack restore` shows the plan as it is now",
+        )
+
+
+def _waited(context: dg.OpExecutionContext) -> float:
+    """Return seconds since the run was asked for: it may have stood in the queue."""
+    record = context.instance.get_run_record_by_id(context.run.run_id)
+    return time.time() - record.create_timestamp.timestamp() if record is not None else 0.0
+
+
+def _refuse_unconfirmed(plan: RestorePlan, confirmation: str) -> None:
+    """Refuse before anything is touched; the restore itself checks it once more."""
+    if confirmation != plan.confirmation:
+        raise InputError(
+            f"the restore isn't confirmed: {confirmation!r} was typed",
+            remedy=f"type {plan.confirmation} if that is what is to be replaced",
+        )
+
+
+def _log_plan(context: dg.OpExecutionContext, plan: RestorePlan) -> None:
+    for warning in plan.warnings:
+        context.log.warning(warning)
+    for item in plan.items:
+        replaced = ", ".join(item.replaces) or "nothing: a scratch target"
+        context.log.info(f"plan: {item.ref} from {item.tier}; replaces {replaced}")
+    if plan.stops:
+        context.log.info(f"plan: meanwhile stopped: {', '.join(plan.stops)}")

@@ -1,0 +1,194 @@
+"""Sensors that take backups when something changed, and copy what a tier lacks."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import dagster as dg
+
+from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.errors import TierUnavailableError
+from mmstack_ops.orchestration.backups import names
+from mmstack_ops.orchestration.backups.jobs import Job
+from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.sensors.changes import Copies, Growth, Version, digest
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.backups.facade import Backups
+
+COPY_SECONDS = 60
+PROBE_SECONDS = 300
+GROWTH_SECONDS = 900
+
+# What a tick is given; it ends at 60 seconds, and every probe is bounded below that.
+_Tick = Callable[[dg.SensorEvaluationContext], dg.SensorResult]
+
+
+def change_sensors(catalogue: Catalogue, jobs: Mapping[str, Job]) -> list[dg.SensorDefinition]:
+    """Return the sensors that ask for backups and copies in an environment."""
+    tiers = catalogue.settings.backup.tiers
+    made = [copy_sensor(catalogue, tier, jobs) for tier in tiers[1:]]
+    models = [one for one in names.all_series(catalogue) if one.type == names.MODELS]
+    schema = names.with_method(catalogue, "postgres", "schema")
+    buckets = names.with_method(catalogue, "s3", "bucket")
+    if models:
+        made.append(
+            _version_sensor(
+                catalogue,
+                "new_models",
+                jobs[names.MODELS_JOB],
+                models,
+                lambda control: control.probe_models(),
+                "Back the model caches up when models were added or changed.",
+            )
+        )
+    if schema:
+        made.append(
+            _version_sensor(
+                catalogue,
+                "schema_change",
+                jobs[names.SERVICE_JOB],
+                schema,
+                lambda control: control.probe_schema(),
+                "Back the databases' definitions up when they changed.",
+            )
+        )
+    if buckets:
+        made.append(_growth_sensor(catalogue, jobs[names.SERVICE_JOB], buckets))
+    return made
+
+
+def copy_sensor(catalogue: Catalogue, tier: str, jobs: Mapping[str, Job]) -> dg.SensorDefinition:
+    """Return the sensor that has copied to ``tier`` what is missing there.
+
+    Each tier has its own: one that is down delays only itself, and catches up when it is
+    back. The run key holds which backups are missing and the attempt, so that a tick that is
+    evaluated twice asks for the same run, and a copy that failed is asked for again.
+    """
+
+    def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        memory = Copies.from_cursor(context.cursor)
+        with only_safe_errors(f"looking for copies missing on {tier}"):
+            try:
+                missing = _control(context).missing_copies(tier)
+            except TierUnavailableError as error:
+                return _nothing(f"{tier} can't be used now: {error.what}", context.cursor)
+        key, after = memory.look(
+            (str(one.ref) for one in missing),
+            now=time.time(),
+            retry_after=catalogue.schema.backup.copy_retry,
+        )
+        if key is None:
+            waits = f"{len(missing)} copies were asked for already"
+            return _nothing(waits if missing else "nothing is missing", after.to_cursor())
+        series = {Series(one.ref.service, one.ref.type) for one in missing}
+        request = dg.RunRequest(
+            run_key=key,
+            job_name=names.COPY_JOB,
+            asset_selection=sorted(names.backup_keys(catalogue, tier, series)),
+            tags={names.TIER_TAG: tier},
+        )
+        return dg.SensorResult(run_requests=[request], cursor=after.to_cursor())
+
+    return _sensor(
+        catalogue,
+        names.copy_op(tier),
+        jobs[names.COPY_JOB],
+        COPY_SECONDS,
+        f"Copy to {tier} what is missing there.",
+        tick,
+    )
+
+
+def _version_sensor(
+    catalogue: Catalogue,
+    name: str,
+    job: Job,
+    series: list[Series],
+    probe: Callable[["Backups"], str],
+    description: str,
+) -> dg.SensorDefinition:
+    first = catalogue.settings.backup.tiers[0]
+
+    def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        with only_safe_errors(f"probing for {name}"):
+            found = probe(_control(context))
+        key, after = Version.from_cursor(context.cursor).look(found)
+        if key is None:
+            why = "nothing changed, or it goes on changing" if found else "it doesn't run"
+            return _nothing(why, after.to_cursor())
+        request = dg.RunRequest(
+            run_key=key,
+            job_name=job.name,
+            asset_selection=sorted(names.backup_keys(catalogue, first, series)),
+        )
+        return dg.SensorResult(run_requests=[request], cursor=after.to_cursor())
+
+    return _sensor(catalogue, name, job, PROBE_SECONDS, description, tick)
+
+
+def _growth_sensor(catalogue: Catalogue, job: Job, series: list[Series]) -> dg.SensorDefinition:
+    first = catalogue.settings.backup.tiers[0]
+    by_service = {one.service: names.backup_key(catalogue, first, one) for one in series}
+
+    def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        with only_safe_errors("measuring buckets"):
+            found = _control(context).probe_buckets()
+        grown, after = Growth.from_cursor(context.cursor).look(
+            found,
+            now=time.time(),
+            backed_up=max(_last_backup(context, key) for key in by_service.values()),
+            limit=catalogue.schema.backup.bucket_growth,
+        )
+        if not grown:
+            why = "no bucket grew enough" if found else "no object store runs"
+            return _nothing(why, after.to_cursor())
+        for bucket in grown:
+            context.log.info(f"{bucket} grew to {found[bucket]} bytes")
+        # Buckets are named service/bucket.
+        services = {bucket.partition("/")[0] for bucket in grown} & set(by_service)
+        request = dg.RunRequest(
+            run_key=digest([*(f"{name}={found[name]}" for name in grown), f"{after.since:.0f}"]),
+            job_name=job.name,
+            asset_selection=sorted(by_service[service] for service in services),
+        )
+        return dg.SensorResult(run_requests=[request], cursor=after.to_cursor())
+
+    description = "Back buckets up that grew a lot since their last backup."
+    return _sensor(catalogue, "bucket_growth", job, GROWTH_SECONDS, description, tick)
+
+
+def _last_backup(context: dg.SensorEvaluationContext, key: dg.AssetKey) -> float:
+    records = context.instance.fetch_materializations(key, limit=1).records
+    return records[0].timestamp if records else 0.0
+
+
+def _sensor(
+    catalogue: Catalogue, name: str, job: Job, seconds: int, description: str, tick: _Tick
+) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=name,
+        jobs=[job],
+        minimum_interval_seconds=seconds,
+        required_resource_keys={names.BACKUPS},
+        default_status=(
+            dg.DefaultSensorStatus.RUNNING
+            if catalogue.settings.schedules_running
+            else dg.DefaultSensorStatus.STOPPED
+        ),
+        description=description,
+    )
+    def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        return tick(context)
+
+    return evaluate
+
+
+def _control(context: dg.SensorEvaluationContext) -> "Backups":
+    resources: Any = context.resources
+    return cast("Backups", getattr(resources, names.BACKUPS))
+
+
+def _nothing(why: str, cursor: str | None) -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=why, cursor=cursor)

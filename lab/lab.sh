@@ -18,6 +18,8 @@ source "$LAB_DIR/packages.sh"
 source "$LAB_DIR/engine.sh"
 # shellcheck source=lab/settings.sh
 source "$LAB_DIR/settings.sh"
+# shellcheck source=lab/tiers.sh
+source "$LAB_DIR/tiers.sh"
 
 usage() {
   sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
@@ -34,6 +36,7 @@ up() {
       ;;
     upstream) say "images: left alone (MMSTACK_LAB_IMAGES=upstream); the schema's own images are pulled when they are needed" ;;
   esac
+  tiers_up
 }
 
 down() {
@@ -45,6 +48,7 @@ down() {
     say "images: the engine that holds them does not answer, so none was removed"
   fi
   settings_down
+  tiers_down
   engine_down
   if [[ $packages == --packages ]]; then
     packages_remove

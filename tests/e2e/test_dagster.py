@@ -177,7 +177,12 @@ def test_no_secret_is_in_dagster_home_or_logs(ui: Ui, product: Product) -> None:
     ]
     assert any(path.suffix == ".db" for path in files)
     for path in files:
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            # SQLite takes its journal away when the last connection closes.
+            assert path.suffix in (".db-wal", ".db-shm", ".db-journal"), path
+            continue
         found = [secret[:2] for secret in secrets if secret.encode() in content]
         assert not found, f"{_shown(path, product)} holds {len(found)} secrets"
 

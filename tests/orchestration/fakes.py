@@ -39,6 +39,10 @@ class FakeControl:
     broken: set[str] = field(default_factory=set)
     raises: Exception | None = None
     hold: set[str] = field(default_factory=set)
+    late: set[str] = field(default_factory=set)
+    """Services whose results come last: what needs them is finished before."""
+    late_failures: set[str] = field(default_factory=set)
+    """Services that fail only after what needs them has come up."""
     stale: int = 0
     """How many plans turn out stale when they are applied."""
     conditions: dict[str, Condition] = field(default_factory=dict)
@@ -112,6 +116,7 @@ class FakeControl:
             raise PlanStaleError("x changed since this was planned: it exists now")
         results: list[ServiceResult] = []
         down: set[str] = set()
+        late: list[ServiceResult] = []
         for service in plan.services:
             on_event(Progress(service.name, service.stack, "starting", "starting"))
             if service.name in self.hold:
@@ -120,9 +125,14 @@ class FakeControl:
                 self.cancelled.set()
                 raise CancelledError("cancelled")
             result = self._result(plan, service, down)
-            if not result.ok:
+            if not result.ok and service.name not in self.late_failures:
                 down.add(service.name)
             results.append(result)
+            if service.name in self.late:
+                late.append(result)
+            else:
+                on_event(result)
+        for result in late:
             on_event(result)
         return tuple(results)
 
@@ -130,7 +140,7 @@ class FakeControl:
         name, stack = service.name, service.stack
         if down.intersection(self.catalogue.dependencies[name]):
             return ServiceResult(name, stack, "skipped", reason="what it needs is not up")
-        if name in self.broken:
+        if name in self.broken | self.late_failures:
             return ServiceResult(
                 name,
                 stack,

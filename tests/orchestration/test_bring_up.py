@@ -78,6 +78,23 @@ def test_only_what_needs_a_failed_service_is_left_out(run: Run, control: FakeCon
     assert set(_materialized(result)) == {"postgres", "vllm-small", "litellm"}
 
 
+def test_results_may_come_in_any_order(run: Run, control: FakeControl) -> None:
+    control.late = {"postgres", "vllm-small"}
+    result = run("start_inference")
+    assert result.success
+    assert set(_materialized(result)) == {"postgres", "vllm-small", "litellm"}
+
+
+def test_what_came_up_before_what_it_needs_failed_is_recorded(
+    run: Run, control: FakeControl, instance: dg.DagsterInstance
+) -> None:
+    control.late = control.late_failures = {"vllm-small"}
+    assert not run("start_inference").success
+    for service, there in {"litellm": True, "vllm-small": False}.items():
+        key = dg.AssetKey(["development", "inference", service])
+        assert (instance.get_latest_materialization_event(key) is not None) is there
+
+
 def test_a_second_start_changes_nothing_and_says_so(run: Run) -> None:
     run("start_core")
     found = _materialized(run("start_core"))

@@ -236,7 +236,9 @@ def test_another_environment_need_not_wait(project: Project) -> None:
         with open_instance(project) as instance:
             wait_for_pools(instance, {"staging_stacks"}, on_wait=pytest.fail, seconds=0)
             with pytest.raises(LockHeldError, match="another run is changing the same environment"):
-                wait_for_pools(instance, {"development_stacks"}, on_wait=lambda _: None, seconds=0.1)
+                wait_for_pools(
+                    instance, {"development_stacks"}, on_wait=lambda _: None, seconds=0.1
+                )
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)

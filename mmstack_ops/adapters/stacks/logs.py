@@ -12,6 +12,9 @@ from mmstack_ops.domain.errors import MmstackError
 from mmstack_ops.domain.stacks.events import LogLine
 from mmstack_ops.domain.stacks.observed import ObservedContainer
 
+# Lines; seen to be one or two.
+_OUT_OF_ORDER = 32
+
 
 def read_logs(
     engine: EngineReader,
@@ -28,7 +31,19 @@ def read_logs(
     ]
     if follow:
         return _as_they_come(streams)
-    return heapq.merge(*streams, key=lambda line: line.timestamp)
+    return heapq.merge(*map(_by_time, streams), key=lambda line: line.timestamp)
+
+
+def _by_time(lines: Iterator[LogLine]) -> Iterator[LogLine]:
+    """Put lines of one container in order: the engine reads its stdout and stderr side by
+    side, and stores what was stamped at nearly the same time in either order."""
+    held: list[tuple[str, int, LogLine]] = []
+    for number, line in enumerate(lines):
+        heapq.heappush(held, (line.timestamp, number, line))
+        if len(held) > _OUT_OF_ORDER:
+            yield heapq.heappop(held)[2]
+    while held:
+        yield heapq.heappop(held)[2]
 
 
 def _lines(container: ObservedContainer, stream: LogStream) -> Iterator[LogLine]:

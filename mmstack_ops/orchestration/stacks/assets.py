@@ -20,6 +20,7 @@ from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.stacks.applying import results_of
 from mmstack_ops.orchestration.stacks.config import BringUpConfig
 from mmstack_ops.orchestration.stacks.metadata import failure_of, result_metadata
+from mmstack_ops.orchestration.stacks.ordering import upstream_first
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.stacks.control import StackControl
@@ -94,13 +95,21 @@ def _bring_up(
     def plan() -> Plan:
         return control.plan_up(services, dependencies=False, gpu=config.gpu, rebuild=config.rebuild)
 
-    for result in results_of(context, plan):
-        if result.ok:
-            yield dg.MaterializeResult(
-                asset_key=names.asset_key(catalogue, result.service),
-                metadata=result_metadata(result),
-            )
-        else:
+    needs = {
+        name: [other for other in catalogue.dependencies[name] if other in services]
+        for name in services
+    }
+    for result in upstream_first(results_of(context, plan), needs):
+        key = names.asset_key(catalogue, result.service)
+        if not result.ok:
             failed.append(result)
+        elif {other.service for other in failed}.isdisjoint(needs[result.service]):
+            yield dg.MaterializeResult(asset_key=key, metadata=result_metadata(result))
+        else:
+            # What it needs failed after it had come up: Dagster takes no output then, and yet
+            # it is up.
+            context.log_event(
+                dg.AssetMaterialization(asset_key=key, metadata=result_metadata(result))
+            )
     if failed:
         raise failure_of(failed, total=len(services))

@@ -1,0 +1,43 @@
+"""Which copies a scheduled verification reads next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
+
+from mmstack_ops.domain.backups.reference import BackupRef
+from mmstack_ops.domain.backups.status import BackupCopy, BackupRow
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def due_verifications(
+    rows: Iterable[BackupRow], *, share: float, tiers: Collection[str] | None = None
+) -> tuple[tuple[BackupRef, str], ...]:
+    """Return the copies to verify next as (backup, tier), the longest without a look first.
+
+    Never verified copies come first, the newest of them before all: what would be restored
+    today matters most.
+
+    Args:
+        share: of all copies, rounded up, so that after ``1/share`` rounds every copy was read.
+        tiers: those that can be read now; None for all.
+    """
+    copies = [
+        (row.ref, copy)
+        for row in rows
+        for copy in row.copies.values()
+        if tiers is None or copy.tier in tiers
+    ]
+    # Sorted twice: by time downwards, then (stable) by the last look upwards.
+    copies.sort(key=lambda pair: (pair[0].created, pair[0], pair[1].tier), reverse=True)
+    copies.sort(key=lambda pair: last_look(pair[1]) or _NEVER)
+    wanted = min(len(copies), math.ceil(len(copies) * share))
+    return tuple((ref, copy.tier) for ref, copy in copies[:wanted])
+
+
+def last_look(copy: BackupCopy) -> datetime | None:
+    """Return when a copy was last read whole, with either result; None when it never was."""
+    looks = [at for at in (copy.verified_at, copy.corrupt_at) if at is not None]
+    return max(looks, default=None)

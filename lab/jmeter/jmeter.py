@@ -1,8 +1,8 @@
 #!/usr/bin/python3 -I
-"""Stands in for JMeter: `jmeter -n -t PLAN -l SAMPLES` really sends the plan's plain HTTP requests.
+"""Stands in for JMeter: `jmeter -n -t PLAN -l SAMPLES` really sends a plan's plain HTTP requests.
 
-It knows thread groups, loops, HTTP samplers without bodies, and ${__P(name,default)} with -Jname=value.
-Anything else in a plan is refused: a stand-in never pretends to have tested something.
+It knows thread groups, loops, HTTP samplers without bodies, and ${__P(name,default)} with
+-Jname=value. Anything else in a plan is refused: it never pretends to have tested something.
 """
 
 import csv
@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-import xml.etree.ElementTree as xml
+from xml.etree import ElementTree
 
 FIELDS = ["timeStamp", "elapsed", "label", "responseCode", "responseMessage", "threadName"]
 FIELDS += ["success", "bytes"]
@@ -32,8 +32,8 @@ def main(arguments: list[str]) -> int:
         elif argument != "-n":
             return refuse(f"the option {argument}")
     try:
-        plan = xml.parse(options["-t"]).getroot()
-    except (OSError, xml.ParseError) as error:
+        plan = ElementTree.parse(options["-t"]).getroot()
+    except (OSError, ElementTree.ParseError) as error:
         sys.stderr.write(f"the plan can't be read: {error}\n")
         return 1
     groups = []
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
                     return refuse(one.tag)
             groups.append((group, samplers))
 
-    def text(element: xml.Element, name: str, default: str = "") -> str:
+    def text(element: ElementTree.Element, name: str, default: str = "") -> str:
         found = next((p for p in element.iter() if p.get("name") == name), None)
         value = default if found is None else found.text or default
         return PROPERTY.sub(lambda match: properties.get(match[1], match[2]), value)
@@ -61,7 +61,9 @@ def main(arguments: list[str]) -> int:
         samples = csv.writer(file)
         samples.writerow(FIELDS)
 
-        def user(group: xml.Element, samplers: list[xml.Element], name: str) -> None:
+        def user(
+            group: ElementTree.Element, samplers: list[ElementTree.Element], name: str
+        ) -> None:
             nonlocal total, errors
             for _ in range(int(text(group, "LoopController.loops", "1"))):
                 for sampler in samplers:
@@ -87,7 +89,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def pairs(tree: xml.Element) -> list[tuple[xml.Element, xml.Element]]:
+def pairs(tree: ElementTree.Element) -> list[tuple[ElementTree.Element, ElementTree.Element]]:
     """Elements with the hashTree that follows each: JMeter's way to say what is below it."""
     children = list(tree)
     return list(zip(children[::2], children[1::2], strict=True))
@@ -110,7 +112,12 @@ def send(sampler, text) -> list[object]:  # type: ignore[no-untyped-def]
         code, message, size, success = str(error.code), error.reason, len(error.read()), False
     except OSError as error:
         # What JMeter writes for a request that got no answer.
-        code, message, size, success = f"Non HTTP response code: {type(error).__name__}", "", 0, False
+        code, message, size, success = (
+            f"Non HTTP response code: {type(error).__name__}",
+            "",
+            0,
+            False,
+        )
         message = f"Non HTTP response message: {error}"
     elapsed = int((time.monotonic() - begun) * 1000)
     label = sampler.get("testname", "")

@@ -11,6 +11,7 @@ from mmstack_ops import __version__
 from mmstack_ops.cli.completion import complete_environments
 from mmstack_ops.cli.session import DEFAULT_ENVIRONMENT, Session
 from mmstack_ops.cli.verbs.doctor import doctor
+from mmstack_ops.cli.verbs.jmeter import jmeter
 from mmstack_ops.cli.verbs.logs import logs
 from mmstack_ops.cli.verbs.plan import plan
 from mmstack_ops.cli.verbs.rebuild import rebuild
@@ -86,5 +87,6 @@ app.command(rich_help_panel=LOOK)(status)
 app.command(rich_help_panel=LOOK)(logs)
 app.command(rich_help_panel=LOOK)(ui)
 app.command(rich_help_panel=PREPARE)(doctor)
+app.command(rich_help_panel=PREPARE)(jmeter)
 for group in (validate, render, secrets):
     app.add_typer(group, rich_help_panel=PREPARE)

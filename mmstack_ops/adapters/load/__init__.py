@@ -1,0 +1,1 @@
+"""Running load tests in containers."""

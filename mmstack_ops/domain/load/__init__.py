@@ -1,0 +1,1 @@
+"""Load tests: what their samples say."""

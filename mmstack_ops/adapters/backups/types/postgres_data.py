@@ -1,0 +1,18 @@
+"""Rows, with a schema of the same snapshot: rows alone can't be restored."""
+
+from __future__ import annotations
+
+from mmstack_ops.adapters.backups.types.postgres_dump import PostgresDump
+
+
+class PostgresData(PostgresDump):
+    """The rows of every database, apart from its definitions."""
+
+    name = "data"
+    parts = (("schema", "--schema-only"), ("data", "--data-only"))
+    says = "pg_dump of schema and rows from one exported snapshot for each database"
+    by_hand = (
+        "open {schema} | pg_restore --create --section=pre-data --exit-on-error -d template1",
+        "open {data} | pg_restore --exit-on-error -d {database}",
+        "open {schema} | pg_restore --section=post-data --exit-on-error -d {database}",
+    )

@@ -1,0 +1,294 @@
+"""Dumps of PostgreSQL databases: what the types full, schema and data share."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import quote
+
+from mmstack_ops.adapters.backups.instances import tool_instance
+from mmstack_ops.adapters.backups.types import postgres_globals
+from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.backups.types.postgres_archive import HEAD_BYTES, parse_head
+from mmstack_ops.adapters.backups.types.postgres_facts import (
+    Found,
+    databases_in,
+    quoted,
+    read_database,
+    read_roles,
+    read_sequences,
+)
+from mmstack_ops.adapters.backups.types.postgres_restore import restore_all
+from mmstack_ops.adapters.backups.types.postgres_server import (
+    MAINTENANCE,
+    Server,
+    complaint,
+    conninfo,
+    warnings_in,
+)
+from mmstack_ops.domain.backups.facts import Facts
+from mmstack_ops.domain.backups.manifest import Payload
+from mmstack_ops.domain.errors import ArtifactError, BackupError
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.backups.types.postgres_server import Connection
+
+_CHUNK = 1 << 20
+# Compression belongs to the pipeline, which is several times as fast as the dump's own.
+# A lock somebody keeps must not stop the backup without a word.
+_OPTIONS = "--format=custom --compress=0 --no-password --lock-wait-timeout=600000"
+_GLOBALS = "globals.sql"
+_OPEN_BY_HAND = (
+    'open() { if [ -e "$1.zst.age" ]; then age -d -i KEY.txt "$1.zst.age" | zstd -dc;'
+    ' else zstd -dc "$1.zst"; fi; }  # KEY.txt: your age identity'
+)
+
+
+class PostgresDump:
+    """A logical dump of every database, each from one snapshot, and of the roles."""
+
+    method: ClassVar[str] = "postgres"
+    name: ClassVar[str]
+    tree: ClassVar[bool] = False
+    needs_running: ClassVar[bool] = True
+    parts: ClassVar[Sequence[tuple[str, str]]]
+    """What is dumped of each database: the payload's role → the option of pg_dump."""
+    rows: ClassVar[bool] = True
+    """It holds rows, not only definitions."""
+    says: ClassVar[str]
+    """How consistency is reached, in one sentence."""
+
+    def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
+        """Dump roles and databases; see ``BackupType.capture``."""
+        server = Server.of(instance)
+        names = server.databases()
+        if not names:
+            raise BackupError(
+                f"{instance.service} has no database to back up",
+                why="include and exclude of its schema leave none",
+                remedy="correct backup.include and backup.exclude of the service",
+            )
+        found = Found()
+        bounds: dict[str, tuple[int, int]] = {}
+        versions: dict[str, str] = {}
+        with server.connect(MAINTENANCE) as connection:
+            read_roles(connection, found, None)
+        self._dump_globals(bench, instance, server, capture)
+        for name in names:
+            with _snapshot(server, name) as (connection, snapshot):
+                before = read_sequences(connection, name) if self.rows else {}
+                with _reading(connection, found, rows=self.rows):
+                    for role, option in self.parts:
+                        bench.tell(f"dumping {role} of database {name}")
+                        command = (
+                            f'pg_dump {_OPTIONS} --snapshot={snapshot} {option} -d "$DATABASE"'
+                        )
+                        self._dump(bench, instance, server, capture, name, role, command, versions)
+            if self.rows:
+                # A new transaction: the old one would show them as its snapshot had them.
+                with server.connect(name) as connection:
+                    after = read_sequences(connection, name)
+                bounds |= {
+                    sequence: (min(value, after[sequence]), max(value, after[sequence]))
+                    for sequence, value in before.items()
+                    if sequence in after
+                }
+        capture.note(
+            method=self.says,
+            versions=versions,
+            restore_by_hand=self._by_hand(names),
+            facts=Facts(figures=found.figures, items=found.items, bounds=bounds),
+        )
+
+    def _dump_globals(
+        self, bench: Workbench, instance: Instance, server: Server, capture: Capture
+    ) -> None:
+        content = bytearray()
+        with (
+            capture.payload(_GLOBALS, "globals") as sink,
+            bench.produce(
+                instance,
+                ["sh", "-c", 'exec pg_dumpall --globals-only --no-password >"$OUT"'],
+                environment=server.environment,
+                secrets=server.secrets,
+                stderr_fails=_judge(bench),
+            ) as source,
+        ):
+            while chunk := source.read(_CHUNK):
+                content += chunk
+                sink.write(chunk)
+            if not postgres_globals.is_complete(bytes(content)):
+                raise BackupError(
+                    f"the dump of the roles of {instance.service} was cut short",
+                    remedy="take the backup again",
+                )
+
+    def _dump(
+        self,
+        bench: Workbench,
+        instance: Instance,
+        server: Server,
+        capture: Capture,
+        database: str,
+        role: str,
+        command: str,
+        versions: dict[str, str],
+    ) -> None:
+        with ExitStack() as producing:
+            source = producing.enter_context(
+                bench.produce(
+                    instance,
+                    ["sh", "-c", f'exec {command} >"$OUT"'],
+                    environment={**server.environment, "DATABASE": conninfo(database)},
+                    secrets=server.secrets,
+                    stderr_fails=_judge(bench),
+                )
+            )
+            first = source.read(HEAD_BYTES)
+            attributes = {"database": database}
+            if first:
+                head = parse_head(first)
+                attributes["entries"] = str(head.entries)
+                versions["postgresql"] = head.server_version
+                versions["pg_dump"] = head.tool_version
+            # The tool's end is judged inside the payload's block: a dump that failed is
+            # discarded there.
+            payload = capture.payload(_file_name(database, role), role, attributes=attributes)
+            with payload as sink, producing.pop_all():
+                sink.write(first)
+                shutil.copyfileobj(source, sink, _CHUNK)
+
+    def check(self, bench: Workbench, artifact: OpenArtifact, image: str) -> list[str]:
+        """Let pg_restore read every byte of every dump; see ``BackupType.check``."""
+        problems: list[str] = []
+        tools = tool_instance(image, artifact.manifest.environment)
+        for payload in artifact.manifest.payloads:
+            try:
+                if payload.role == "globals":
+                    with artifact.read(payload) as source:
+                        if not postgres_globals.is_complete(source.read()):
+                            problems.append(f"{payload.name} was cut short")
+                elif "database" in payload.attributes:
+                    _check_archive(bench, tools, artifact, payload)
+            except (ArtifactError, BackupError) as error:
+                problems.append(f"{payload.name}: {error.what}: {error.why}")
+        return problems
+
+    def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
+        """Replace roles and databases by the recorded ones; see ``BackupType.restore``."""
+        running = instance if instance.running else bench.start(instance)
+        restore_all(bench, running, artifact)
+        return running
+
+    def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
+        """Count and digest what the server holds; see ``BackupType.inspect``."""
+        server = Server.of(instance)
+        found = Found()
+        wanted = None if like is None else databases_in(like)
+        with server.connect(MAINTENANCE) as connection:
+            read_roles(connection, found, like)
+            names = [
+                name
+                for name in server.databases()
+                if wanted is None or f"database {quoted(connection, name)}" in wanted
+            ]
+        for name in names:
+            bench.tell(f"looking at database {name}")
+            with server.connect(name) as connection, connection.transaction():
+                connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                read_database(connection, found, rows=self.rows, like=like)
+                if self.rows:
+                    found.sequences |= read_sequences(connection, name)
+        return Facts(figures={**found.figures, **found.sequences}, items=found.items)
+
+    def _by_hand(self, databases: Sequence[str]) -> list[str]:
+        lines = [_OPEN_BY_HAND, f"open {_GLOBALS} | psql -d postgres"]
+        for name in databases:
+            lines += [
+                line.format(
+                    **{role: f"'{_file_name(name, role)}'" for role, _ in self.parts},
+                    database=shlex.quote(conninfo(name)),
+                )
+                for line in self.by_hand
+            ]
+        return lines
+
+    by_hand: ClassVar[Sequence[str]]
+    """Commands for one database; ``{role}`` stands for its payload."""
+
+
+def _file_name(database: str, role: str) -> str:
+    """Return a payload's name; what a file system or a shell minds is percent-encoded."""
+    ending = ".dump" if role == "dump" else f".{role}.dump"
+    return quote(database, safe="") + ending
+
+
+def _judge(bench: Workbench) -> Callable[[str], bool]:
+    def judge(text: str) -> bool:
+        for warning in warnings_in(text):
+            bench.tell(warning)
+        return complaint(text)
+
+    return judge
+
+
+@contextmanager
+def _snapshot(server: Server, database: str) -> Iterator[tuple[Connection, str]]:
+    """Hold a snapshot open that tools can use."""
+    with server.connect(database) as connection, connection.transaction():
+        connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        (snapshot,) = connection.execute(b"SELECT pg_export_snapshot()").fetchall()[0]
+        yield connection, str(snapshot)
+
+
+@contextmanager
+def _reading(connection: Connection, found: Found, *, rows: bool) -> Iterator[None]:
+    """Gather facts beside the block, which dumps from the same snapshot."""
+    import psycopg
+
+    failures: list[Exception] = []
+
+    def read() -> None:
+        try:
+            read_database(connection, found, rows=rows, like=None)
+        except psycopg.Error as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=read, name="postgres-facts", daemon=True)
+    thread.start()
+    try:
+        yield
+    except BaseException:
+        # Don't count on for minutes for a dump that failed already.
+        connection.cancel_safe(timeout=5)
+        raise
+    finally:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _check_archive(
+    bench: Workbench, tools: Instance, artifact: OpenArtifact, payload: Payload
+) -> None:
+    # What is left after the end of the archive is read too, so that the hash is checked.
+    script = "pg_restore -f /dev/null && cat >/dev/null"
+    with (
+        artifact.read(payload) as source,
+        bench.consume(
+            tools, ["sh", "-c", f'{{ {script}; }} <"$IN"'], stderr_fails=_judge(bench)
+        ) as sink,
+    ):
+        first = source.read(HEAD_BYTES)
+        entries = str(parse_head(first).entries)
+        sink.write(first)
+        shutil.copyfileobj(source, sink, _CHUNK)
+    recorded = payload.attributes.get("entries", entries)
+    if entries != recorded:
+        raise ArtifactError(
+            "its table of contents differs", why=f"{entries} entries, {recorded} at backup time"
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import posixpath
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -37,8 +36,8 @@ def scratch_container(
             mounts.append(mount)
             continue
         volume = scratch.setdefault(mount.source, f"{name}_{len(scratch) + 1}")
-        volumes[posixpath.normpath(mount.target)] = volume
-        mounts.append(replace(mount, kind="volume", source=volume, read_only=mount.read_only))
+        volumes[mount.target] = volume
+        mounts.append(replace(mount, kind="volume", source=volume))
     copy = replace(
         spec,
         ports=(),

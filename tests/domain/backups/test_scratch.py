@@ -60,7 +60,7 @@ def test_a_scratch_copy_keeps_what_makes_the_server_and_nothing_that_is_live() -
     assert not {m.source for m in copy.mounts} & {"live_data", "live_models", "/srv/logs"}
     assert volumes == {
         "/data": "x-scratch-postgres_1",
-        "/also": "x-scratch-postgres_1",
+        "/also/": "x-scratch-postgres_1",
         "/models": "x-scratch-postgres_2",
         "/logs": "x-scratch-postgres_3",
     }

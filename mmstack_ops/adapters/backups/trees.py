@@ -1,0 +1,193 @@
+"""Incremental trees: what is unchanged is referenced, the rest goes into new packs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
+
+from mmstack_ops.adapters.backups.packs import END_OF_TAR, PackWriter, header
+from mmstack_ops.domain.backups.files import TreeFile
+from mmstack_ops.domain.backups.manifest import Payload
+from mmstack_ops.domain.backups.names import MemberNames
+from mmstack_ops.domain.backups.tree import (
+    FOLDERS,
+    INDEX,
+    LISTS,
+    IndexEntry,
+    is_path,
+    pack_order,
+    unchanged,
+    worn_out_packs,
+)
+from mmstack_ops.domain.errors import BackupError, FileVanishedError
+
+_ATTEMPTS = 3
+_CONTENT = ("file", "object")
+
+PayloadOpener = Callable[[str, str], AbstractContextManager[BinaryIO]]
+
+
+@dataclass
+class Before:
+    """What the previous backup of the tree left: its entries, and the packs that still stand."""
+
+    entries: dict[str, IndexEntry] = field(default_factory=dict)
+    packs: dict[str, Payload] = field(default_factory=dict)
+    """In the order of the previous manifest."""
+    gone: frozenset[str] = frozenset()
+    """Packs it names that the tier doesn't hold as they were."""
+
+
+@dataclass(frozen=True)
+class StoredTree:
+    """What came of it.
+
+    Args:
+        packs: every pack the tree needs, oldest first.
+        skipped: files that couldn't be read whole, each with the reason.
+    """
+
+    packs: tuple[Payload, ...]
+    entries: int
+    stored: int
+    reused: int
+    skipped: tuple[str, ...]
+
+
+def store_tree(
+    files: Iterable[TreeFile],
+    open_file: Callable[[TreeFile], BinaryIO],
+    *,
+    before: Before,
+    packs: PackWriter,
+    new_packs: list[Payload],
+    open_payload: PayloadOpener,
+    tell: Callable[[str], None],
+) -> StoredTree:
+    """Store a tree: new and changed files into packs, then its index and the lists by hand.
+
+    Args:
+        new_packs: where ``packs`` puts the packs it has finished.
+
+    Raises:
+        BackupError: a file can't be read though it is there.
+        TierError: the tier failed.
+    """
+    plain = {name: pack.plain_bytes for name, pack in before.packs.items()}
+    given_up = worn_out_packs(before.entries.values(), plain, gone=before.gone)
+    names = MemberNames()
+    entries: list[IndexEntry] = []
+    skipped: list[str] = []
+    reused = 0
+    with packs:
+        for file in files:
+            if file.kind not in _CONTENT:
+                entries.append(IndexEntry(file))
+                continue
+            member = names.choose(file)
+            old = before.entries.get(file.path)
+            if (
+                old is not None
+                and old.pack not in given_up
+                and old.member == member
+                and unchanged(old.file, file)
+            ):
+                entries.append(old)
+                reused += 1
+                continue
+            try:
+                entries.append(_store(file, open_file, packs, member))
+            except FileVanishedError as error:
+                skipped.append(f"{error.what} ({error.why})" if error.why else error.what)
+                tell(f"left out: {skipped[-1]}")
+    entries.sort(key=lambda entry: entry.file.path)
+    known = before.packs | {pack.name: pack for pack in new_packs}
+    order = pack_order(
+        list(before.packs),
+        {entry.pack for entry in entries if entry.has_content},
+        [pack.name for pack in new_packs],
+    )
+    _write_folders(entries, open_payload)
+    _write_lists(entries, order, open_payload)
+    with open_payload(INDEX, "index") as index:
+        for entry in entries:
+            index.write(entry.to_line())
+    with_content = sum(entry.has_content for entry in entries)
+    return StoredTree(
+        packs=tuple(known[name] for name in order),
+        entries=len(entries),
+        stored=with_content - reused,
+        reused=reused,
+        skipped=tuple(skipped),
+    )
+
+
+def _store(
+    file: TreeFile, open_file: Callable[[TreeFile], BinaryIO], packs: PackWriter, member: str
+) -> IndexEntry:
+    attempt = 1
+    while True:
+        try:
+            source = open_file(file)
+        except FileNotFoundError:
+            raise FileVanishedError(f"{file.path!r} went away") from None
+        except OSError as error:
+            raise _unreadable(file, error) from None
+        try:
+            with closing(source):
+                return packs.add(file, source, member=member)
+        except FileVanishedError:
+            if attempt == _ATTEMPTS:
+                raise
+            attempt += 1
+        except OSError as error:
+            raise _unreadable(file, error) from None
+
+
+def _unreadable(file: TreeFile, error: OSError) -> BackupError:
+    return BackupError(
+        f"{file.path!r} can't be read",
+        why=error.strerror or str(error),
+        remedy="see to its permissions and its disk; nothing was stored",
+    )
+
+
+def _write_folders(entries: list[IndexEntry], open_payload: PayloadOpener) -> None:
+    """Write folders and links as a tar: by hand it is unpacked last, over the files."""
+    with open_payload(FOLDERS, "files") as target:
+        for entry in entries:
+            if not entry.has_content and is_path(entry.file.path):
+                target.write(header(replace(entry.file, size=0), entry.file.path))
+        target.write(END_OF_TAR)
+
+
+def _write_lists(entries: list[IndexEntry], order: list[str], open_payload: PayloadOpener) -> None:
+    """Write, as a tar, the order of packs and for each one what to unpack of it."""
+    lists: dict[str, list[IndexEntry]] = {name: [] for name in order}
+    for entry in entries:
+        if entry.has_content:
+            lists[entry.pack].append(entry)
+    with open_payload(LISTS, "files") as target:
+        _add(target, "packs", ("".join(f"{name}\n" for name in order)).encode())
+        for name, wanted in lists.items():
+            # In the pack's own order: GNU tar then looks at each name once (--same-order).
+            wanted.sort(key=lambda entry: entry.offset)
+            found = (entry.member_name.encode("utf-8", "surrogateescape") for entry in wanted)
+            _add(target, f"{name}.list", b"".join(name + b"\0" for name in found))
+        odd = [
+            json.dumps({"member": entry.member, "path": entry.file.path})
+            for entry in entries
+            if entry.member
+        ]
+        if odd:
+            _add(target, "odd-names.jsonl", "".join(f"{line}\n" for line in odd).encode())
+        target.write(END_OF_TAR)
+
+
+def _add(target: BinaryIO, name: str, content: bytes) -> None:
+    target.write(header(TreeFile(name, "file", size=len(content)), name))
+    target.write(content)
+    target.write(bytes(-len(content) % 512))

@@ -56,7 +56,8 @@ def _sweep(client: docker.DockerClient) -> None:
     owners: set[tuple[str, str]] = set()
     for label in (labels.OWNER, "io.mmstack.test"):
         filters = {"label": label}
-        found = [c.labels for c in client.containers.list(all=True, filters=filters)]
+        listed = client.containers.list(all=True, filters=filters, ignore_removed=True)
+        found = [container.labels for container in listed]
         found += [n.attrs.get("Labels") or {} for n in client.networks.list(filters=filters)]
         found += [v.attrs.get("Labels") or {} for v in client.volumes.list(filters=filters)]
         owners |= {(label, marks[label]) for marks in found if label in marks}

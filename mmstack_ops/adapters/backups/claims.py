@@ -52,7 +52,10 @@ class Claims:
 
     @contextmanager
     def take(self) -> Iterator[Claim]:
-        """Hold a claim for the block. Its file goes when ``finished`` was set, else it stays."""
+        """Hold a claim for the block.
+
+        Its file goes when ``finished`` was set, however the block ends; else it stays.
+        """
         make_private_directory(self._folder)
         name = f"{secrets.token_hex(4)}.json"
         fresh, path = self._folder / f".{name}", self._folder / name
@@ -64,9 +67,11 @@ class Claims:
             os.write(descriptor, json.dumps(text).encode())
             fresh.rename(path)
             claim = Claim(path, descriptor)
-            yield claim
-            if claim.finished:
-                path.unlink(missing_ok=True)
+            try:
+                yield claim
+            finally:
+                if claim.finished:
+                    path.unlink(missing_ok=True)
         finally:
             fresh.unlink(missing_ok=True)
             os.close(descriptor)

@@ -7,7 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 from urllib.parse import quote
 
 from mmstack_ops.adapters.backups.instances import tool_instance
@@ -55,6 +55,8 @@ class PostgresDump:
     name: ClassVar[str]
     tree: ClassVar[bool] = False
     needs_running: ClassVar[bool] = True
+    needs_stop: ClassVar[bool] = False
+    drilled_in: ClassVar[Literal["server", "files"]] = "server"
     parts: ClassVar[Sequence[tuple[str, str]]]
     """What is dumped of each database: the payload's role → the option of pg_dump."""
     rows: ClassVar[bool] = True

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +64,7 @@ def run_job(
     *,
     run_config: Mapping[str, Any] | None = None,
     selection: list[str] | None = None,
+    assets: Sequence[Sequence[str]] | None = None,
     tags: Mapping[str, str] | None = None,
     on_event: Callable[[ApplyEvent], None],
     overrides: Mapping[str, object] | None = None,
@@ -78,9 +79,10 @@ def run_job(
         run_config: the job's run config; never a secret, Dagster keeps it.
         selection: services to bring up, in place of all of the job's. When the job lacks
             one of them (a service of a profile), the run is an ad hoc materialization.
+        assets: keys (as paths) of the assets to make, in place of all of the job's.
         tags: further tags of the run, such as the verb; user, environment and process are
             there anyway.
-        on_event: told progress and results, in the caller's thread.
+        on_event: told progress and results, of backups too, in the caller's thread.
         overrides: as for ``build_definitions``.
 
     Raises:
@@ -106,6 +108,8 @@ def run_job(
     )
     environment = str(project.catalogue(environment).environment)
     keys = _selected_keys(project, environment, selection)
+    if assets is not None:
+        keys = frozenset(dg.AssetKey(list(path)) for path in assets)
     job = _job(definitions, job_name, keys)
     origin = _origin(project, environment, job.name)
     with open_instance(project) as instance, _terminations_as_interrupts():

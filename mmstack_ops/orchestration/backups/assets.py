@@ -6,6 +6,7 @@ one tier. A tier that is down fails its own step only.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import dagster as dg
 
@@ -67,8 +68,10 @@ def _first_tier(catalogue: Catalogue, service: str) -> dg.AssetsDefinition:
             with parts.part(series.service, series.type, tier):
                 done = carried_out(
                     context,
-                    lambda cancel, listen, series=series: control.back_up(
-                        series, holder=holder_of(context), cancel=cancel, on_event=listen
+                    partial(
+                        control.back_up,
+                        series,
+                        holder=holder_of(context),
                     ),
                 )
                 tell(context, done)
@@ -132,13 +135,12 @@ def _copied(
             try:
                 done = carried_out(
                     context,
-                    lambda cancel, listen, one=one: control.copy(
+                    partial(
+                        control.copy,
                         one.ref,
                         to=tier,
                         source=one.source or None,
                         holder=holder_of(context),
-                        cancel=cancel,
-                        on_event=listen,
                     ),
                 )
             except TierUnavailableError:

@@ -1,5 +1,7 @@
 """Steps that verify, prove, sweep and hold backups. What they find shows at the assets."""
 
+from functools import partial
+
 import dagster as dg
 
 from mmstack_ops.domain.backups.events import VerifyResult
@@ -18,7 +20,13 @@ from mmstack_ops.orchestration.backups.config import (
 )
 from mmstack_ops.orchestration.backups.metadata import verified_metadata
 from mmstack_ops.orchestration.backups.parts import Parts
-from mmstack_ops.orchestration.backups.working import backups_of, carried_out, holder_of, tell
+from mmstack_ops.orchestration.backups.working import (
+    backups_of,
+    carried_out,
+    holder_of,
+    record_check,
+    tell,
+)
 from mmstack_ops.orchestration.failures import only_safe_errors
 
 _RESOURCES = {names.BACKUPS, stack_names.LISTENER}
@@ -49,13 +57,12 @@ def verify_op(catalogue: Catalogue) -> dg.OpDefinition:
             with parts.part(ref.service, ref.type, tier):
                 result = carried_out(
                     context,
-                    lambda cancel, listen, ref=ref, tier=tier: control.verify(
+                    partial(
+                        control.verify,
                         ref,
                         tier=tier,
                         heal=config.heal,
                         holder=holder_of(context),
-                        cancel=cancel,
-                        on_event=listen,
                     ),
                 )
                 tell(context, result)
@@ -118,7 +125,7 @@ def _record_checks(
     for series, tier in touched:
         own = [r for r in rows if (r.ref.service, r.ref.type) == (series.service, series.type)]
         key = names.backup_key(catalogue, tier, series)
-        context.log_event(verdicts.as_evaluation(verdicts.verified(key, tier, own)))
+        record_check(context, verdicts.as_evaluation(verdicts.verified(key, tier, own)))
 
 
 def drill_op(catalogue: Catalogue) -> dg.OpDefinition:
@@ -144,18 +151,17 @@ def drill_op(catalogue: Catalogue) -> dg.OpDefinition:
             with parts.part(ref.service, ref.type, config.tier or ""):
                 proof = carried_out(
                     context,
-                    lambda cancel, listen, ref=ref: control.drill(
+                    partial(
+                        control.drill,
                         ref,
                         tier=config.tier,
                         holder=holder_of(context),
-                        cancel=cancel,
-                        on_event=listen,
                     ),
                 )
                 tell(context, proof)
                 key = names.backup_key(catalogue, first, Series(ref.service, ref.type))
                 evaluation = verdicts.drilled(key, proof)
-                context.log_event(evaluation)
+                record_check(context, evaluation)
                 if not proof.proven:
                     error = evaluation.description or "not proven"
                     parts.fail(ref.service, ref.type, proof.tier, error)
@@ -200,8 +206,10 @@ def sweep_op(catalogue: Catalogue) -> dg.OpDefinition:
             with parts.part("", "", tier):
                 gone = carried_out(
                     context,
-                    lambda cancel, listen, tier=tier: control.sweep(
-                        tier, holder=holder_of(context), cancel=cancel, on_event=listen
+                    partial(
+                        control.sweep,
+                        tier,
+                        holder=holder_of(context),
                     ),
                 )
                 for name in gone:

@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC
+from functools import partial
 from typing import Literal
 
 import dagster as dg
@@ -86,12 +87,11 @@ def _restore(
         _log_plan(context, plan)
         done = carried_out(
             context,
-            lambda cancel, listen: control.restore(
+            partial(
+                control.restore,
                 plan,
                 confirmation=confirmation,
                 holder=holder_of(context),
-                cancel=cancel,
-                on_event=listen,
             ),
             clean_up_seconds=ROLL_BACK_SECONDS,
         )

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Context = dg.AssetExecutionContext | dg.OpExecutionContext
 AnyContext = Context | dg.AssetCheckExecutionContext
 Result = TypeVar("Result")
-Work = Callable[[threading.Event, Callable[[BackupEvent], None]], Result]
 
 CLEAN_UP_SECONDS = 60.0
 """What a cancelled backup, copy or drill gets to take its own away."""
@@ -50,13 +49,23 @@ def tell(context: Context, event: BackupEvent | PartFailed) -> None:
     listen(event)
 
 
+def record_check(context: Context, evaluation: dg.AssetCheckEvaluation) -> None:
+    """Record a check's outcome from a step that isn't the check: the UI shows it at once."""
+    # Handled like the events its annotation names, and so are its readers.
+    context.log_event(evaluation)  # type: ignore[arg-type]
+
+
 def carried_out(
-    context: Context, work: Work[Result], *, clean_up_seconds: float = CLEAN_UP_SECONDS
+    context: Context, work: Callable[..., Result], *, clean_up_seconds: float = CLEAN_UP_SECONDS
 ) -> Result:
     """Do ``work`` in a thread and return what it returns; its progress goes to log and listener.
 
     Dagster takes events from the step's own thread only, and raises interruptions there. An
     interruption cancels the work and waits for its clean-up before it goes on its way.
+
+    Args:
+        work: called with ``cancel`` (an event) and ``on_event`` (a listener).
+        clean_up_seconds: what it gets to take its own away when it is cancelled.
 
     Raises:
         Whatever ``work`` raises.
@@ -68,7 +77,7 @@ def carried_out(
 
     def run() -> None:
         try:
-            results.append(work(cancel, events.put))
+            results.append(work(cancel=cancel, on_event=events.put))
         except BaseException as error:
             # Crosses to the step's thread, where it is raised.
             errors.append(error)
@@ -76,9 +85,10 @@ def carried_out(
             events.put(None)
 
     worker = threading.Thread(target=run, name="backup", daemon=True)
-    worker.start()
     news = _News(context.log)
     try:
+        # Started inside: an interruption that comes at once must find what to cancel.
+        worker.start()
         while True:
             try:
                 # A timeout lets the main thread notice signals on every platform.
@@ -93,7 +103,8 @@ def carried_out(
                 news.take(event)
     finally:
         cancel.set()
-        worker.join(clean_up_seconds)
+        if worker.ident is not None:
+            worker.join(clean_up_seconds)
     if errors:
         raise errors[0]
     return results[0]

@@ -1,0 +1,147 @@
+"""Restores as runs: confirmed, once, for the plan that was looked at, and with all pools."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from mmstack_ops.domain.backups.confirmation import plan_digest
+from mmstack_ops.domain.backups.events import RestoreDone
+from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.reference import BackupRef
+from mmstack_ops.orchestration.backups import restoring
+from tests.orchestration.backups.conftest import World, failure_text
+from tests.orchestration.fakes import Run
+
+FULL = Series("postgres", "full")
+
+
+def config(**settings: Any) -> dict[str, Any]:
+    chosen = {"targets": ["postgres"], "confirmation": "staging/postgres", **settings}
+    return {"ops": {"restore_services": {"config": chosen}}}
+
+
+def restored(world: World) -> bool:
+    return any(call.startswith("restore ") for call in world.backups.calls)
+
+
+@pytest.fixture
+def backup(staging: World) -> BackupRef:
+    return staging.backups.take(FULL)
+
+
+def test_a_confirmed_restore_is_carried_out(
+    run: Run, staging: World, backup: BackupRef, instance: dg.DagsterInstance
+) -> None:
+    digest = plan_digest(staging.backups.plan_restore(["postgres"]))
+    assert run("restore", run_config=config(plan=digest)).success
+    (done,) = [e for e in staging.events if isinstance(e, RestoreDone)]
+    assert done.ref == backup
+    (record,) = instance.fetch_observations(
+        dg.AssetKey(["staging", "core", "postgres"]), limit=5
+    ).records
+    assert record.asset_observation is not None
+    metadata = record.asset_observation.metadata
+    assert metadata["backup"].value == str(backup)
+    assert metadata["mode"].value == "in-place"
+    assert str(metadata["safety_backup"].value).startswith("staging/postgres/full/")
+
+
+@pytest.mark.parametrize("typed", ["", "staging", "production/postgres", "staging/postgres,minio"])
+def test_another_confirmation_is_refused(
+    run: Run, staging: World, backup: BackupRef, typed: str
+) -> None:
+    result = run("restore", run_config=config(confirmation=typed))
+    assert not result.success
+    assert "isn't confirmed" in failure_text(result)
+    assert "type staging/postgres" in failure_text(result)
+    assert not restored(staging)
+
+
+def test_another_plan_than_the_confirmed_one_is_refused(
+    run: Run, staging: World, backup: BackupRef
+) -> None:
+    digest = plan_digest(staging.backups.plan_restore(["postgres"]))
+    staging.backups.take(FULL)
+    result = run("restore", run_config=config(plan=digest))
+    assert not result.success
+    assert "something else than what was confirmed" in failure_text(result)
+    assert not restored(staging)
+
+
+def test_the_digest_is_of_what_is_done_not_of_its_age(staging: World, backup: BackupRef) -> None:
+    first = plan_digest(staging.backups.plan_restore(["postgres"]))
+    staging.backups.now += timedelta(minutes=5)
+    assert plan_digest(staging.backups.plan_restore(["postgres"])) == first
+    assert plan_digest(staging.backups.plan_restore(["postgres"], mode="scratch")) != first
+
+
+def test_re_executing_a_restore_is_refused(run: Run, staging: World, backup: BackupRef) -> None:
+    tags = {"dagster/parent_run_id": "1a2b3c4d", "dagster/root_run_id": "1a2b3c4d"}
+    job = staging.definitions.resolve_job_def("restore")
+    with dg.DagsterInstance.ephemeral() as instance:
+        made = instance.create_run_for_job(
+            job, run_config=config(), tags=tags, parent_run_id="1a2b3c4d", root_run_id="1a2b3c4d"
+        )
+        from dagster._core.definitions.job_base import InMemoryJob
+        from dagster._core.execution.api import execute_run
+
+        result = execute_run(InMemoryJob(job), made, instance)
+    texts = [
+        str(event.step_failure_data.user_failure_data.description)
+        for event in result.all_events
+        if event.is_step_failure and event.step_failure_data.user_failure_data is not None
+    ]
+    assert "can't be re-executed" in "\n".join(texts)
+    assert not restored(staging)
+
+
+def test_a_restore_that_waited_too_long_is_refused(
+    run: Run, staging: World, backup: BackupRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    later = time.time() + 1200
+    monkeypatch.setattr(restoring.time, "time", lambda: later)
+    result = run("restore", run_config=config())
+    assert not result.success
+    assert "confirmed 20 minutes ago" in failure_text(result)
+    assert not restored(staging)
+
+
+def test_a_point_in_time_and_a_backup_are_passed_on(run: Run, staging: World) -> None:
+    old = staging.backups.take(FULL)
+    staging.backups.take(FULL)
+    at = (old.created + timedelta(seconds=30)).replace(tzinfo=None).isoformat()
+    assert run("restore", run_config=config(at=at)).success
+    assert run("restore", run_config=config(backup=str(old))).success
+    assert {e.ref for e in staging.events if isinstance(e, RestoreDone)} == {old}
+    result = run("restore", run_config=config(at="yesterday"))
+    assert "is no point in time" in failure_text(result)
+
+
+def test_a_scratch_restore_needs_no_confirmation(
+    run: Run, staging: World, backup: BackupRef
+) -> None:
+    chosen = {"ops": {"restore_services_into_scratch": {"config": {"targets": ["postgres"]}}}}
+    assert run("restore_into_scratch", run_config=chosen).success
+    (done,) = [e for e in staging.events if isinstance(e, RestoreDone)]
+    assert done.target == "scratch-postgres"
+    assert done.safety_backup is None
+
+
+def test_a_restore_in_place_excludes_backups_and_every_change_of_the_stacks(
+    staging: World,
+) -> None:
+    def pools(job: str) -> set[str]:
+        nodes = staging.definitions.resolve_job_def(job).all_node_defs
+        return {p for node in nodes if (p := getattr(node, "pool", None)) is not None}
+
+    held = pools("restore")
+    assert pools("backup_full") - {None} <= held
+    assert pools("stop_core") & held
+    assert pools("start_core") & held
+    assert not pools("restore_into_scratch") & pools("backup_full")

@@ -1,0 +1,91 @@
+"""What runs by itself, where, and when: the whole matrix."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from mmstack_ops.adapters.project import Project, open_project
+from mmstack_ops.orchestration.build import build_definitions
+from tests.orchestration.backups.conftest import REPOSITORY, World
+from tests.orchestration.fakes import ENVIRONMENTS
+
+TIMES = {
+    "backup_models": "0 4 * * 0",
+    "restore_drill": "0 5 * * 0",
+    "backup_verify": "0 6 * * *",
+    "backup_sweep": "30 6 * * 0",
+    "backup_check": "20 * * * *",
+}
+
+
+def test_the_matrix_of_schedules(project: Project) -> None:
+    found = {}
+    for environment in ENVIRONMENTS:
+        definitions = build_definitions(environment, overrides={"project": project})
+        schedules = definitions.get_repository_def().schedule_defs
+        own = [s for s in schedules if s.name != "health_schedule"]
+        assert len({s.default_status for s in own}) == 1
+        assert len({s.execution_timezone for s in own}) == 1
+        times = {str(s.job_name): s.cron_schedule for s in own}
+        found[environment] = (times, own[0].execution_timezone, own[0].default_status.value)
+    assert found == {
+        "development": ({"backup_full": "0 2 * * *", **TIMES}, "UTC", "STOPPED"),
+        "staging": ({"backup_full": "0 3 * * *", **TIMES}, "Europe/Berlin", "RUNNING"),
+        "production": ({"backup_full": "0 1 * * *", **TIMES}, "UTC", "RUNNING"),
+        "testing": ({"backup_full": "0 4 * * *", **TIMES}, "UTC", "STOPPED"),
+    }
+
+
+def test_the_matrix_of_sensors(project: Project) -> None:
+    found = {}
+    for environment in ENVIRONMENTS:
+        definitions = build_definitions(environment, overrides={"project": project})
+        sensors = definitions.get_repository_def().sensor_defs
+        own = [s for s in sensors if s.name not in ("container_events", "notify_run_failure")]
+        found[environment] = ({s.name for s in own}, {s.default_status.value for s in own})
+    common = {"new_models", "schema_change", "bucket_growth", "missed_backups", "backup_tiers"}
+    assert found == {
+        "development": (common | {"copy_to_remote"}, {"STOPPED"}),
+        "staging": (common | {"copy_to_remote", "copy_to_cloud"}, {"RUNNING"}),
+        "production": (common | {"copy_to_remote", "copy_to_cloud"}, {"RUNNING"}),
+        "testing": (common, {"STOPPED"}),
+    }
+
+
+def test_every_schedule_asks_for_one_run_of_a_job_that_is_there(staging: World) -> None:
+    repository = staging.definitions.get_repository_def()
+    for schedule in repository.schedule_defs:
+        context = dg.build_schedule_context(repository_def=repository)
+        data = schedule.evaluate_tick(context)
+        assert data.run_requests is not None
+        assert len(data.run_requests) == 1
+        assert staging.definitions.resolve_job_def(schedule.job_name).name == schedule.job_name
+
+
+def test_the_shipped_schema_has_the_times_of_its_environments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MMSTACK_PROJECT", str(REPOSITORY))
+    shipped = open_project(REPOSITORY)
+    found = {}
+    for environment in ENVIRONMENTS:
+        definitions = build_definitions(environment, overrides={"project": shipped})
+        schedule = definitions.resolve_schedule_def("backup_full_schedule")
+        copies = [
+            s.name.removeprefix("copy_to_")
+            for s in definitions.get_repository_def().sensor_defs
+            if s.name.startswith("copy_to_")
+        ]
+        found[environment] = (
+            schedule.cron_schedule,
+            schedule.default_status.value,
+            sorted(copies),
+            definitions.resolve_schedule_def("backup_models_schedule").cron_schedule,
+        )
+    assert found == {
+        "development": ("0 2 * * *", "STOPPED", ["remote"], "0 4 * * 0"),
+        "staging": ("0 3 * * *", "RUNNING", ["cloud", "remote"], "0 4 * * 0"),
+        "production": ("0 1 * * *", "RUNNING", ["cloud", "remote", "tape"], "0 4 * * 0"),
+        "testing": ("0 4 * * *", "STOPPED", [], "0 4 * * 0"),
+    }

@@ -14,6 +14,7 @@ from docker.types import DeviceRequest, Healthcheck, LogConfig, Mount, Ulimit
 from mmstack_ops import __version__
 from mmstack_ops.adapters.engine.client import EngineConnection
 from mmstack_ops.adapters.engine.failures import MissingObjectError, known_refusal
+from mmstack_ops.adapters.engine.pulling import PullProgress
 from mmstack_ops.adapters.engine.reader import EngineReader
 from mmstack_ops.domain.errors import (
     EngineError,
@@ -118,7 +119,7 @@ class EngineWriter(EngineReader):
             ImageUnavailableError: naming the variable that chooses another image.
         """
         client = self._connection.new_client()
-        layers: dict[str, tuple[int, int]] = {}
+        progress = PullProgress()
         try:
             with self._connection.translated(f"pull {image.reference}"):
                 repository, tag = docker.utils.parse_repository_tag(image.reference)
@@ -127,12 +128,7 @@ class EngineWriter(EngineReader):
                         text = str(line["error"])
                         known = known_refusal(text, doing=f"pull {image.reference}")
                         raise known or self._no_image(image, text)
-                    detail = line.get("progressDetail") or {}
-                    if line.get("id") and detail.get("total"):
-                        layers[line["id"]] = (int(detail.get("current", 0)), int(detail["total"]))
-                    total = sum(size for _, size in layers.values())
-                    share = sum(done for done, _ in layers.values()) / total if total else None
-                    yield str(line.get("status", "")), share
+                    yield str(line.get("status", "")), progress.take(line)
         except EngineError as error:
             # Errors with a remedy of their own (no engine, no space) keep it.
             if isinstance(error, ImageUnavailableError | MissingObjectError) or not error.remedy:

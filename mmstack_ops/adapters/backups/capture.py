@@ -105,7 +105,9 @@ class ArtifactCapture:
             self._tier, self._ref.key(stored), packing, self._pace, progress=self._progress
         ) as writer:
             yield cast("BinaryIO", writer)
-        self._payloads.append(writer.describe(stored, cast("Role", role), packing, dict(attributes or {})))
+        self._payloads.append(
+            writer.describe(stored, cast("Role", role), packing, dict(attributes or {}))
+        )
 
     def tree(self, files: Iterator[TreeFile], open_file: Callable[[TreeFile], BinaryIO]) -> None:
         """Store a tree: what is unchanged since ``previous`` is referenced, not read again."""
@@ -187,10 +189,27 @@ class ArtifactCapture:
             parent=self.previous.id if self.previous and self._tree_stored else None,
         )
         self._pace.check()
+        self._check_packs()
         with self._tier.create(self._ref.manifest_key) as target:
             target.write(manifest.to_bytes())
         self.manifest = manifest
         return manifest
+
+    def _check_packs(self) -> None:
+        """Look once more at what is only referenced: another host may have swept meanwhile."""
+        if not self._packs:
+            return
+        sizes = self._pack_sizes()
+        for pack in self._packs:
+            if sizes.get(self._ref.pack_key(pack.name)) != pack.stored_bytes:
+                raise BackupError(
+                    f"the pack {pack.name} went away while backup {self._ref} was taken",
+                    why="another host deleted the backups it belonged to",
+                    remedy="take the backup again",
+                )
+
+    def _pack_sizes(self) -> dict[str, int]:
+        return {file.key: file.size for file in self._tier.list(f"{self._ref.series}/{PACKS}/")}
 
     def discard(self) -> None:
         """Take away what was written. What a tier that is gone keeps, ``sweep`` finds later."""
@@ -211,8 +230,7 @@ class ArtifactCapture:
             self._tell("everything is stored anew: backups are encrypted to others than before")
             return Before()
         packs = {pack.name: pack for pack in previous.with_role("pack")}
-        prefix = f"{self._ref.series}/{PACKS}/"
-        sizes = {file.key: file.size for file in self._tier.list(prefix)}
+        sizes = self._pack_sizes()
         gone = frozenset(
             name
             for name, pack in packs.items()

@@ -88,6 +88,10 @@ def encrypt_stream(source: _Readable, target: _Writable, recipients: Sequence[st
         raise
 
 
+class NoKeyError(ArtifactError):
+    """An encrypted backup can't be read on this machine: the key is missing, or another."""
+
+
 class Keys:
     """The identities that encrypted backups are read with; the file is read when needed.
 
@@ -106,7 +110,8 @@ class Keys:
             what: what is being read, for messages.
 
         Raises:
-            ArtifactError: there is no key, it is the wrong one, or the bytes are damaged.
+            NoKeyError: there is no key, or it is the wrong one.
+            ArtifactError: the bytes are damaged.
             BaseException: what ``source`` or ``target`` raised, as it was.
         """
         import pyrage
@@ -121,7 +126,7 @@ class Keys:
             if not isinstance(error, (pyrage.DecryptError, OSError, ValueError)):
                 raise
             if "No matching keys" in str(error):
-                raise ArtifactError(
+                raise NoKeyError(
                     f"{what} doesn't open with the age identity {self._path}",
                     why="it was encrypted to other recipients; its manifest names them",
                     remedy="set MMSTACK_AGE_IDENTITY to the identity of one of them",
@@ -131,7 +136,7 @@ class Keys:
     def _load(self, what: str) -> list[x25519.Identity]:
         if self._identities is None:
             if self._path is None:
-                raise ArtifactError(
+                raise NoKeyError(
                     f"{what} is encrypted, and this machine has no key",
                     why="no age identity is configured",
                     remedy="set `age_identity` in settings.yaml, or MMSTACK_AGE_IDENTITY,"
@@ -140,7 +145,7 @@ class Keys:
             try:
                 self._identities = read_identities(self._path)
             except SecretError as error:
-                raise ArtifactError(
+                raise NoKeyError(
                     f"{what} is encrypted, and the key can't be used: {error.what}",
                     why=error.why,
                     remedy=error.remedy,

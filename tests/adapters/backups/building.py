@@ -145,7 +145,7 @@ def scan(root: Path) -> list[TreeFile]:
 
 def opener(root: Path) -> Callable[[TreeFile], BinaryIO]:
     """Return what opens the files of ``scan``."""
-    return lambda file: open(os.path.join(root, file.path), "rb", buffering=0)  # type: ignore[return-value]  # noqa: SIM115
+    return lambda file: open(os.path.join(root, file.path), "rb", buffering=0)  # type: ignore[return-value]
 
 
 def read_back(tier: Tier, manifest: Manifest, keys: Keys = NO_KEYS) -> dict[str, bytes]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture()
+@pytest.fixture
 def identity(tmp_path: Path) -> Path:
     """A file with a new age identity."""
     import pyrage
@@ -16,7 +16,7 @@ def identity(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture()
+@pytest.fixture
 def recipient(identity: Path) -> str:
     """Its public key."""
     import pyrage

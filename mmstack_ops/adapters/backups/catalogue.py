@@ -1,0 +1,82 @@
+"""The catalogue of all backups, read from the tiers alone: there is nothing else to lose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mmstack_ops.adapters.backups.records import hold_reason
+from mmstack_ops.domain.backups.listing import Listing, group, is_held, merge
+from mmstack_ops.domain.backups.reference import BackupRef
+from mmstack_ops.domain.backups.status import BackupRow
+from mmstack_ops.domain.errors import MmstackError, TierError
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.tiers.base import Tier
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What all tiers hold.
+
+    Args:
+        rows: every backup, the newest first.
+        partial: tier → folders without a manifest: at work, or left by what was killed.
+        down: tier → why it couldn't be listed; its copies are missing in ``rows``.
+    """
+
+    rows: tuple[BackupRow, ...]
+    partial: Mapping[str, tuple[BackupRef, ...]] = field(default_factory=dict)
+    down: Mapping[str, TierError] = field(default_factory=dict)
+
+
+def list_backups(tiers: Sequence[Tier], prefixes: Iterable[str] = ("",)) -> Contents:
+    """List the backups of several tiers at once. Reads no file but the reasons of holds.
+
+    A tier that is down delays and hides nothing but its own copies.
+
+    Args:
+        prefixes: such as ``production/`` or ``production/postgres/full/``.
+    """
+    wanted = tuple(prefixes)
+    listings: dict[str, Listing] = {}
+    down: dict[str, TierError] = {}
+    if len(tiers) == 1:
+        found = [_list(tiers[0], wanted)]
+    else:
+        with ThreadPoolExecutor(max_workers=max(1, len(tiers))) as pool:
+            found = list(pool.map(lambda tier: _list(tier, wanted), tiers))
+    for tier, answer in zip(tiers, found, strict=True):
+        if isinstance(answer, Listing):
+            listings[tier.name] = answer
+        else:
+            down[tier.name] = answer
+    return Contents(
+        rows=tuple(merge(listings, reasons=_reasons(tiers, listings))),
+        partial={name: tuple(listing.partial) for name, listing in listings.items()},
+        down=down,
+    )
+
+
+def _list(tier: Tier, prefixes: Sequence[str]) -> Listing | TierError:
+    try:
+        tier.check(writing=False)
+        return group(file for prefix in prefixes for file in tier.list(prefix))
+    except TierError as error:
+        return error
+
+
+def _reasons(tiers: Sequence[Tier], listings: Mapping[str, Listing]) -> dict[str, str]:
+    reasons: dict[str, str] = {}
+    for tier in tiers:
+        listing = listings.get(tier.name, Listing())
+        for text, names in listing.records.items():
+            if text not in reasons and is_held(names):
+                try:
+                    reasons[text] = hold_reason(tier, BackupRef(*text.split("/"))) or "on hold"
+                except MmstackError as error:
+                    # Its name says that it is held; that counts though the reason can't be read.
+                    reasons[text] = f"on hold ({error.what})"
+    return reasons

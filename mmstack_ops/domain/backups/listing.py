@@ -1,0 +1,210 @@
+"""The catalogue: made of nothing but the keys and sizes that tiers list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.records import RecordName, parse_record
+from mmstack_ops.domain.backups.reference import (
+    MANIFEST,
+    PACKS,
+    RECORDS_SUFFIX,
+    BackupRef,
+    is_backup_id,
+)
+from mmstack_ops.domain.backups.status import BackupCopy, BackupRow, SeriesStatus
+
+
+class Listed(Protocol):
+    """A file of a listing."""
+
+    @property
+    def key(self) -> str:
+        """Where it stands."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+        ...
+
+
+@dataclass(slots=True)
+class Folder:
+    """A backup's folder on one tier."""
+
+    ref: BackupRef
+    size: int = 0
+    complete: bool = False
+    """It has a manifest."""
+    names: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Listing:
+    """What one tier holds."""
+
+    folders: dict[str, Folder] = field(default_factory=dict)
+    """``environment/service/type/id`` → folder."""
+    records: dict[str, list[str]] = field(default_factory=dict)
+    """``environment/service/type/id`` → names of records."""
+    packs: dict[str, int] = field(default_factory=dict)
+    """Key → size."""
+
+    @property
+    def complete(self) -> list[Folder]:
+        """The backups."""
+        return [folder for folder in self.folders.values() if folder.complete]
+
+    @property
+    def partial(self) -> list[BackupRef]:
+        """Folders without a manifest: backups at work, or what killed ones left."""
+        return [folder.ref for folder in self.folders.values() if not folder.complete]
+
+
+def group(files: Iterable[Listed]) -> Listing:
+    """Sort a tier's files; what isn't of a backup is passed over."""
+    listing = Listing()
+    folders, records, packs = listing.folders, listing.records, listing.packs
+    last = ""
+    current: Folder | list[str] | None = None
+    for file in files:
+        key = file.key
+        parent, _, name = key.rpartition("/")
+        # Files of one folder come in a row on nearly every tier: it is looked at once.
+        if parent != last:
+            last = parent
+            current = _place(parent, folders, records)
+        if isinstance(current, Folder):
+            current.size += file.size
+            current.names.append(name)
+            if name == MANIFEST:
+                current.complete = True
+        elif current is not None:
+            current.append(name)
+        elif parent.endswith(f"/{PACKS}") and parent.count("/") == 3:
+            packs[key] = file.size
+    return listing
+
+
+def _place(
+    parent: str, folders: dict[str, Folder], records: dict[str, list[str]]
+) -> Folder | list[str] | None:
+    known = folders.get(parent)
+    if known is not None:
+        return known
+    parts = parent.split("/")
+    if len(parts) != 4:
+        return None
+    if is_backup_id(parts[3]):
+        return folders.setdefault(parent, Folder(BackupRef(*parts)))
+    plain = parent.removesuffix(RECORDS_SUFFIX)
+    if plain != parent and is_backup_id(plain.rpartition("/")[2]):
+        return records.setdefault(plain, [])
+    return None
+
+
+def merge(
+    listings: Mapping[str, Listing], *, reasons: Mapping[str, str] | None = None
+) -> list[BackupRow]:
+    """Return one row for each backup over all tiers, the newest first.
+
+    Args:
+        listings: tier → what it holds.
+        reasons: ``environment/service/type/id`` → why it is held, where that was read.
+    """
+    rows: dict[str, tuple[BackupRef, dict[str, BackupCopy]]] = {}
+    names: dict[str, list[RecordName]] = {}
+    for listing in listings.values():
+        for text, found in listing.records.items():
+            names.setdefault(text, []).extend(filter(None, map(parse_record, found)))
+    for tier, listing in listings.items():
+        for text, folder in listing.folders.items():
+            if folder.complete:
+                row = rows.setdefault(text, (folder.ref, {}))
+                row[1][tier] = _copy(tier, folder.size, names.get(text, ()))
+    merged = [
+        _row(ref, copies, names.get(text, ()), (reasons or {}).get(text))
+        for text, (ref, copies) in rows.items()
+    ]
+    merged.sort(key=lambda row: (row.ref.id, row.ref.series), reverse=True)
+    return merged
+
+
+def is_held(names: Iterable[str]) -> bool:
+    """Say whether the last word of a backup's records is a hold."""
+    return _is_held(list(filter(None, map(parse_record, names))))
+
+
+def _is_held(records: Iterable[RecordName]) -> bool:
+    held = _latest(records, "held", "ok")
+    released = _latest(records, "released", "ok")
+    # In doubt it is held.
+    return held is not None and (released is None or released < held or released == held)
+
+
+def _copy(tier: str, size: int, records: Iterable[RecordName]) -> BackupCopy:
+    own = [record for record in records if record.tier == tier]
+    if not own:
+        return BackupCopy(tier, size)
+    verified = _latest(own, "verified", "ok")
+    corrupt = _latest(own, "verified", "corrupt")
+    if corrupt is not None and verified is not None and corrupt <= verified:
+        corrupt = None
+    return BackupCopy(tier, size, verified_at=verified, corrupt_at=corrupt)
+
+
+def _row(
+    ref: BackupRef,
+    copies: dict[str, BackupCopy],
+    records: Iterable[RecordName],
+    reason: str | None,
+) -> BackupRow:
+    if not records:
+        return BackupRow(ref, copies)
+    proven = _latest(records, "proven", "ok")
+    failed = _latest(records, "proven", "failed")
+    if failed is not None and proven is not None and failed <= proven:
+        failed = None
+    held = (reason or "on hold") if _is_held(records) else None
+    return BackupRow(ref, copies, proven_at=proven, disproven_at=failed, held=held)
+
+
+def _latest(records: Iterable[RecordName], kind: str, result: str) -> datetime | None:
+    return max(
+        (record.at for record in records if record.kind == kind and record.result == result),
+        default=None,
+    )
+
+
+def series_status(
+    series: Series,
+    rows: Iterable[BackupRow],
+    *,
+    now: datetime,
+    max_age: float,
+    next_run: datetime | None = None,
+) -> SeriesStatus:
+    """Say how a series stands.
+
+    Args:
+        rows: the backups of one environment, the newest first.
+        max_age: seconds.
+    """
+    own = [row for row in rows if (row.ref.service, row.ref.type) == (series.service, series.type)]
+    usable = [row for row in own if any(copy.usable for copy in row.copies.values())]
+    # A backup from the future says nothing of how old the data is that could be restored.
+    timely = [row for row in usable if row.ref.created <= now]
+    return SeriesStatus(
+        series=series,
+        newest=own[0] if own else None,
+        last_proven=next((row for row in own if row.proven), None),
+        max_age=max_age,
+        age=(now - timely[0].ref.created).total_seconds() if timely else None,
+        count=len(own),
+        next_run=next_run,
+    )

@@ -1,0 +1,55 @@
+"""Records beside a backup: verifications, proofs, holds. Their names alone say what counts.
+
+A record is written once and never changed, so that records too can stand on tape and under
+object lock. A hold ends with a record of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+RecordKind = Literal["verified", "proven", "held", "released"]
+_RESULTS = {
+    "verified": ("ok", "sampled", "corrupt"),
+    "proven": ("ok", "failed"),
+    "held": ("ok",),
+    "released": ("ok",),
+}
+_TIME = "%Y%m%dT%H%M%S%fZ"
+_SUFFIX = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordName:
+    """What a record's name says.
+
+    Args:
+        tier: the tier whose copy was looked at.
+        result: ``ok``; ``sampled`` when not every byte was read; ``corrupt``; ``failed``.
+    """
+
+    kind: RecordKind
+    tier: str
+    at: datetime
+    result: str
+
+    def __str__(self) -> str:
+        moment = self.at.astimezone(UTC).strftime(_TIME)
+        return f"{self.kind}-{self.tier}-{moment}-{self.result}{_SUFFIX}"
+
+
+def parse_record(name: str) -> RecordName | None:
+    """Read a record's name; None for anything else. A tier's name may hold hyphens."""
+    kind, _, rest = name.removesuffix(_SUFFIX).partition("-")
+    if not name.endswith(_SUFFIX) or kind not in _RESULTS:
+        return None
+    parts = rest.rsplit("-", 2)
+    if len(parts) != 3 or not parts[0] or parts[2] not in _RESULTS[kind]:
+        return None
+    try:
+        at = datetime.strptime(parts[1], _TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return RecordName(kind, parts[0], at, parts[2])  # type: ignore[arg-type]  # checked above

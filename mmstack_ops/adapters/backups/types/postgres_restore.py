@@ -61,13 +61,14 @@ def _steps(payloads: dict[str, Payload], database: str) -> Iterator[tuple[str, s
     """Yield (payload's role, options, database to connect to), in order.
 
     A schema that comes with data is loaded in two halves: indexes, foreign keys and triggers
-    after the rows, which is faster, and the order of the rows doesn't matter.
+    after the rows, which is faster, and the order of the rows doesn't matter. Large objects and
+    the refreshing of materialized views are in the data's archive.
     """
     if "dump" in payloads:
         yield "dump", "--create", MAINTENANCE
     elif "data" in payloads:
         yield "schema", "--create --section=pre-data", MAINTENANCE
-        yield "data", "--section=data --section=pre-data", database
+        yield "data", "", database
         yield "schema", "--section=post-data", database
     else:
         yield "schema", "--create", MAINTENANCE

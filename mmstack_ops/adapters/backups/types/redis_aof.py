@@ -1,0 +1,243 @@
+"""Redis as its append-only file: all its parts, while rewrites are paused."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, ClassVar, Literal
+
+from mmstack_ops.adapters.backups.instances import tool_instance
+from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.backups.types.redis_copy import CHUNK, RedisCopy, Watch, version_of
+from mmstack_ops.adapters.backups.types.redis_server import (
+    REWRITE_SETTING,
+    Files,
+    RedisServer,
+    give_back,
+    journal_key,
+    read_files,
+)
+from mmstack_ops.domain.errors import ArtifactError, BackupError, CancelledError
+
+_NAME = "appendonly.tar"
+_REWRITE_DEADLINE = 3600.0
+_POLL = 0.2
+# What a server that was cut off in mid-write leaves; Redis cuts it off when it loads the file
+# (aof-load-truncated).
+_TORN_BYTES = 1 << 20
+_ANALYZED = re.compile(r"AOF analyzed: filename=.*diff=(\d+)")
+_PART = re.compile(r"^file (\S+) seq \d+ type [bi]\b")
+_LIST = r"""
+set -eu
+cd "$FOLDER"
+if [ -e "$NAME.manifest" ]; then cat "$NAME.manifest"; fi
+echo
+for file in "$NAME"*; do stat -c '%s %n' "$file"; done
+"""
+_CHECK = r"""
+mkdir /tmp/copy && cd /tmp/copy && tar -xf - <"$IN" || exit 1
+for file in */*.manifest *.aof; do
+  [ -e "$file" ] && redis-check-aof "$file" >&2
+done
+true
+"""
+
+
+class RedisAof(RedisCopy):
+    """The append-only file of a server: every write up to one moment."""
+
+    name: ClassVar[str] = "aof"
+    source: ClassVar[Literal["rdb", "aof"]] = "aof"
+
+    def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
+        """Copy the files; see ``BackupType.capture``."""
+        server = RedisServer.of(instance)
+        with server.connect() as client:
+            give_back(bench, instance, client)
+            files = read_files(client, instance)
+            versions = version_of(client)
+            if not files.append_only:
+                raise BackupError(
+                    f"{instance.service} keeps no append-only file",
+                    why="its setting appendonly is no",
+                    remedy="back up the type rdb, or set appendonly yes",
+                )
+            with _rewrites_paused(bench, instance, client):
+                watch = Watch(server)
+                bench.tell(f"copying the append-only file of {instance.service}")
+                _copy(bench, instance, files, capture, watch)
+                facts = watch.facts()
+        capture.note(
+            method="the files of the AOF up to one moment, while rewrites were paused; a write"
+            " cut in two at the end is left out by Redis when it loads them",
+            versions=versions,
+            restore_by_hand=(
+                "# stop Redis; empty its data folder and change into it",
+                f"zstd -dc {_NAME}.zst | tar -xf -"
+                f"  # encrypted: age -d -i KEY.txt {_NAME}.zst.age | zstd -dc | tar -xf -",
+                "redis-server --dir . --appendonly yes --aof-load-truncated yes",
+            ),
+            facts=facts,
+        )
+
+    def check(self, bench: Workbench, artifact: OpenArtifact, image: str) -> list[str]:
+        """Let redis-check-aof read every part; see ``BackupType.check``."""
+        said: list[str] = []
+
+        def judge(text: str) -> bool:
+            said.append(text)
+            return is_broken(text)
+
+        tools = tool_instance(image, artifact.manifest.environment)
+        try:
+            for payload in artifact.manifest.with_role("files"):
+                with (
+                    artifact.read(payload) as source,
+                    bench.consume(tools, ["sh", "-c", _CHECK], stderr_fails=judge) as sink,
+                ):
+                    while chunk := source.read(CHUNK):
+                        sink.write(chunk)
+        except (ArtifactError, BackupError) as error:
+            return [f"{_NAME}: {error.what}: {error.why}"]
+        return []
+
+
+def is_broken(text: str) -> bool:
+    """Judge what redis-check-aof said: a short torn end of the last part is no damage."""
+    if "is valid" not in text and "AOF analyzed" not in text:
+        return True
+    bad = [int(found) for found in _ANALYZED.findall(text) if int(found)]
+    if "not valid" not in text and "ERROR" not in text:
+        return bool(bad)
+    # It stops at the first part that isn't whole: that one must be the last.
+    analyzed = _ANALYZED.findall(text)
+    return not (len(bad) == 1 and int(analyzed[-1]) == bad[0] and bad[0] <= _TORN_BYTES)
+
+
+@contextmanager
+def _rewrites_paused(bench: Workbench, instance: Instance, client: Any) -> Iterator[None]:
+    """Keep the server from replacing its files for the block; also when it is killed."""
+    import redis
+
+    old = client.config_get(REWRITE_SETTING)
+    value = next(iter(old.values()))
+    value = value.decode() if isinstance(value, bytes) else str(value)
+    undo = {"container": instance.container_id, "value": value}
+    failed: BaseException | None = None
+    with bench.journal(journal_key(instance), undo):
+        try:
+            client.config_set(REWRITE_SETTING, "0")
+            _wait_for_rewrite(bench, client)
+            yield
+        except BaseException as error:
+            failed = error
+        try:
+            client.config_set(REWRITE_SETTING, value)
+        except redis.RedisError:
+            # The record stays, and the next run gives the setting back.
+            if failed is None:
+                raise
+            raise failed from None
+    if failed is not None:
+        raise failed
+
+
+def _wait_for_rewrite(bench: Workbench, client: Any) -> None:
+    deadline = time.monotonic() + _REWRITE_DEADLINE
+    while True:
+        state = client.info("persistence")
+        if not state["aof_rewrite_in_progress"] and not state["aof_rewrite_scheduled"]:
+            return
+        if time.monotonic() > deadline:
+            raise BackupError(
+                f"the rewrite of the append-only file took longer than {_REWRITE_DEADLINE:.0f} s",
+                remedy="look at the server's log, then take the backup again",
+            )
+        if bench.cancel.wait(_POLL):
+            raise CancelledError("cancelled while waiting for a rewrite of the append-only file")
+
+
+def _copy(
+    bench: Workbench, instance: Instance, files: Files, capture: Capture, watch: Watch
+) -> None:
+    """Copy the files as long as they were when they were listed.
+
+    With rewrites paused they only grow. Somebody's own BGREWRITEAOF replaces them all the
+    same: then the manifest at the end is another one.
+    """
+    folder = files.directory.rstrip("/") + f"/{files.append_folder}".rstrip("/")
+    volumes = {files.volume: files.mounted_at}
+    listed = bench.run(
+        instance,
+        ["sh", "-c", _LIST],
+        environment={"FOLDER": folder, "NAME": files.append_name},
+        volumes=volumes,
+    )
+    watch.look()
+    manifest, _, rest = listed.partition("\n\n") if files.append_folder else ("", "", listed)
+    sizes = {
+        name: int(size)
+        for size, _, name in (line.partition(" ") for line in rest.splitlines() if line.strip())
+    }
+    names = [found[1] for line in manifest.splitlines() if (found := _PART.match(line))]
+    if not files.append_folder:
+        names = [files.append_name]
+    missing = [name for name in names if name not in sizes]
+    if missing or not names:
+        raise BackupError(
+            f"the append-only file of {instance.service} isn't complete",
+            why=f"not there: {', '.join(missing) or 'its manifest'}",
+            remedy="take the backup again; it may have been rewritten this moment",
+        )
+    if files.append_folder:
+        # Last, so that it is compared after everything else was read.
+        names.append(f"{files.append_name}.manifest")
+    script = 'set -eu; exec >"$OUT"; ' + "; ".join(
+        f"head -c {sizes[name]} {shlex.quote(f'{folder}/{name}')}" for name in names
+    )
+    with (
+        capture.payload(_NAME, "files") as sink,
+        bench.produce(instance, ["sh", "-c", script], volumes=volumes) as source,
+    ):
+        pack(source, sink, [(name, sizes[name]) for name in names], files, manifest)
+
+
+def pack(
+    source: BinaryIO, sink: BinaryIO, parts: list[tuple[str, int]], files: Files, manifest: str
+) -> None:
+    """Write the parts that follow each other in ``source`` as a tar.
+
+    Raises:
+        BackupError: one is shorter than it was, or the manifest has changed.
+    """
+    with tarfile.open(fileobj=sink, mode="w|", bufsize=CHUNK, format=tarfile.PAX_FORMAT) as tar:
+        for name, size in parts:
+            inside = tarfile.TarInfo(f"{files.append_folder}/{name}".lstrip("/"))
+            inside.size, inside.mode, inside.mtime = size, 0o600, int(time.time())
+            if name == f"{files.append_name}.manifest":
+                if source.read(size).decode().strip() != manifest.strip():
+                    raise _changed(name)
+                tar.addfile(inside, _of(manifest, size))
+                continue
+            try:
+                tar.addfile(inside, source)
+            except OSError as error:
+                raise _changed(name) from error
+
+
+def _of(manifest: str, size: int) -> BinaryIO:
+    import io
+
+    return io.BytesIO(manifest.encode().ljust(size, b"\n"))
+
+
+def _changed(name: str) -> BackupError:
+    return BackupError(
+        f"the append-only file was rewritten while {name} was read",
+        why="somebody asked for it (BGREWRITEAOF); rewrites of the server's own were paused",
+        remedy="take the backup again",
+    )

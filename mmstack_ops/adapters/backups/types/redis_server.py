@@ -1,0 +1,154 @@
+"""A Redis server of an instance: its connection, its settings, and where its files are."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mmstack_ops.adapters.backups.exchange import SECRETS
+from mmstack_ops.adapters.backups.types.base import Instance, Workbench
+from mmstack_ops.adapters.backups.types.credentials import password_from, password_in_command
+from mmstack_ops.domain.errors import BackupError
+
+if TYPE_CHECKING:
+    import redis
+
+_PASS_FILE = "redis"  # noqa: S105 -- a file's name
+_DEFAULT_PORT = 6379
+_TIMEOUT = 30.0
+REWRITE_SETTING = "auto-aof-rewrite-percentage"
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """Where a server is, and its password."""
+
+    host: str
+    port: int
+    password: str | None = field(repr=False)
+    service: str
+
+    @classmethod
+    def of(cls, instance: Instance) -> RedisServer:
+        """Return the server of an instance.
+
+        Raises:
+            BackupError: its password can't be told.
+        """
+        password = password_from(instance, "REDIS_PASSWORD")
+        ports = [p.container for p in instance.definition.ports if isinstance(p.container, int)]
+        return cls(
+            host=instance.address,
+            port=ports[0] if ports else _DEFAULT_PORT,
+            password=password_in_command(instance) if password is None else password,
+            service=instance.service,
+        )
+
+    @contextmanager
+    def connect(self, database: int = 0) -> Iterator[redis.Redis]:
+        """Connect to one of its numbered databases; values stay bytes.
+
+        Raises:
+            BackupError: what the server said, also for failures inside the block.
+        """
+        import redis
+
+        client = redis.Redis(
+            host=self.host,
+            port=self.port,
+            password=self.password,
+            db=database,
+            socket_connect_timeout=_TIMEOUT,
+            socket_timeout=_TIMEOUT,
+        )
+        try:
+            yield client
+        except redis.RedisError as error:
+            raise BackupError(
+                f"{self.service}: the Redis server failed",
+                why=f"{type(error).__name__}: {error}",
+                remedy=f"look at `mmstack logs {self.service}`, then try again",
+            ) from None
+        finally:
+            client.close()
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """The password as a file for the tools."""
+        return {} if self.password is None else {_PASS_FILE: self.password}
+
+    @property
+    def login(self) -> str:
+        """Shell words before ``redis-cli``: the password goes into its environment only."""
+        return "" if self.password is None else f'REDISCLI_AUTH="$(cat {SECRETS}/{_PASS_FILE})" '
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a server keeps its data."""
+
+    directory: str
+    volume: str
+    mounted_at: str
+    snapshot: str
+    """File name of the RDB."""
+    append_only: bool
+    append_name: str
+    append_folder: str
+    """Empty before Redis 7, which keeps the AOF in several files."""
+
+
+def read_files(client: Any, instance: Instance) -> Files:
+    """Ask a server where its files are.
+
+    Raises:
+        BackupError: they aren't on a volume.
+    """
+    settings = {
+        text(name): text(value)
+        for pattern in ("dir", "dbfilename", "appendonly", "appendfilename", "appenddirname")
+        for name, value in client.config_get(pattern).items()
+    }
+    directory = settings["dir"]
+    holders = [
+        target
+        for target in instance.volumes
+        if posixpath.commonpath([target, directory]) == target.rstrip("/")
+    ]
+    if not holders:
+        raise BackupError(
+            f"the data folder {directory} of {instance.service} isn't on a volume",
+            remedy="mount a volume there in the schema, or back up the type rdb only",
+        )
+    mounted_at = max(holders, key=len)
+    return Files(
+        directory=directory,
+        volume=instance.volumes[mounted_at],
+        mounted_at=mounted_at,
+        snapshot=settings["dbfilename"],
+        append_only=settings["appendonly"] == "yes",
+        append_name=settings.get("appendfilename", "appendonly.aof"),
+        append_folder=settings.get("appenddirname", ""),
+    )
+
+
+def give_back(bench: Workbench, instance: Instance, client: Any) -> None:
+    """Give back the setting that a backup changed before its process was killed."""
+    for undo in bench.leftovers(journal_key(instance)):
+        # A container that was made anew began with its own setting.
+        if undo["container"] == instance.container_id:
+            bench.tell(f"giving back {REWRITE_SETTING} {undo['value']} of {instance.service}")
+            client.config_set(REWRITE_SETTING, undo["value"])
+
+
+def journal_key(instance: Instance) -> str:
+    """Return the key under which a changed setting is journalled."""
+    return f"redis-rewrites {instance.environment}/{instance.service}"
+
+
+def text(value: Any) -> str:
+    """Return a reply as text."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -6,129 +6,35 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mmstack_ops.domain.errors import AddressConflictError, EngineError, ImageUnavailableError
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.stacks.naming import aside_name, incoming_name
 from mmstack_ops.domain.stacks.observed import (
-    ObservedContainer,
-    ObservedImage,
     ObservedNetwork,
     ObservedState,
     ObservedVolume,
 )
-from mmstack_ops.domain.stacks.plan import Action, Plan
-from mmstack_ops.domain.stacks.planner import plan_down, plan_restart, plan_up
+from mmstack_ops.domain.stacks.planner import plan_restart, plan_up
 from mmstack_ops.domain.stacks.spec import (
-    Attachment,
-    ContainerSpec,
     DependencySpec,
-    DesiredState,
     GpuSpec,
     ImageSource,
-    NetworkSpec,
-    ReplicaSpec,
-    ServiceSpec,
-    VolumeSpec,
-    config_hash,
 )
-
-OWNER, ENVIRONMENT, STACK, PROJECT = "shop", "test", "core", "shop-test-core"
-MARKS = {labels.OWNER: OWNER, labels.ENVIRONMENT: ENVIRONMENT}
-NETWORK = NetworkSpec("shop-core", STACK, "10.9.0.0/24", False, STACK, PROJECT)
-VOLUME = VolumeSpec(f"{PROJECT}_data", "data", STACK, PROJECT)
-
-
-def service(
-    name: str,
-    *,
-    needs: tuple[str | DependencySpec, ...] = (),
-    replicas: int = 1,
-    image: ImageSource | None = None,
-    **changes: Any,
-) -> ServiceSpec:
-    source = image or ImageSource("example/app:1", f"{name.upper()}_IMAGE")
-    container = ContainerSpec(
-        image=source.reference, networks=(Attachment(NETWORK.name, (name,)),), **changes
-    )
-    public = container.public(secret_variables=frozenset(), key=b"k")
-    return ServiceSpec(
-        name=name,
-        stack=STACK,
-        project=PROJECT,
-        image=source,
-        replicas=tuple(
-            ReplicaSpec(f"{PROJECT}-{name}-{n}", n, container, public, config_hash(public))
-            for n in range(1, replicas + 1)
-        ),
-        depends_on=tuple(
-            need if isinstance(need, DependencySpec) else DependencySpec(need, STACK, "healthy")
-            for need in needs
-        ),
-    )
-
-
-def desired(*services: ServiceSpec, **changes: Any) -> DesiredState:
-    state = DesiredState(
-        owner=OWNER,
-        environment=ENVIRONMENT,
-        networks=(NETWORK,),
-        volumes=(VOLUME,),
-        services=services,
-        known_services=frozenset(s.name for s in services),
-    )
-    return replace(state, **changes)
-
-
-def container(of: ServiceSpec, number: int = 1, **changes: Any) -> ObservedContainer:
-    replica = of.replicas[number - 1]
-    found = ObservedContainer(
-        id=f"id-{replica.name}",
-        name=replica.name,
-        environment=ENVIRONMENT,
-        stack=STACK,
-        service=of.name,
-        number=number,
-        state="running",
-        health="healthy",
-        config_hash=replica.config_hash,
-        spec=replica.public,
-        image=of.image.reference,
-        image_id=f"sha256:{of.image.reference}",
-        networks=tuple(a.network for a in replica.container.networks),
-        memory_limit=replica.container.memory_limit or 0,
-        cpu_limit=replica.container.cpu_limit or 0.0,
-        restart_policy=replica.container.restart,
-    )
-    return replace(found, **changes)
-
-
-def observed(*containers: ObservedContainer, **changes: Any) -> ObservedState:
-    state = ObservedState(
-        daemon_id="D",
-        containers=containers,
-        networks=(
-            ObservedNetwork(
-                "net-id",
-                NETWORK.name,
-                (NETWORK.subnet,),
-                MARKS,
-                members=frozenset(c.id for c in containers),
-            ),
-        ),
-        volumes=(ObservedVolume(VOLUME.name, MARKS),),
-        images={"example/app:1": ObservedImage("sha256:example/app:1")},
-    )
-    return replace(state, **changes)
-
-
-def kinds(plan: Plan) -> list[tuple[str, str]]:
-    return [(a.kind, a.target.removeprefix(f"{PROJECT}-")) for a in plan.changes]
-
-
-A = service("a")
+from tests.domain.planning import (
+    MARKS,
+    NETWORK,
+    PROJECT,
+    STACK,
+    VOLUME,
+    A,
+    container,
+    desired,
+    kinds,
+    observed,
+    plan_down_of,
+    service,
+)
 
 
 def test_on_an_empty_engine_everything_is_created_in_order() -> None:
@@ -380,18 +286,6 @@ def test_one_off_containers_are_nobodys_replica() -> None:
     assert not plan_down_of(A, state=observed(probe)).changes
 
 
-def plan_down_of(*services: ServiceSpec, state: ObservedState, keep: bool = False) -> Plan:
-    return plan_down(
-        OWNER,
-        ENVIRONMENT,
-        [s.name for s in services],
-        state,
-        networks=(NETWORK,),
-        dependencies={s.name: [d.service for d in s.depends_on] for s in services},
-        keep_containers=keep,
-    )
-
-
 def test_stopping_goes_backwards_and_takes_the_empty_network() -> None:
     b = service("b", needs=("a",), replicas=2)
     state = observed(container(A), container(b), container(b, 2))
@@ -438,134 +332,3 @@ def test_a_plan_as_json_and_in_words() -> None:
     document = plan.to_json()
     assert document["actions"][-1]["action"] == "create"
     assert document["daemon_id"] == "D"
-
-
-# Properties
-
-
-@st.composite
-def worlds(draw: st.DrawFn) -> tuple[DesiredState, ObservedState]:
-    names = draw(st.lists(st.sampled_from("abcdef"), unique=True, min_size=1, max_size=5))
-    services: list[ServiceSpec] = []
-    containers: list[ObservedContainer] = []
-    for name in names:
-        earlier = [s.name for s in services]
-        needs = draw(st.lists(st.sampled_from(earlier), unique=True)) if earlier else []
-        mode = draw(st.sampled_from(["1", "2"]))
-        spec = service(
-            name,
-            needs=tuple(DependencySpec(n, STACK, "healthy", draw(st.booleans())) for n in needs),
-            replicas=draw(st.integers(1, 3)),
-            environment={"MODE": mode},
-        )
-        services.append(spec)
-        was = service(name, replicas=3, environment={"MODE": draw(st.sampled_from(["1", "2"]))})
-        for number in (1, 2, 3):
-            for rename in (str, aside_name, incoming_name):
-                if not draw(st.booleans()):
-                    continue
-                found = container(
-                    was,
-                    number,
-                    state=draw(st.sampled_from(["running", "exited", "created", "dead", "paused"])),
-                    health=draw(st.sampled_from(["healthy", "unhealthy", "starting"])),
-                    exit_code=draw(st.sampled_from([0, 1])),
-                    image_id=draw(st.sampled_from(["sha256:example/app:1", "sha256:old"])),
-                    memory_limit=draw(st.sampled_from([0, 5])),
-                )
-                name_now = rename(found.name)
-                containers.append(replace(found, id=f"id-{name_now}", name=name_now))
-    others = draw(st.integers(0, 2))
-    for number in range(others):
-        stranger = service(f"{draw(st.sampled_from(names))}")
-        containers.append(
-            replace(
-                container(stranger),
-                id=f"other-{number}",
-                name=f"shop-production-{number}",
-                environment="production",
-            )
-        )
-    return desired(*services), observed(*containers)
-
-
-def applied(plan: Plan, state: ObservedState, wanted: DesiredState) -> ObservedState:
-    """Carry a plan out on a model of the engine; fail where the real one would refuse."""
-    present = {c.id: c for c in state.containers}
-
-    def names() -> set[str]:
-        return {c.name for c in present.values()}
-
-    def make(action: Action) -> ObservedContainer:
-        spec = next(s for s in wanted.services if s.name == action.service)
-        assert action.replica is not None
-        return replace(container(spec, action.replica.number), id=f"new-{action.target}")
-
-    for action in plan.actions:
-        if action.kind in ("keep", "pull", "build", "create-network", "create-volume"):
-            continue
-        if action.kind == "create":
-            assert action.target not in names()
-            new = make(action)
-            present[new.id] = new
-            continue
-        if action.kind == "recover":
-            if action.container is not None:
-                del present[action.container.id]
-            assert action.previous is not None
-            assert action.target not in names()
-            present[action.previous.id] = replace(present[action.previous.id], name=action.target)
-            continue
-        assert action.container is not None
-        here = present[action.container.id]
-        if action.kind in ("start", "restart"):
-            present[here.id] = replace(here, state="running", health="healthy")
-        elif action.kind == "remove":
-            del present[here.id]
-        elif action.kind == "recreate":
-            assert incoming_name(action.target) not in names()
-            del present[here.id]
-            new = make(action)
-            present[new.id] = new
-        else:
-            raise AssertionError(action.kind)
-    return replace(state, containers=tuple(present.values()))
-
-
-@settings(max_examples=300, deadline=None)
-@given(worlds())
-def test_one_plan_reaches_the_desired_state(world: tuple[DesiredState, ObservedState]) -> None:
-    wanted, before = world
-    after = applied(plan_up(wanted, before), before, wanted)
-    again = plan_up(wanted, after)
-    # What only starts is waited for, and is healthy then.
-    assert again.is_empty, [(a.kind, a.target, a.reason) for a in again.changes]
-    mine = {c.name for c in after.containers if c.environment == ENVIRONMENT}
-    assert mine == {r.name for s in wanted.services for r in s.replicas}
-
-
-@settings(max_examples=200, deadline=None)
-@given(worlds())
-def test_no_plan_names_what_is_not_ours(world: tuple[DesiredState, ObservedState]) -> None:
-    wanted, before = world
-    theirs = {c.id for c in before.containers if c.environment != ENVIRONMENT}
-    plans = [
-        plan_up(wanted, before),
-        plan_up(wanted, before, rebuild=["a"]),
-        plan_down_of(*wanted.services, state=before),
-    ]
-    for plan in plans:
-        for action in plan.actions:
-            for touched in (action.container, action.previous):
-                assert touched is None or touched.id not in theirs
-    assert theirs <= {c.id for c in applied(plans[0], before, wanted).containers}
-
-
-@settings(max_examples=100, deadline=None)
-@given(worlds())
-def test_a_state_made_from_what_is_wanted_needs_nothing(
-    world: tuple[DesiredState, ObservedState],
-) -> None:
-    wanted, _ = world
-    made = observed(*(container(s, r.number) for s in wanted.services for r in s.replicas))
-    assert plan_up(wanted, made).is_empty

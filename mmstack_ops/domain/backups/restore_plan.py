@@ -306,3 +306,15 @@ def _copies_in_words(row: BackupRow) -> str:
 
 def _shown(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def safety_type(restored: str, declared: Sequence[str]) -> str:
+    """Return the type of the backup that is taken before ``restored`` replaces what is there.
+
+    The type itself where it holds all data, else the declared one that does: a restore of a
+    schema or of rows alone could not be undone with its like.
+    """
+    if restored not in ("data", "schema"):
+        return restored
+    best = data_types(declared)
+    return best[0] if best else restored

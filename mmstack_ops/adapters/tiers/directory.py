@@ -1,0 +1,427 @@
+"""A folder as a tier."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from mmstack_ops.adapters.tiers.base import FileReader, StoredFile, Usage
+from mmstack_ops.adapters.tiers.keys import checked_key
+from mmstack_ops.adapters.tiers.quota import Quota
+from mmstack_ops.domain.errors import (
+    FileMissingError,
+    ImmutableError,
+    TierError,
+    TierFullError,
+    TierUnavailableError,
+)
+from mmstack_ops.domain.units import format_bytes
+
+_INCOMING = ".incoming"
+# Written back and dropped from the page cache in windows: several times the speed of letting
+# the kernel decide, and the databases keep their cache (measured, docs/performance.md).
+_WINDOW = 64 << 20
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_GONE = frozenset(
+    {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EROFS, errno.EACCES, errno.EPERM}
+    | {errno.EHOSTDOWN, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV}
+)
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class DirectoryTier:
+    """Keeps files below a folder, under their keys.
+
+    A file is written under ``.incoming``, brought to the disk, and linked to its name in one
+    step that never replaces anything. Folders are 0700, files 0600.
+
+    Args:
+        name: the tier's name in the schema.
+        root: the folder; made with the first write.
+        quota: bytes; None for none.
+    """
+
+    def __init__(self, name: str, root: Path, *, quota: int | None = None) -> None:
+        self.name = name
+        self.root = root
+        self._quota = Quota(name, quota, self._count)
+
+    def check(self, *, writing: bool) -> None:
+        """Say nothing when the folder can be used. See ``Tier.check``."""
+        with self._opened(writing=writing) as root:
+            if writing and not os.access(".", os.W_OK | os.X_OK, dir_fd=root):
+                raise self._unavailable("this process may not write there")
+
+    @contextmanager
+    def create(self, key: str, *, expected_size: int | None = None) -> Iterator[_Writer]:
+        """Write a file. See ``Tier.create``."""
+        parts = checked_key(key)
+        with self._opened(writing=True) as root:
+            if self._stat(root, key) is not None:
+                raise self._taken(key)
+            if expected_size is not None:
+                self._require_space(root, expected_size)
+            self._quota.take(expected_size or 0)
+            writer: _Writer | None = None
+            try:
+                with self._translated(f"write {key}"):
+                    self._make_folders(root, (_INCOMING,))
+                    temporary = f"{_INCOMING}/{secrets.token_hex(8)}"
+                    writer = _Writer(self, root, temporary, reserved=expected_size or 0)
+                yield writer
+                with self._translated(f"write {key}"):
+                    writer.finish()
+                    self.require_same(root)
+                    self._publish(root, temporary, parts)
+                writer.published = True
+            finally:
+                if writer is not None:
+                    writer.close(root)
+                elif expected_size:
+                    self._quota.give_back(expected_size)
+
+    @contextmanager
+    def read(self, key: str) -> Iterator[FileReader]:
+        """Read a file. See ``Tier.read``."""
+        checked_key(key)
+        with self._opened(writing=False) as root:
+            try:
+                with self._translated(f"read {key}"):
+                    descriptor = os.open(
+                        key, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root
+                    )
+                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            except FileNotFoundError:
+                raise FileMissingError(f"tier {self.name} holds no file {key}") from None
+            reader = _Reader(self, key, descriptor)
+            try:
+                yield reader
+            finally:
+                reader.close()
+
+    def size(self, key: str) -> int | None:
+        """Return a file's size in bytes. See ``Tier.size``."""
+        checked_key(key)
+        with self._opened(writing=False) as root:
+            found = self._stat(root, key)
+        return None if found is None else found.st_size
+
+    def list(self, prefix: str = "") -> Iterator[StoredFile]:
+        """Yield the published files. See ``Tier.list``."""
+        folder, _, _ = prefix.rpartition("/")
+        if folder:
+            checked_key(folder)
+        with self._opened(writing=False):
+            pass
+        pending = [folder]
+        while pending:
+            here = pending.pop()
+            try:
+                with self._translated(f"list {here or self.root}"):
+                    entries = list(os.scandir(self.root / here if here else self.root))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            base = f"{here}/" if here else ""
+            for entry in entries:
+                key = base + entry.name
+                if not here and entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if key.startswith(prefix) or prefix.startswith(f"{key}/"):
+                        pending.append(key)
+                elif key.startswith(prefix) and entry.is_file(follow_symlinks=False):
+                    # Deleted meanwhile: then it isn't there.
+                    with contextlib.suppress(FileNotFoundError):
+                        yield StoredFile(key, entry.stat(follow_symlinks=False).st_size)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete files in order. See ``Tier.delete``."""
+        with self._opened(writing=True) as root:
+            for key in keys:
+                parts = checked_key(key)
+                found = self._stat(root, key)
+                if found is None:
+                    continue
+                with self._translated(f"delete {key}"):
+                    os.unlink(key, dir_fd=root)
+                    self._sync_folder(root, "/".join(parts[:-1]))
+                self._quota.give_back(found.st_size)
+                self._drop_empty_folders(root, parts[:-1])
+
+    def usage(self) -> Usage:
+        """Return how full the tier is. See ``Tier.usage``."""
+        with self._opened(writing=False) as root:
+            space = os.fstatvfs(root)
+            return Usage(
+                used=self._quota.used(),
+                quota=self._quota.limit,
+                free=space.f_bavail * space.f_frsize,
+            )
+
+    def sweep(self, *, older_than: datetime, tell: Callable[[str], None]) -> None:
+        """Take away what killed writers left. See ``Tier.sweep``.
+
+        A writer holds a lock on its file: what is locked is never taken, whatever its age.
+        """
+        with self._opened(writing=True) as root:
+            try:
+                names = [path.name for path in (self.root / _INCOMING).iterdir()]
+            except FileNotFoundError:
+                return
+            for name in names:
+                path = f"{_INCOMING}/{name}"
+                with self._translated(f"clean up {path}"), contextlib.suppress(FileNotFoundError):
+                    descriptor = os.open(
+                        path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root
+                    )
+                    try:
+                        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        seen = os.fstat(descriptor)
+                        if seen.st_mtime < older_than.timestamp():
+                            os.unlink(path, dir_fd=root)
+                            tell(f"{path}, {format_bytes(seen.st_size)} that a killed writer left")
+                    except BlockingIOError:
+                        continue
+                    finally:
+                        os.close(descriptor)
+
+    def take_more(self, size: int) -> None:
+        """Reserve quota for a file that is being written."""
+        self._quota.take(size)
+
+    def give_back(self, size: int) -> None:
+        """Return quota that wasn't used."""
+        self._quota.give_back(size)
+
+    def require_usable(self) -> None:
+        """Refuse a folder that isn't what it should be; a plain folder always is."""
+
+    def require_same(self, root: int) -> None:
+        """Refuse when the tier's folder isn't any more the one that was opened as ``root``.
+
+        What was written may then be on the wrong disk: below an unmounted mount point, say.
+        """
+        self.require_usable()
+        try:
+            now, then = self.root.stat(), os.fstat(root)
+        except OSError as error:
+            raise self._unavailable(error.strerror or str(error)) from None
+        if (now.st_dev, now.st_ino) != (then.st_dev, then.st_ino):
+            raise self._unavailable("its folder was replaced or unmounted while it was in use")
+
+    @contextmanager
+    def _opened(self, *, writing: bool) -> Iterator[int]:
+        """Open the root folder; all work goes through its descriptor."""
+        self.require_usable()
+        try:
+            if writing:
+                self._make_root()
+            descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._unavailable(error.strerror or str(error)) from None
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _make_root(self) -> None:
+        if not self.root.exists():
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _publish(self, root: int, temporary: str, parts: tuple[str, ...]) -> None:
+        key = "/".join(parts)
+        while True:
+            self._make_folders(root, parts[:-1])
+            try:
+                os.link(temporary, key, src_dir_fd=root, dst_dir_fd=root, follow_symlinks=False)
+                break
+            except FileExistsError:
+                raise self._taken(key) from None
+            except FileNotFoundError:
+                # Somebody deleted the last file of this folder, and the folder with it.
+                continue
+        self._sync_folder(root, "/".join(parts[:-1]))
+
+    def _make_folders(self, root: int, parts: tuple[str, ...]) -> None:
+        for depth in range(1, len(parts) + 1):
+            folder = "/".join(parts[:depth])
+            try:
+                os.mkdir(folder, mode=0o700, dir_fd=root)
+            except FileExistsError:
+                continue
+            except FileNotFoundError:
+                # Removed under us while it was empty; from the top once more.
+                return self._make_folders(root, parts)
+            self._sync_folder(root, "/".join(parts[: depth - 1]))
+        return None
+
+    def _sync_folder(self, root: int, folder: str) -> None:
+        try:
+            descriptor = os.open(folder or ".", _DIRECTORY, dir_fd=root)
+        except FileNotFoundError:
+            # Gone because it became empty: then there is nothing in it to bring to the disk.
+            return
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _drop_empty_folders(self, root: int, parts: tuple[str, ...]) -> None:
+        for depth in range(len(parts), 0, -1):
+            try:
+                os.rmdir("/".join(parts[:depth]), dir_fd=root)
+            except OSError:
+                # Not empty, or in use: it stays, which harms nothing.
+                return
+
+    def _stat(self, root: int, key: str) -> os.stat_result | None:
+        try:
+            with self._translated(f"look at {key}"):
+                found = os.stat(key, dir_fd=root, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found if stat.S_ISREG(found.st_mode) else None
+
+    def _require_space(self, root: int, size: int) -> None:
+        space = os.fstatvfs(root)
+        free = space.f_bavail * space.f_frsize
+        if size > free:
+            raise TierFullError(
+                f"tier {self.name} has no room for {format_bytes(size)}",
+                why=f"{format_bytes(free)} are free at {self.root}",
+                remedy="free space there, or let retention remove old backups",
+            )
+
+    def _count(self) -> int:
+        return sum(file.size for file in self.list())
+
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        """Turn what the file system refuses into our errors; a missing file passes."""
+        try:
+            yield
+        except (FileNotFoundError, FileExistsError, NotADirectoryError, BlockingIOError):
+            raise
+        except OSError as error:
+            raise self.failure(error, doing) from None
+
+    def failure(self, error: OSError, doing: str) -> TierError:
+        """Return our error for what the file system refused."""
+        if error.errno in _FULL:
+            free = "unknown"
+            with contextlib.suppress(OSError):
+                space = os.statvfs(self.root)
+                free = format_bytes(space.f_bavail * space.f_frsize)
+            return TierFullError(
+                f"tier {self.name} is full: can't {doing}",
+                why=f"{error.strerror}; {free} are free at {self.root}",
+                remedy="free space there, or let retention remove old backups",
+            )
+        if error.errno in _GONE:
+            return self._unavailable(f"can't {doing}: {error.strerror}")
+        return TierError(f"tier {self.name} can't {doing}", why=error.strerror or str(error))
+
+    def _unavailable(self, why: str) -> TierUnavailableError:
+        return TierUnavailableError(
+            f"tier {self.name} can't be used: {self.root}",
+            why=why,
+            remedy="check that the folder exists, is mounted, and belongs to this user",
+        )
+
+    def _taken(self, key: str) -> ImmutableError:
+        return ImmutableError(
+            f"tier {self.name} already holds {key}",
+            why="files on a tier are never replaced",
+            remedy="this is a bug, or two backups had the same name: run it again",
+        )
+
+
+class _Writer:
+    """A file on its way, under ``.incoming``."""
+
+    def __init__(self, tier: DirectoryTier, root: int, path: str, *, reserved: int) -> None:
+        self._tier = tier
+        self._path = path
+        self._descriptor = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=root
+        )
+        # Tells a sweep that somebody is at work here; the kernel frees it with the process.
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        self._written = 0
+        self._synced = 0
+        self._reserved = reserved
+        self.published = False
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        view = memoryview(data).cast("B")
+        if (more := self._written + len(view) - self._reserved) > 0:
+            self._tier.take_more(more)
+            self._reserved += more
+        done = 0
+        try:
+            while done < len(view):
+                done += os.write(self._descriptor, view[done:])
+            self._written += done
+            if self._written - self._synced >= _WINDOW:
+                self._sync()
+        except OSError as error:
+            raise self._tier.failure(error, f"write {self._path}") from None
+        return done
+
+    def finish(self) -> None:
+        self._sync()
+        os.fsync(self._descriptor)
+
+    def _sync(self) -> None:
+        os.fdatasync(self._descriptor)
+        length = self._written - self._synced
+        os.posix_fadvise(self._descriptor, self._synced, length, os.POSIX_FADV_DONTNEED)
+        self._synced = self._written
+
+    def close(self, root: int) -> None:
+        # The name under .incoming goes in every case; a published file has its other one.
+        with contextlib.suppress(OSError):
+            os.unlink(self._path, dir_fd=root)
+        os.close(self._descriptor)
+        kept = self._written if self.published else 0
+        self._tier.give_back(self._reserved - kept)
+
+
+class _Reader:
+    def __init__(self, tier: DirectoryTier, key: str, descriptor: int) -> None:
+        self._tier = tier
+        self._key = key
+        self._descriptor = descriptor
+        self._position = 0
+        self._dropped = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size < 0:
+            return b"".join(iter(lambda: self.read(1 << 20), b""))
+        try:
+            data = os.read(self._descriptor, size)
+        except OSError as error:
+            raise self._tier.failure(error, f"read {self._key}") from None
+        self._position += len(data)
+        if self._position - self._dropped >= _WINDOW:
+            self._drop()
+        return data
+
+    def _drop(self) -> None:
+        length = self._position - self._dropped
+        os.posix_fadvise(self._descriptor, self._dropped, length, os.POSIX_FADV_DONTNEED)
+        self._dropped = self._position
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            self._drop()
+            os.close(self._descriptor)
+            self._descriptor = -1

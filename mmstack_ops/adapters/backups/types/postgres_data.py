@@ -15,4 +15,6 @@ class PostgresData(PostgresDump):
         "open {schema} | pg_restore --create --section=pre-data --exit-on-error -d template1",
         "open {data} | pg_restore --exit-on-error -d {database}",
         "open {schema} | pg_restore --section=post-data --exit-on-error -d {database}",
+        "psql -d {database} -Atc \"SELECT format('REFRESH MATERIALIZED VIEW %I.%I;', schemaname,"
+        ' matviewname) FROM pg_matviews" | psql -d {database}',
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import threading
@@ -13,10 +14,12 @@ from urllib.parse import quote
 from mmstack_ops.adapters.backups.instances import tool_instance
 from mmstack_ops.adapters.backups.types import postgres_globals
 from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
-from mmstack_ops.adapters.backups.types.postgres_archive import HEAD_BYTES, parse_head
+from mmstack_ops.adapters.backups.types.postgres_archive import HEAD_BYTES, ArchiveHead, parse_head
 from mmstack_ops.adapters.backups.types.postgres_facts import (
+    VIEWS,
     Found,
     databases_in,
+    populated_views,
     quoted,
     read_database,
     read_roles,
@@ -83,13 +86,15 @@ class PostgresDump:
         for name in names:
             with _snapshot(server, name) as (connection, snapshot):
                 before = read_sequences(connection, name) if self.rows else {}
+                refreshed = {VIEWS: json.dumps(populated_views(connection))}
                 with _reading(connection, found, rows=self.rows):
                     for role, option in self.parts:
                         bench.tell(f"dumping {role} of database {name}")
-                        command = (
-                            f'pg_dump {_OPTIONS} --snapshot={snapshot} {option} -d "$DATABASE"'
+                        command = f"pg_dump {_OPTIONS} --snapshot={snapshot} {option}"
+                        noted = {"database": name, **(refreshed if role == "data" else {})}
+                        versions |= self._dump(
+                            bench, instance, server, capture, role, command, noted
                         )
-                        self._dump(bench, instance, server, capture, name, role, command, versions)
             if self.rows:
                 # A new transaction: the old one would show them as its snapshot had them.
                 with server.connect(name) as connection:
@@ -135,34 +140,39 @@ class PostgresDump:
         instance: Instance,
         server: Server,
         capture: Capture,
-        database: str,
         role: str,
         command: str,
-        versions: dict[str, str],
-    ) -> None:
+        attributes: dict[str, str],
+    ) -> dict[str, str]:
+        """Dump one part of a database; return the versions of server and tool."""
+        database = attributes["database"]
         with ExitStack() as producing:
             source = producing.enter_context(
                 bench.produce(
                     instance,
-                    ["sh", "-c", f'exec {command} >"$OUT"'],
+                    ["sh", "-c", f'exec {command} -d "$DATABASE" >"$OUT"'],
                     environment={**server.environment, "DATABASE": conninfo(database)},
                     secrets=server.secrets,
                     stderr_fails=_judge(bench),
                 )
             )
             first = source.read(HEAD_BYTES)
-            attributes = {"database": database}
-            if first:
-                head = parse_head(first)
-                attributes["entries"] = str(head.entries)
-                versions["postgresql"] = head.server_version
-                versions["pg_dump"] = head.tool_version
+            head = _head_of(first)
+            if head is not None:
+                attributes = {**attributes, "entries": str(head.entries)}
             # The tool's end is judged inside the payload's block: a dump that failed is
             # discarded there.
             payload = capture.payload(_file_name(database, role), role, attributes=attributes)
-            with payload as sink, producing.pop_all():
-                sink.write(first)
-                shutil.copyfileobj(source, sink, _CHUNK)
+            with payload as sink:
+                with producing.pop_all():
+                    sink.write(first)
+                    shutil.copyfileobj(source, sink, _CHUNK)
+                if head is None:
+                    raise BackupError(
+                        f"what pg_dump wrote of database {database} is no archive",
+                        remedy="look at the image of the service: pg_dump must be PostgreSQL's",
+                    )
+        return {"postgresql": head.server_version, "pg_dump": head.tool_version}
 
     def check(self, bench: Workbench, artifact: OpenArtifact, image: str) -> list[str]:
         """Let pg_restore read every byte of every dump; see ``BackupType.check``."""
@@ -221,6 +231,14 @@ class PostgresDump:
 
     by_hand: ClassVar[Sequence[str]]
     """Commands for one database; ``{role}`` stands for its payload."""
+
+
+def _head_of(first: bytes) -> ArchiveHead | None:
+    """Return the head; None of a dump that failed at once, whose container's end says why."""
+    try:
+        return parse_head(first)
+    except ArtifactError:
+        return None
 
 
 def _file_name(database: str, role: str) -> str:

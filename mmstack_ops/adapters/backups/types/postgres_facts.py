@@ -21,6 +21,7 @@ from mmstack_ops.adapters.backups.types.postgres_queries import (
     EXTENSIONS,
     FUNCTIONS,
     LARGE,
+    POPULATED,
     RELATIONS,
     ROLES,
 )
@@ -34,6 +35,8 @@ _WHOLE_BYTES = 16 << 20
 _BUDGET_BYTES = 256 << 20
 _SAMPLE = 500
 
+VIEWS = "materialized_views"
+"""Attribute of a payload of rows: the views to be made anew, as JSON."""
 _ALL = "all"
 _BY_KEY = f"first and last {_SAMPLE} by key"
 _FIRST = f"first {_SAMPLE}"
@@ -132,6 +135,14 @@ def read_sequences(connection: Connection, database: str) -> dict[str, int]:
         )
         for name in names
     }
+
+
+def populated_views(connection: Connection) -> list[str]:
+    """Return the materialized views that hold rows, those that others are made from first.
+
+    A dump of rows alone leaves them out: whoever loads it makes them anew.
+    """
+    return [str(name) for (name,) in connection.execute(POPULATED.encode()).fetchall()]
 
 
 def quoted(connection: Connection, name: str) -> str:

@@ -88,3 +88,8 @@ SELECT format('role %I', r.rolname), format('%s%s%s%s%s%s%s %s %s', r.rolsuper,
 FROM pg_roles r JOIN pg_authid a ON a.oid = r.oid
 WHERE r.rolname !~ '^pg_' ORDER BY 1
 """
+POPULATED = """
+SELECT format('%I.%I', n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'm' AND c.relispopulated ORDER BY c.oid
+"""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmstack_ops.adapters.backups.types import postgres_globals
 from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.backups.types.postgres_facts import VIEWS
 from mmstack_ops.adapters.backups.types.postgres_server import (
     MAINTENANCE,
     Server,
@@ -50,6 +52,9 @@ def restore_all(bench: Workbench, instance: Instance, artifact: OpenArtifact) ->
                 bench.tell(f"loading {role} of database {database}")
                 _load(bench, instance, server, artifact, payloads[role], options, target)
             with server.connect(database) as connection:
+                if "data" in payloads:
+                    for view in json.loads(payloads["data"].attributes.get(VIEWS, "[]")):
+                        connection.execute(f"REFRESH MATERIALIZED VIEW {view}".encode())
                 connection.execute(b"ANALYZE")
                 _check_indexes(bench, connection, database)
     others = sorted(set(server.databases()) - set(databases))
@@ -61,8 +66,7 @@ def _steps(payloads: dict[str, Payload], database: str) -> Iterator[tuple[str, s
     """Yield (payload's role, options, database to connect to), in order.
 
     A schema that comes with data is loaded in two halves: indexes, foreign keys and triggers
-    after the rows, which is faster, and the order of the rows doesn't matter. Large objects and
-    the refreshing of materialized views are in the data's archive.
+    after the rows, which is faster, and the order of the rows doesn't matter.
     """
     if "dump" in payloads:
         yield "dump", "--create", MAINTENANCE

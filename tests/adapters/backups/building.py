@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from mmstack_ops.adapters.backups.capture import newest_manifest, taking
 from mmstack_ops.adapters.backups.encryption import Keys
@@ -116,36 +116,30 @@ def take_tree(
 def scan(root: Path) -> list[TreeFile]:
     """List a real folder the way the volume types do."""
     found: list[TreeFile] = []
-    for folder, names, files in os.walk(os.fsencode(root)):
-        for name in names + files:
-            path = os.path.join(folder, name)
-            state = os.lstat(path)
-            kind = (
-                "symlink"
-                if stat.S_ISLNK(state.st_mode)
-                else "dir"
-                if stat.S_ISDIR(state.st_mode)
-                else "file"
+    for path in sorted(root.rglob("*")):
+        state = path.lstat()
+        kind = {stat.S_IFLNK: "symlink", stat.S_IFDIR: "dir"}.get(
+            stat.S_IFMT(state.st_mode), "file"
+        )
+        found.append(
+            TreeFile(
+                path=str(path.relative_to(root)),
+                kind=kind,
+                size=state.st_size if kind == "file" else 0,
+                mode=stat.S_IMODE(state.st_mode),
+                uid=state.st_uid,
+                gid=state.st_gid,
+                mtime_ns=state.st_mtime_ns,
+                target=str(path.readlink()) if kind == "symlink" else "",
+                version=f"{state.st_ino}-{state.st_ctime_ns}" if kind == "file" else "",
             )
-            found.append(
-                TreeFile(
-                    path=os.fsdecode(os.path.relpath(path, os.fsencode(root))),
-                    kind=kind,
-                    size=state.st_size if kind == "file" else 0,
-                    mode=stat.S_IMODE(state.st_mode),
-                    uid=state.st_uid,
-                    gid=state.st_gid,
-                    mtime_ns=state.st_mtime_ns,
-                    target=os.fsdecode(os.readlink(path)) if kind == "symlink" else "",
-                    version=f"{state.st_ino}-{state.st_ctime_ns}" if kind == "file" else "",
-                )
-            )
+        )
     return found
 
 
 def opener(root: Path) -> Callable[[TreeFile], BinaryIO]:
     """Return what opens the files of ``scan``."""
-    return lambda file: open(os.path.join(root, file.path), "rb", buffering=0)  # type: ignore[return-value]
+    return lambda file: cast("BinaryIO", (root / file.path).open("rb", buffering=0))
 
 
 def read_back(tier: Tier, manifest: Manifest, keys: Keys = NO_KEYS) -> dict[str, bytes]:

@@ -1,0 +1,107 @@
+"""Records of what has to be given back, and folders of killed processes, without an engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmstack_ops.adapters.backups.exchange import abandoned_folders, exchange_folder
+from mmstack_ops.adapters.backups.journal import Journal
+from mmstack_ops.adapters.backups.one_shot import program_of
+
+
+def test_a_record_is_there_during_the_block_only(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    with journal.entry("setting", {"value": "1"}):
+        assert len(list((tmp_path / "journal").glob("*.json"))) == 1
+        # Ours, and we live.
+        assert list(journal.leftovers("setting")) == []
+    assert list((tmp_path / "journal").iterdir()) == []
+
+
+def test_a_block_that_fails_leaves_its_record(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    with pytest.raises(ZeroDivisionError), journal.entry("setting", {"value": "1"}):
+        _ = 1 / 0
+    assert list(journal.leftovers("another")) == []
+    assert list(journal.leftovers("setting")) == [{"value": "1"}]
+    assert list(journal.leftovers("setting")) == []
+
+
+def test_what_couldnt_be_given_back_stays(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    with pytest.raises(ZeroDivisionError), journal.entry("setting", {"value": "1"}):
+        _ = 1 / 0
+    with pytest.raises(OSError, match="no server"):
+        for _undo in journal.leftovers("setting"):
+            raise OSError("no server")
+    assert list(journal.leftovers("setting")) == [{"value": "1"}]
+
+
+_HOLDS = """
+import sys
+from pathlib import Path
+from mmstack_ops.adapters.backups.exchange import exchange_folder
+from mmstack_ops.adapters.backups.journal import Journal
+base = Path(sys.argv[1])
+with Journal(base / "journal").entry("setting", {"value": "1"}):
+    with exchange_folder(base / "exchange", {"key": "hush"}):
+        print("holds", flush=True)
+        sys.stdin.read()
+"""
+
+
+def test_a_killed_process_is_told_from_a_live_one(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _HOLDS, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"holds\n"
+    journal = Journal(tmp_path / "journal")
+    with abandoned_folders(tmp_path / "exchange") as (alive, dead):
+        assert (len(alive), dead) == (1, [])
+    assert list(journal.leftovers("setting")) == []
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with abandoned_folders(tmp_path / "exchange") as (alive, dead):
+        assert (alive, len(dead)) == ([], 1)
+    assert list(journal.leftovers("setting")) == [{"value": "1"}]
+
+
+def test_an_exchange_folder_is_private_and_goes(tmp_path: Path) -> None:
+    base = tmp_path / "state" / "exchange"
+    with exchange_folder(base, {"key": "hush"}) as exchange:
+        for path, mode in (
+            (base, 0o700),
+            (exchange.folder, 0o700),
+            (exchange.out_path, 0o600),
+            (exchange.folder / "secrets" / "key", 0o600),
+        ):
+            assert stat.S_IMODE(path.stat().st_mode) == mode
+        assert exchange.open_in() is None
+        reader = exchange.open_out()
+        assert os.read(reader, 10) == b""
+        os.close(reader)
+    assert list(base.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [
+        (["pg_dump", "-x"], "pg_dump"),
+        (["sh", "-c", 'exec pg_dumpall --globals-only >"$OUT"'], "pg_dumpall"),
+        (["sh", "-c", '{ pg_restore -f /dev/null && cat; } <"$IN"'], "pg_restore"),
+        (["sh", "-c", 'A="$(cat /x)" exec redis-cli --rdb -'], "redis-cli"),
+        (["sh", "-c", "\nset -eu\nhead -c 5 x"], "head"),
+    ],
+)
+def test_messages_name_the_program(command: list[str], program: str) -> None:
+    assert program_of(command) == program

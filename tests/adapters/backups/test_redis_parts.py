@@ -1,0 +1,147 @@
+"""What the Redis types judge, cut and pack without a server."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmstack_ops.adapters.backups.types.redis_aof import is_broken, pack
+from mmstack_ops.adapters.backups.types.redis_facts import (
+    Counts,
+    _key,
+    _shown,
+    expired,
+    facts_of,
+)
+from mmstack_ops.adapters.backups.types.redis_rdb import complaint, copy_rdb
+from mmstack_ops.adapters.backups.types.redis_server import Files
+from mmstack_ops.domain.errors import BackupError
+
+MARK = b"0123456789abcdef0123456789abcdef01234567"
+
+
+def rdb(size: int) -> bytes:
+    return b"REDIS0011" + b"\x01" * size + b"\xff" + b"checksum"
+
+
+@pytest.mark.parametrize("size", [0, 5, 40, 100, (1 << 20) - 20, (1 << 20) + 7, 3 << 20])
+@pytest.mark.parametrize("mark", [b"", MARK])
+def test_the_mark_of_a_transfer_is_cut_off(size: int, mark: bytes) -> None:
+    sink = io.BytesIO()
+    copy_rdb(io.BytesIO(rdb(size) + mark), sink)
+    assert sink.getvalue() == rdb(size)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"-ERR no", rdb(100)[:-1], rdb(100)[:-9], rdb(100) + MARK[:-1], b"REDIS0011"]
+)
+def test_what_is_no_whole_rdb_is_refused(content: bytes) -> None:
+    with pytest.raises(BackupError):
+        copy_rdb(io.BytesIO(content), io.BytesIO())
+
+
+@pytest.mark.parametrize(
+    ("said", "fails"),
+    [
+        (
+            "sending REPLCONF capa eof\nSYNC sent to master, writing\nTransfer finished with success",
+            False,
+        ),
+        ("sending REPLCONF capa eof", True),
+        ("", True),
+        ("Transfer finished with success\nftruncate failed", True),
+        ("I/O error reading bulk count from SYNC", True),
+    ],
+)
+def test_what_redis_cli_says_is_judged(said: str, fails: bool) -> None:
+    assert complaint(said) is fails
+
+
+def analyzed(*left: int) -> str:
+    return "\n".join(
+        f"AOF analyzed: filename=appendonly.aof.{i}.incr.aof, size=9, ok_up_to=1, diff={diff}\n"
+        + (f"INCR AOF {i} is not valid. Use --fix" if diff else f"INCR AOF {i} is valid")
+        for i, diff in enumerate(left)
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "broken"),
+    [
+        (analyzed(0, 0), False),
+        (analyzed(0, 17), False),
+        (analyzed(17, 0), True),
+        (analyzed(0, 5_000_000), True),
+        ("--- RDB ERROR DETECTED ---\nRDB preamble of AOF file is not sane, aborting.", True),
+        ("", True),
+    ],
+)
+def test_only_a_torn_end_is_no_damage(said: str, broken: bool) -> None:
+    assert is_broken(said) is broken
+
+
+FILES = Files("/data", "v", "/data", "dump.rdb", True, "appendonly.aof", "appendonlydir")
+MANIFEST = (
+    "file appendonly.aof.1.base.rdb seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i"
+)
+
+
+def test_parts_become_a_tar_that_unpacks_where_they_were() -> None:
+    content = b"B" * 70_000 + b"I" * 5 + MANIFEST.encode() + b"\n"
+    parts = [
+        ("a.base.rdb", 70_000),
+        ("a.incr.aof", 5),
+        ("appendonly.aof.manifest", len(MANIFEST) + 1),
+    ]
+    sink = io.BytesIO()
+    pack(io.BytesIO(content), sink, parts, FILES, MANIFEST)
+    sink.seek(0)
+    with tarfile.open(fileobj=sink) as tar:
+        read = {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
+    assert read == {
+        "appendonlydir/a.base.rdb": b"B" * 70_000,
+        "appendonlydir/a.incr.aof": b"I" * 5,
+        "appendonlydir/appendonly.aof.manifest": MANIFEST.encode() + b"\n",
+    }
+
+
+@pytest.mark.parametrize("content", [b"B" * 10, b"B" * 20 + b"another manifest" + b" " * 99])
+def test_a_rewrite_meanwhile_fails_the_copy(content: bytes) -> None:
+    parts = [("a.base.rdb", 20), ("appendonly.aof.manifest", len(MANIFEST) + 1)]
+    with pytest.raises(BackupError, match="rewritten"):
+        pack(io.BytesIO(content), io.BytesIO(), parts, FILES, MANIFEST)
+
+
+@given(st.one_of(st.binary(), st.text().map(str.encode), st.just(b"hex:00")))
+def test_any_key_is_shown_so_that_it_can_be_read_back(key: bytes) -> None:
+    assert _key(_shown(key)) == key
+    _shown(key).encode()
+
+
+def test_only_what_didnt_change_must_come_back() -> None:
+    looks = [Counts({0: 10, 3: 1}, {0: 4, 3: 1}, 7), Counts({0: 12}, {0: 3}, 9)]
+    facts = facts_of(
+        looks, {"db0 a": "x", "db0 b": "x", "db0 c": "x"}, {"db0 a": "x", "db0 b": "y"}
+    )
+    assert facts.items == {"db0 a": "x"}
+    assert facts.bounds == {"keys in db0": (6, 12), "keys in db3": (0, 1)}
+    assert facts.figures == {}
+    assert not facts.complete
+
+
+def test_a_quiet_server_has_exact_figures() -> None:
+    look = Counts({0: 10, 3: 1}, {0: 4, 3: 1}, 7)
+    assert facts_of([look, look], {}, {}).figures == {
+        "keys_without_expiry": 6,
+        "databases_in_use": 1,
+    }
+
+
+def test_an_expired_key_is_as_expected() -> None:
+    like = {"db0 a": "string 1 expires 100", "db0 b": "string 2 expires 900", "db0 c": "string 3"}
+    assert expired(like, {}, 500) == {"db0 a": "string 1 expires 100"}
+    assert expired(like, {"db0 a": "another"}, 500) == {}

@@ -1,0 +1,270 @@
+"""Incremental trees: only what changed is stored, and every backup comes back exactly."""
+
+from __future__ import annotations
+
+import io
+import random
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmstack_ops.adapters.backups.encryption import Keys
+from mmstack_ops.adapters.backups.opening import Artifact
+from mmstack_ops.adapters.backups.pipeline import Packing
+from mmstack_ops.domain.backups.files import TreeFile
+from mmstack_ops.domain.backups.manifest import Manifest
+from mmstack_ops.domain.errors import ArtifactError, BackupError, FileVanishedError
+from tests.adapters.backups.building import NOW, read_back, ref_at, take_tree
+from tests.adapters.backups.fakes import MemoryTier
+
+_KEYS = st.text(
+    st.sampled_from(["a", "b", "/", ".", " ", "ü", "\n", "\udcff", "-", "*"]),
+    min_size=1,
+    max_size=6,
+)
+
+
+def objects(contents: dict[str, bytes], versions: dict[str, int]) -> list[TreeFile]:
+    return [
+        TreeFile(
+            path,
+            "object",
+            size=len(content),
+            version=str(versions[path]),
+            attributes={"content-type": "text/plain"},
+        )
+        for path, content in contents.items()
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rounds=st.lists(
+        st.dictionaries(_KEYS, st.one_of(st.none(), st.binary(max_size=3000)), max_size=6),
+        min_size=1,
+        max_size=6,
+    ),
+    data=st.data(),
+)
+def test_every_backup_of_a_history_comes_back(
+    rounds: list[dict[str, bytes | None]], data: st.DataObject
+) -> None:
+    """Any keys, also ``..``, ``a`` beside ``a/b``, ``a//b`` and ``a/``; clocks that jump."""
+    tier = MemoryTier()
+    contents: dict[str, bytes] = {}
+    versions: dict[str, int] = {}
+    history: list[tuple[Manifest, dict[str, bytes]]] = []
+    for number, edits in enumerate(rounds):
+        for path, content in edits.items():
+            if content is None:
+                contents.pop(path, None)
+            else:
+                contents[path] = content
+                versions[path] = number
+        hours = data.draw(st.integers(-100, 100))
+        moment = NOW + timedelta(hours=hours)
+        manifest = take_tree(
+            tier,
+            objects(contents, versions),
+            contents,
+            ref=ref_at(moment, service="minio", type_name="bucket"),
+            pack_bytes=4000,
+            now=moment,
+        )
+        history.append((manifest, dict(contents)))
+    for manifest, expected in history:
+        assert read_back(tier, manifest) == expected
+        files = {file.path: file for file in Artifact(tier, manifest, Keys(None)).files()}
+        assert files.keys() == expected.keys()
+        assert all(file.attributes == {"content-type": "text/plain"} for file in files.values())
+
+
+def test_unchanged_files_are_not_read_again() -> None:
+    tier = MemoryTier()
+    contents = {f"f{number}": bytes([number]) * 5000 for number in range(100)}
+    versions = dict.fromkeys(contents, 1)
+    first = take_tree(tier, objects(contents, versions), contents, pack_bytes=100_000)
+    contents["f7"] = b"new"
+    versions["f7"] = 2
+    opened: list[str] = []
+
+    def open_file(file: TreeFile) -> BinaryIO:
+        opened.append(file.path)
+        return io.BytesIO(contents[file.path])
+
+    later = NOW + timedelta(days=1)
+    ref = ref_at(later, service="minio", type_name="bucket")
+    second = take_tree(tier, objects(contents, versions), open_file, ref=ref, now=later)
+    assert opened == ["f7"]
+    assert second.parent == first.id
+    assert second.figures["tree_files_unchanged"] == 99
+    names = [pack.name for pack in second.with_role("pack")]
+    assert names[:-1] == [pack.name for pack in first.with_role("pack")]
+    assert names[-1].startswith(second.id)
+
+
+def test_packs_of_which_little_is_left_are_given_up() -> None:
+    tier = MemoryTier()
+    contents = {f"f{number}": bytes([number]) * 5000 for number in range(20)}
+    versions = dict.fromkeys(contents, 1)
+    first = take_tree(tier, objects(contents, versions), contents)
+    old_pack = first.with_role("pack")[0].name
+    for _ in range(2):
+        # Twelve of twenty go: the next backup knows, the one after it has moved the rest.
+        for number in range(12):
+            contents.pop(f"f{number}", None)
+        last = take_tree(tier, objects(contents, versions), contents)
+    assert old_pack not in [pack.name for pack in last.with_role("pack")]
+    assert read_back(tier, last) == contents
+
+
+def test_a_lost_pack_is_stored_again() -> None:
+    tier = MemoryTier()
+    contents = {"a": b"a" * 1000, "b": b"b" * 1000}
+    versions = dict.fromkeys(contents, 1)
+    first = take_tree(tier, objects(contents, versions), contents)
+    del tier.files[first.key_of(first.with_role("pack")[0])]
+    told: list[str] = []
+    second = take_tree(tier, objects(contents, versions), contents, told=told)
+    assert any("missing" in message for message in told)
+    assert read_back(tier, second) == contents
+
+
+def test_a_damaged_previous_backup_is_not_built_upon() -> None:
+    contents = {"a": b"a" * 1000}
+    versions = {"a": 1}
+    for victim in ("manifest.json", "index.jsonl.zst"):
+        tier = MemoryTier()
+        first = take_tree(tier, objects(contents, versions), contents)
+        key = first.ref.key(victim)
+        tier.files[key] = tier.files[key][:-20] + b"x" * 20
+        told: list[str] = []
+        second = take_tree(tier, objects(contents, versions), contents, told=told)
+        assert told
+        assert second.figures["tree_files_stored"] == 1
+        assert read_back(tier, second) == contents
+
+
+def test_a_new_recipient_means_new_packs(identity: Path, recipient: str) -> None:
+    tier = MemoryTier()
+    contents = {"a": b"a" * 1000}
+    take_tree(tier, objects(contents, {"a": 1}), contents)
+    packing = Packing(threads=0, recipients=(recipient,))
+    second = take_tree(tier, objects(contents, {"a": 1}), contents, packing=packing)
+    assert all(payload.encryption == "age" for payload in second.payloads)
+    assert read_back(tier, second, Keys(identity)) == contents
+
+
+class Shrinking(io.BytesIO):
+    """Half of what was promised."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("size", [1000, 3_000_000])
+def test_a_file_that_changes_while_it_is_read_is_tried_again(size: int) -> None:
+    tier = MemoryTier()
+    contents = {"a": b"a" * 700, "changing": random.Random(1).randbytes(size), "z": b"z" * 700}
+    tries: list[str] = []
+
+    def open_file(file: TreeFile) -> BinaryIO:
+        tries.append(file.path)
+        if file.path == "changing" and tries.count("changing") == 1:
+            return Shrinking(contents["changing"])
+        return io.BytesIO(contents[file.path])
+
+    manifest = take_tree(
+        tier, objects(contents, dict.fromkeys(contents, 1)), open_file, pack_bytes=10_000_000
+    )
+    assert tries.count("changing") == 2
+    assert read_back(tier, manifest) == contents
+
+
+@pytest.mark.parametrize("size", [1000, 3_000_000])
+def test_a_file_that_never_holds_still_is_left_out_and_told(size: int) -> None:
+    tier = MemoryTier()
+    contents = {"a": b"a" * 700, "changing": b"c" * size, "gone": b"g", "z": b"z" * 700}
+
+    def open_file(file: TreeFile) -> BinaryIO:
+        if file.path == "changing":
+            return Shrinking(contents["changing"])
+        if file.path == "gone":
+            raise FileVanishedError("'gone' went away")
+        return io.BytesIO(contents[file.path])
+
+    told: list[str] = []
+    manifest = take_tree(tier, objects(contents, dict.fromkeys(contents, 1)), open_file, told=told)
+    assert read_back(tier, manifest) == {"a": contents["a"], "z": contents["z"]}
+    assert manifest.figures["tree_files_left_out"] == 2
+    assert [message for message in told if "changing" in message]
+    assert [message for message in told if "gone" in message]
+
+
+def test_a_file_that_can_not_be_read_fails_the_backup() -> None:
+    tier = MemoryTier()
+
+    def open_file(file: TreeFile) -> BinaryIO:
+        raise PermissionError(13, "Permission denied")
+
+    with pytest.raises(BackupError, match="can't be read"):
+        take_tree(tier, [TreeFile("a", "file", size=1)], open_file)
+    assert tier.files == {}
+
+
+def test_a_real_file_that_grows_meanwhile_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"x" * 2_000_000)
+
+    class Growing(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            with path.open("ab") as more:
+                more.write(b"more")
+            return super().read(size) or b""
+
+    tier = MemoryTier()
+    files = [TreeFile("log", "file", size=2_000_000, mtime_ns=path.stat().st_mtime_ns)]
+    told: list[str] = []
+    manifest = take_tree(tier, files, lambda file: Growing(path), told=told)
+    assert manifest.figures["tree_files_left_out"] == 1
+
+
+def test_only_packs_with_something_wanted_are_read() -> None:
+    tier = MemoryTier()
+    contents = {f"f{number}": random.Random(number).randbytes(50_000) for number in range(20)}
+    manifest = take_tree(
+        tier, objects(contents, dict.fromkeys(contents, 1)), contents, pack_bytes=200_000
+    )
+    assert len(manifest.with_role("pack")) >= 5
+    before = tier.read_bytes
+    found = list(Artifact(tier, manifest, Keys(None)).contents(lambda file: file.path == "f3"))
+    assert [file.path for file, _ in found] == ["f3"]
+    assert tier.read_bytes - before < 450_000
+
+
+def test_a_file_swapped_inside_a_pack_is_found() -> None:
+    """The pack's own hash may be right for another backup: each file has its own."""
+    tier = MemoryTier()
+    contents = {"a": b"a" * 1000}
+    manifest = take_tree(tier, objects(contents, {"a": 1}), contents)
+    other = MemoryTier()
+    wrong = take_tree(other, objects({"a": b"b" * 1000}, {"a": 1}), {"a": b"b" * 1000})
+    pack, other_pack = manifest.with_role("pack")[0], wrong.with_role("pack")[0]
+    tier.files[manifest.key_of(pack)] = other.files[wrong.key_of(other_pack)]
+    with pytest.raises(ArtifactError):
+        read_back(tier, manifest)
+
+
+def test_ten_thousand_small_files() -> None:
+    tier = MemoryTier()
+    contents = {f"d{number % 100}/f{number}": b"%d" % number for number in range(10_000)}
+    files = objects(contents, dict.fromkeys(contents, 1))
+    first = take_tree(tier, files, contents, pack_bytes=64 << 20)
+    assert len(first.with_role("pack")) == 1
+    assert read_back(tier, first) == contents
+    second = take_tree(tier, files, {}, pack_bytes=64 << 20)  # Nothing may be opened.
+    assert second.figures["tree_files_unchanged"] == 10_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -132,6 +133,7 @@ class StackControl:
         holder: str,
         cancel: threading.Event,
         on_event: Callable[[ApplyEvent], None],
+        locked: bool = False,
     ) -> tuple[ServiceResult, ...]:
         """Carry out ``plan``; block until it is done.
 
@@ -141,6 +143,7 @@ class StackControl:
             holder: what this is, for whoever waits for the lock: ``start core (run 1a2b3c4d)``.
             cancel: set to stop; what hadn't become healthy is taken back.
             on_event: receives progress and results, from worker threads.
+            locked: the caller is inside ``lock`` already.
 
         Raises:
             LockHeldError: another process kept the environment locked.
@@ -165,12 +168,10 @@ class StackControl:
             on_event(Progress("", "", "waiting", f"waiting for {other}"))
 
         try:
-            with host_lock(
-                self._lock_path(plan.daemon_id),
-                holder=holder,
-                wait=LOCK_WAIT_SECONDS,
-                cancel=cancel,
-                on_wait=tell_wait,
+            with (
+                nullcontext()
+                if locked
+                else self.lock(plan.daemon_id, holder=holder, cancel=cancel, on_wait=tell_wait)
             ):
                 secrets: list[str] = []
                 if plan.operation != "down":
@@ -184,6 +185,34 @@ class StackControl:
                 return applier.run()
         finally:
             connection.close()
+
+    @contextmanager
+    def lock(
+        self,
+        daemon_id: str,
+        *,
+        holder: str,
+        cancel: threading.Event,
+        on_wait: Callable[[str], None],
+    ) -> Iterator[None]:
+        """Keep every other process from changing this environment, for a ``with`` block.
+
+        Args:
+            daemon_id: of the engine the environment is on.
+            on_wait: told once, with the other's description, when there is a wait.
+
+        Raises:
+            LockHeldError: another process kept it for ``LOCK_WAIT_SECONDS``.
+            CancelledError: cancelled while waiting.
+        """
+        with host_lock(
+            self._lock_path(daemon_id),
+            holder=holder,
+            wait=LOCK_WAIT_SECONDS,
+            cancel=cancel,
+            on_wait=on_wait,
+        ):
+            yield
 
     def status(self, *, stats: bool = True) -> tuple[ServiceStatus, ...]:
         """Return the status of every service of the schema.

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from mmstack_ops.adapters.doctor.host import HostDescription
 from mmstack_ops.cli.moments import parse_since
 from mmstack_ops.domain.errors import InputError
 from tests.cli.conftest import Mmstack
@@ -43,6 +44,18 @@ def test_status_without_stats_measures_nothing(
 ) -> None:
     mmstack("status", "--no-stats", "--json")
     assert controls[0].asked == [("status", False)]
+
+
+def test_an_environment_where_nothing_runs_is_one_line(
+    mmstack: Mmstack, controls: list[FakeControl], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeControl, "status", lambda _self, *, stats: ())
+    host = HostDescription("an engine", "D", ())
+    monkeypatch.setattr("mmstack_ops.adapters.doctor.host.describe_host", lambda _project: host)
+    lines = mmstack("status", "--all").stdout.splitlines()
+    idle = [line.split()[0] for line in lines if "nothing runs" in line]
+    assert idle == ["development", "staging", "production", "testing"]
+    assert not [line for line in lines if "SERVICE" in line]
 
 
 def test_plan_shows_changed_fields_and_warnings(

@@ -42,9 +42,7 @@ def load_values(project: Project, catalogue: Catalogue) -> EnvironmentValues:
         RenderError: a template can't be rendered.
         InputError: ``local.env`` isn't valid.
     """
-    store = _complete_store(project, catalogue)
-    secrets = {name: secret.value for name, secret in store.secrets.items()}
-    local = read_local(project, catalogue.environment)
+    store, secrets, local = _sources(project, catalogue)
     lines = _lines(project, catalogue, secrets, local, MASTER)
     variables = dict(filter(None, map(parse_assignment, lines)))
     hidden = secret_variable_names(variables, secrets)
@@ -65,10 +63,17 @@ def render_family(project: Project, catalogue: Catalogue, family: str) -> str:
         RenderError: the template doesn't exist or can't be rendered.
         InputError: ``local.env`` isn't valid.
     """
+    _, secrets, local = _sources(project, catalogue)
+    return _text(_lines(project, catalogue, secrets, local, family))
+
+
+def _sources(
+    project: Project, catalogue: Catalogue
+) -> tuple[Store, dict[str, str], dict[str, str]]:
+    """Return the store, its secrets' values, and the operator's own values."""
     store = _complete_store(project, catalogue)
     secrets = {name: secret.value for name, secret in store.secrets.items()}
-    local = read_local(project, catalogue.environment)
-    return _text(_lines(project, catalogue, secrets, local, family))
+    return store, secrets, read_local(project, catalogue.environment)
 
 
 def read_local(project: Project, environment: str) -> dict[str, str]:

@@ -48,10 +48,12 @@ def environment_table(environment: str, statuses: Iterable[ServiceStatus]) -> Ta
     for stack, members in groupby(statuses, key=lambda one: one.stack):
         for index, one in enumerate(members):
             table.add_row(stack if index == 0 else "", *_cells(one))
-    if table.row_count == 0:
-        table.caption = "nothing runs"
-        table.caption_justify = "left"
     return table
+
+
+def show_idle(environment: str) -> None:
+    """Print one line for an environment in which nothing runs."""
+    stdout().print(Text.assemble((environment, "bold cyan"), ("  nothing runs", "dim")))
 
 
 def show(table: Table) -> None:

@@ -92,4 +92,7 @@ def _system(session: Session, targets: list[str] | None, *, as_json: bool, stats
     for one in sessions:
         found = one.control.status(stats=stats)
         running = [service for service in found if service.condition != "absent"]
-        statuses.show(statuses.environment_table(one.environment, running))
+        if running:
+            statuses.show(statuses.environment_table(one.environment, running))
+        else:
+            statuses.show_idle(one.environment)

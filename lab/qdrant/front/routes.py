@@ -70,7 +70,7 @@ def reported(work: Callable[[], Any]) -> Callable[[], None]:
     def run() -> None:
         try:
             work()
-        except Exception:
+        except Exception:  # Nobody waits for this thread any more: the log is all there is.
             traceback.print_exc()
 
     return run
@@ -262,7 +262,7 @@ def upload_snapshot(request: Request) -> Any:
     try:
         with file:
             save_form_file(request.headers, request.stream, "snapshot", file.file)
-    except BaseException:
+    except BaseException:  # Whatever stopped it: half an upload must not stay.
         path.unlink()
         raise
 

@@ -74,6 +74,7 @@ class Handler(BaseHTTPRequestHandler):
         except (ConnectionError, TimeoutError):
             self.close_connection = True
         except Exception as error:
+            # The engine raises bare exceptions; every request gets an answer, whatever happens.
             broken = isinstance(error, OSError) or "Service runtime error" in str(error)
             if broken:
                 traceback.print_exc()

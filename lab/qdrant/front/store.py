@@ -109,7 +109,7 @@ class Collection:
             shard = edge.EdgeShard.create(
                 str(folder / "0"), convert.engine_config(config["params"])
             )
-        except BaseException:
+        except BaseException:  # Whatever stopped it: half a collection must not stay.
             shutil.rmtree(folder)
             raise
         # Written last: a folder without it was never a collection.
@@ -305,7 +305,7 @@ class Store:
                 )
                 Path(f"{path}.checksum").write_text(sha256_of(part))
                 part.rename(path)
-            except BaseException:
+            except BaseException:  # Whatever stopped it: half a snapshot must not stay.
                 part.unlink(missing_ok=True)
                 raise
         return describe_snapshot(path)

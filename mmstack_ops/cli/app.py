@@ -10,13 +10,17 @@ import typer
 from mmstack_ops import __version__
 from mmstack_ops.cli.completion import complete_environments
 from mmstack_ops.cli.session import DEFAULT_ENVIRONMENT, Session
+from mmstack_ops.cli.verbs.backup import backup
 from mmstack_ops.cli.verbs.doctor import doctor
 from mmstack_ops.cli.verbs.jmeter import jmeter
+from mmstack_ops.cli.verbs.keeping import export, hold, unhold
 from mmstack_ops.cli.verbs.logs import logs
 from mmstack_ops.cli.verbs.plan import plan
+from mmstack_ops.cli.verbs.proving import drill, verify
 from mmstack_ops.cli.verbs.rebuild import rebuild
 from mmstack_ops.cli.verbs.render import render
 from mmstack_ops.cli.verbs.restart import restart
+from mmstack_ops.cli.verbs.restore import restore
 from mmstack_ops.cli.verbs.secrets import secrets
 from mmstack_ops.cli.verbs.start import start
 from mmstack_ops.cli.verbs.status import status
@@ -75,6 +79,7 @@ def _global_options(
 
 
 CHANGE = "Change what runs (each is a Dagster run)"
+BACKUPS = "Back up, prove, restore"
 LOOK = "Look"
 PREPARE = "Prepare and check"
 
@@ -82,6 +87,9 @@ app.command(rich_help_panel=CHANGE)(start)
 app.command(rich_help_panel=CHANGE)(stop)
 app.command(rich_help_panel=CHANGE)(restart)
 app.command(rich_help_panel=CHANGE)(rebuild)
+app.add_typer(backup, rich_help_panel=BACKUPS)
+for verb in (verify, drill, restore, hold, unhold, export):
+    app.command(rich_help_panel=BACKUPS)(verb)
 app.command(rich_help_panel=LOOK)(plan)
 app.command(rich_help_panel=LOOK)(status)
 app.command(rich_help_panel=LOOK)(logs)

@@ -37,3 +37,18 @@ Profiles = Annotated[
     list[str] | None,
     typer.Option("--profile", metavar="NAME", help="Switch a profile on; may be repeated."),
 ]
+
+Types = Annotated[
+    list[str] | None,
+    typer.Option("--type", metavar="TYPE", help="Only this type of backup; may be repeated."),
+]
+
+Tier = Annotated[
+    str | None,
+    typer.Option("--tier", metavar="TIER", help="From this tier; the nearest when not given."),
+]
+
+Tiers = Annotated[
+    list[str] | None,
+    typer.Option("--tier", metavar="TIER", help="Only this tier; may be repeated."),
+]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mmstack_ops.adapters.backups.facade import Backups
     from mmstack_ops.adapters.project import Project
     from mmstack_ops.adapters.stacks.control import StackControl
     from mmstack_ops.domain.catalogue.resolve import Catalogue
@@ -54,6 +55,13 @@ class Session:
         from mmstack_ops.adapters.stacks.control import StackControl
 
         return StackControl(self.project, self._environment)
+
+    @cached_property
+    def backups(self) -> Backups:
+        """What acts on the environment's backups."""
+        from mmstack_ops.adapters.backups.control import BackupControl
+
+        return BackupControl(self.project, self.environment)
 
     @property
     def environment(self) -> str:

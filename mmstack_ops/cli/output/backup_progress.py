@@ -1,0 +1,125 @@
+"""What happens during a run on backups: live bars on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Protocol, Self
+
+from mmstack_ops.cli.output.colour import painted
+from mmstack_ops.domain.backups.events import (
+    BackupDone,
+    BackupEvent,
+    BackupProgress,
+    Proof,
+    RestoreDone,
+    VerifyResult,
+)
+from mmstack_ops.domain.backups.outcomes import PartFailed
+from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
+from mmstack_ops.domain.units import format_bytes, format_seconds
+
+Event = BackupEvent | PartFailed | ApplyEvent
+
+
+class Display(Protocol):
+    """Shows events between entering and leaving a ``with`` block."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def show(self, event: Event) -> None:
+        """Take one event, as it happens."""
+
+
+def backup_display() -> Display:
+    """Return the display that suits stderr."""
+    if sys.stderr.isatty():
+        from mmstack_ops.cli.output.backup_bars import BackupBars
+
+        return BackupBars()
+    return BackupLines()
+
+
+class BackupLines:
+    """One line for each phase of each series, and one for what came of it."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        sys.stderr.flush()
+
+    def show(self, event: Event) -> None:
+        """Write a line when there is news."""
+        subject = subject_of(event)
+        if isinstance(event, BackupProgress | Progress):
+            # A transfer reports itself many times a second; its phase is news only once.
+            counting = isinstance(event, BackupProgress) and event.done_bytes is not None
+            news = event.phase if counting else f"{event.phase}{event.message}"
+            if self._said.get(subject) == news:
+                return
+            self._said[subject] = news
+            text = f"{event.phase:<12} {event.message}"
+        else:
+            self._said.pop(subject, None)
+            word, style, rest = outcome(event)
+            text = f"{painted(f'{word:<12}', style, sys.stderr)} {rest}"
+        sys.stderr.write(f"{subject:<26} {text}".rstrip() + "\n")
+        sys.stderr.flush()
+
+
+def subject_of(event: Event) -> str:
+    """Return what ``event`` is about: ``postgres/full``."""
+    if isinstance(event, BackupProgress):
+        return f"{event.service}/{event.type}" if event.type else event.service or "run"
+    if isinstance(event, PartFailed):
+        return event.subject
+    if isinstance(event, BackupDone):
+        return f"{event.manifest.service}/{event.manifest.type}"
+    if isinstance(event, VerifyResult | Proof | RestoreDone):
+        return f"{event.ref.service}/{event.ref.type}"
+    return event.service or "run"
+
+
+def outcome(event: Event) -> tuple[str, str, str]:
+    """Return an outcome as word, style and details."""
+    if isinstance(event, BackupDone):
+        stored = format_bytes(event.manifest.stored_bytes)
+        details = f"{stored} on {event.tier} in {format_seconds(event.seconds)}"
+        return event.outcome, "green", f"{details}: {event.manifest.id}"
+    if isinstance(event, VerifyResult):
+        if not event.ok:
+            return "corrupt", "bold red", f"{event.ref.id} on {event.tier}: {event.problems[0]}"
+        if event.healed_from:
+            healed = f"{event.ref.id} on {event.tier}, from {event.healed_from}"
+            return "healed", "yellow", healed
+        return "verified", "green", f"{event.ref.id} on {event.tier}"
+    if isinstance(event, Proof):
+        if event.proven:
+            restored = format_seconds(event.seconds_to_restore)
+            compared = f"{event.comparison.compared} comparisons, restored in {restored}"
+            return "proven", "green", f"{event.ref.id}: {compared}"
+        first = event.error or "; ".join(event.comparison.differences[:1])
+        return "not proven", "bold red", f"{event.ref.id}: {first}"
+    if isinstance(event, RestoreDone):
+        return "restored", "green", f"{event.ref.id} into {event.target}"
+    if isinstance(event, PartFailed):
+        return "failed", "bold red", event.error.splitlines()[0]
+    if isinstance(event, ServiceResult):
+        return event.outcome, "dim", event.error or event.reason
+    return event.phase, "dim", event.message

@@ -1,0 +1,52 @@
+"""What came of runs on backups."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from mmstack_ops.cli.output.backup_progress import Event, outcome, subject_of
+from mmstack_ops.cli.output.terminal import stderr, stdout
+from mmstack_ops.domain.backups.events import Proof, VerifyResult
+from mmstack_ops.domain.backups.outcomes import PartFailed
+
+
+def show_outcomes(events: Sequence[Event]) -> None:
+    """Print a table of outcomes to stdout, then the cause of each failure to stderr."""
+    if not events:
+        stdout().print("nothing to do")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("WHAT", no_wrap=True)
+    table.add_column("OUTCOME", no_wrap=True)
+    table.add_column("DETAILS", overflow="fold")
+    counts: Counter[str] = Counter()
+    for event in events:
+        if isinstance(event, PartFailed) and _shown_by_result(event, events):
+            continue
+        word, style, details = outcome(event)
+        counts[word] += 1
+        table.add_row(subject_of(event), Text(word, style=style), details)
+    console = stdout()
+    console.print(table)
+    console.print(
+        Text(", ".join(f"{count} {word}" for word, count in counts.items()), style="bold")
+    )
+    for event in events:
+        if isinstance(event, PartFailed):
+            stderr().print(Text(f"\n{event.subject} failed", style="bold red"))
+            stderr().print(Text(f"  {event.error}".replace("\n", "\n  ")), soft_wrap=True)
+
+
+def _shown_by_result(failed: PartFailed, events: Sequence[Event]) -> bool:
+    """A corrupt copy and a failed drill are results already: not a second row for them."""
+    return any(
+        isinstance(event, VerifyResult | Proof)
+        and (event.ref.service, event.ref.type, event.tier)
+        == (failed.service, failed.type, failed.tier)
+        and not (event.ok if isinstance(event, VerifyResult) else event.proven)
+        for event in events
+    )

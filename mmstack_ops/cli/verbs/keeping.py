@@ -1,0 +1,82 @@
+"""`mmstack hold`, `mmstack unhold` and `mmstack export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmstack_ops.cli.parameters import AsJson, Environment, Tier
+
+if TYPE_CHECKING:
+    from mmstack_ops.cli.session import Session
+
+_Backup = Annotated[
+    str, typer.Argument(metavar="BACKUP", help="environment/service/type/id, or the id alone.")
+]
+
+
+def hold(
+    context: typer.Context,
+    backup: _Backup,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why it must be kept.")],
+    environment: Environment = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep a backup from being deleted by any retention."""
+    _hold(context.obj.named(environment), backup, reason, release=False, as_json=as_json)
+
+
+def unhold(
+    context: typer.Context,
+    backup: _Backup,
+    environment: Environment = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let retention have a backup again."""
+    _hold(context.obj.named(environment), backup, "", release=True, as_json=as_json)
+
+
+def _hold(session: Session, backup: str, reason: str, *, release: bool, as_json: bool) -> None:
+    from mmstack_ops.cli.backup_choice import find_backup
+    from mmstack_ops.cli.backup_runs import BackupRuns, command_line
+
+    ref = find_backup(session, backup)
+
+    from mmstack_ops.orchestration.backups.commands import hold_request
+
+    verb = "unhold" if release else "hold"
+    runs = BackupRuns(session, verb, command_line(verb, str(ref)))
+    runs.carry_out(hold_request(ref, reason=reason, release=release))
+    runs.report(as_json=as_json)
+
+
+def export(
+    context: typer.Context,
+    backup: _Backup,
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The tar to write.")],
+    tier: Tier = None,
+    environment: Environment = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one backup as a plain tar, to carry away and restore by hand anywhere."""
+    import threading
+
+    from mmstack_ops.cli.backup_choice import find_backup, known_tier
+    from mmstack_ops.cli.output.backup_progress import backup_display
+
+    session: Session = context.obj.named(environment)
+    ref = find_backup(session, backup)
+    source = known_tier(session, tier)
+    with backup_display() as display:
+        # It only reads the tiers: no run. Ctrl-C ends it, and the unfinished file goes.
+        written = session.backups.export(
+            ref, path, tier=source, cancel=threading.Event(), on_event=display.show
+        )
+    if as_json:
+        from mmstack_ops.cli.output.documents import print_json
+
+        print_json({"backup": str(ref), "file": str(path), "bytes": written})
+    else:
+        typer.echo(f"{path}: {written} bytes")

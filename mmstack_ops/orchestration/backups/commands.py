@@ -1,0 +1,169 @@
+"""From a verb on backups and its targets to the run that carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.reference import BackupRef
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.orchestration.backups import names
+
+
+@dataclass(frozen=True)
+class BackupRequest:
+    """One run: what ``run_job`` takes."""
+
+    job: str
+    run_config: dict[str, Any] = field(default_factory=dict)
+    assets: list[list[str]] | None = None
+    """Keys of the assets to make, as paths; None: all of the job's."""
+
+
+def backup_request(
+    catalogue: Catalogue, targets: Sequence[str], types: Sequence[str]
+) -> BackupRequest:
+    """Return the run that backs ``targets`` up.
+
+    Args:
+        targets: stacks, services or the environment, all known; none: what the nightly
+            schedule takes.
+        types: only these types; none: all.
+    """
+    if not targets and not types:
+        return BackupRequest(names.FULL_JOB)
+    tier = catalogue.settings.backup.tiers[0]
+    series = chosen_series(catalogue, targets, types)
+    return BackupRequest(names.SERVICE_JOB, assets=_paths(catalogue, tier, series))
+
+
+def copy_request(
+    catalogue: Catalogue, tier: str, series: Sequence[Series], backups: Sequence[BackupRef] = ()
+) -> BackupRequest:
+    """Return the run that copies to ``tier`` what is missing there of ``series``.
+
+    Args:
+        backups: only these, in place of all that are missing.
+    """
+    settings = {"backups": [str(ref) for ref in backups]} if backups else {}
+    return BackupRequest(
+        names.COPY_JOB,
+        _op(names.copy_op(tier), settings),
+        _paths(catalogue, tier, series),
+    )
+
+
+def verify_request(
+    targets: Sequence[str],
+    backups: Sequence[BackupRef],
+    *,
+    types: Sequence[str] = (),
+    tiers: Sequence[str] = (),
+    share: float | None = None,
+    heal: bool = True,
+) -> BackupRequest:
+    """Return the run that verifies copies: of targets, of backups, or those that are due."""
+    settings: dict[str, Any] = _chosen(targets, backups, types)
+    if tiers:
+        settings["tiers"] = list(tiers)
+    if share is not None:
+        settings["share"] = share
+    if not heal:
+        settings["heal"] = False
+    return BackupRequest(names.VERIFY_JOB, _op(names.VERIFY_OP, settings))
+
+
+def drill_request(
+    targets: Sequence[str],
+    backups: Sequence[BackupRef],
+    *,
+    types: Sequence[str] = (),
+    tier: str | None = None,
+    limit: int | None = None,
+) -> BackupRequest:
+    """Return the run that proves backups: of targets, named ones, or those that are due."""
+    settings: dict[str, Any] = _chosen(targets, backups, types)
+    if tier is not None:
+        settings["tier"] = tier
+    if limit is not None:
+        settings["limit"] = limit
+    return BackupRequest(names.DRILL_JOB, _op(names.DRILL_OP, settings))
+
+
+def restore_request(
+    targets: Sequence[str],
+    *,
+    digest: str,
+    confirmation: str | None,
+    types: Sequence[str] = (),
+    at: str | None = None,
+    backup: BackupRef | None = None,
+    tier: str | None = None,
+) -> BackupRequest:
+    """Return the run that restores.
+
+    Args:
+        digest: of the plan that was looked at.
+        confirmation: what was typed, for a restore in place; None: into scratch targets.
+    """
+    settings: dict[str, Any] = {"targets": list(targets), "plan": digest}
+    if types:
+        settings["types"] = list(types)
+    if at is not None:
+        settings["at"] = at
+    if backup is not None:
+        settings["backup"] = str(backup)
+    if tier is not None:
+        settings["tier"] = tier
+    if confirmation is None:
+        return BackupRequest(names.SCRATCH_JOB, _op(names.SCRATCH_OP, settings))
+    settings["confirmation"] = confirmation
+    return BackupRequest(names.RESTORE_JOB, _op(names.RESTORE_OP, settings))
+
+
+def sweep_request(tiers: Sequence[str]) -> BackupRequest:
+    """Return the run that takes leftovers away on ``tiers`` (none: all)."""
+    return BackupRequest(
+        names.SWEEP_JOB, _op(names.SWEEP_OP, {"tiers": list(tiers)} if tiers else {})
+    )
+
+
+def hold_request(ref: BackupRef, *, reason: str, release: bool) -> BackupRequest:
+    """Return the run that puts a backup on hold, or takes it off."""
+    settings: dict[str, Any] = {"backup": str(ref)}
+    settings |= {"release": True} if release else {"reason": reason}
+    return BackupRequest(names.HOLD_JOB, _op(names.HOLD_OP, settings))
+
+
+def chosen_series(
+    catalogue: Catalogue, targets: Sequence[str], types: Sequence[str]
+) -> list[Series]:
+    """Return the series of ``targets`` (none: the environment), of ``types`` (none: all)."""
+    services = catalogue.select(targets or [catalogue.environment], dependencies=False)
+    return [
+        series
+        for service in services
+        for series in names.series_of(catalogue, service)
+        if not types or series.type in types
+    ]
+
+
+def _chosen(
+    targets: Sequence[str], backups: Sequence[BackupRef], types: Sequence[str]
+) -> dict[str, Any]:
+    found = {
+        "targets": list(targets),
+        "backups": [str(ref) for ref in backups],
+        "types": list(types),
+    }
+    return {name: values for name, values in found.items() if values}
+
+
+def _paths(catalogue: Catalogue, tier: str, series: Sequence[Series]) -> list[list[str]]:
+    return [list(key.path) for key in names.backup_keys(catalogue, tier, series)]
+
+
+def _op(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    return {"ops": {name: {"config": settings}}} if settings else {}

@@ -1,0 +1,380 @@
+"""Verbs on backups: what they show, which runs they make, and what they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmstack_ops.adapters.project import Project
+from mmstack_ops.cli.session import Session
+from mmstack_ops.domain.backups.confirmation import plan_digest
+from mmstack_ops.domain.backups.events import BackupDone, BackupProgress, Proof
+from mmstack_ops.domain.backups.facts import Comparison
+from mmstack_ops.domain.backups.outcomes import PartFailed
+from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.orchestration.launch import RunOutcome
+from tests.cli.conftest import Mmstack
+from tests.orchestration.backups.fake import NOW, FakeBackups
+
+RUN_ID = "1a2b3c4d-0000-0000-0000-000000000000"
+FULL = Series("postgres", "full")
+
+
+class Runs:
+    """Stands where runs are executed: remembers them, and does what the test says."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self.events: list[Any] = []
+        self.outcome = RunOutcome(RUN_ID, True, ())
+
+    def __call__(
+        self, _project: Project, environment: str, job: str, *, on_event: Any, **options: Any
+    ) -> RunOutcome:
+        self.calls.append({"environment": environment, "job": job, **options})
+        for event in self.events:
+            on_event(event)
+        return self.outcome
+
+
+@pytest.fixture
+def backups(project: Project, monkeypatch: pytest.MonkeyPatch) -> FakeBackups:
+    """The backups of production, whatever environment is asked for."""
+    fake = FakeBackups(project.catalogue("production"))
+    monkeypatch.setattr(Session, "backups", property(lambda _: fake))
+    monkeypatch.setenv("MMSTACK_ENVIRONMENT", "production")
+    return fake
+
+
+@pytest.fixture
+def runs(backups: FakeBackups, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    made = Runs()
+    monkeypatch.setattr("mmstack_ops.orchestration.launch.run_job", made)
+    return made
+
+
+def test_status_shows_good_proven_presence_and_next_run(
+    mmstack: Mmstack, backups: FakeBackups
+) -> None:
+    ref = backups.take(FULL)
+    backups.stored["remote"][ref] = backups.manifest(ref)
+    backups.down = {"tape"}
+    finished = mmstack("backup", "status", "postgres")
+    assert finished.exit_code == 0
+    header = next(line for line in finished.stdout.splitlines() if "LAST GOOD" in line)
+    for column in ("LAST PROVEN", "SIZE", "LOCAL", "REMOTE", "CLOUD", "TAPE", "NEXT RUN"):
+        assert column in header
+    row = next(line for line in finished.stdout.splitlines() if line.startswith("postgres"))
+    assert row.split()[:4] == ["postgres", "full", "0.0", "s"]
+    assert "1000 B" in row
+    assert "never" in row
+    assert (NOW + timedelta(hours=13)).astimezone().strftime("%Y-%m-%d %H:%M") in row
+    assert "tape is not mounted" in finished.stdout
+
+
+def test_status_as_json(mmstack: Mmstack, backups: FakeBackups) -> None:
+    ref = backups.take(FULL)
+    document = mmstack("backup", "status", "--json").document
+    full = next(one for one in document["series"] if one["type"] == "full")
+    assert full["newest"]["backup"] == str(ref)
+    assert [tier["name"] for tier in document["tiers"]] == ["local", "remote", "cloud", "tape"]
+
+
+def test_list_shows_the_newest_first_with_their_tiers(
+    mmstack: Mmstack, backups: FakeBackups
+) -> None:
+    old, new = backups.take(FULL), backups.take(Series("redis", "rdb"))
+    backups.held[old] = "audit [2026]"
+    lines = mmstack("backup", "list").stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [str(new), str(old)]
+    assert "audit [2026]" in lines[2]
+    only = mmstack("backup", "list", "postgres", "--json").document["backups"]
+    assert [one["backup"] for one in only] == [str(old)]
+    assert len(mmstack("backup", "list", "-n", "1", "--json").document["backups"]) == 1
+
+
+def test_an_empty_list_says_so(mmstack: Mmstack, backups: FakeBackups) -> None:
+    assert mmstack("backup", "list").stdout == "no backups\n"
+
+
+def test_show_says_how_to_restore_by_hand(mmstack: Mmstack, backups: FakeBackups) -> None:
+    ref = backups.take(FULL)
+    for name in (str(ref), ref.id):
+        text = mmstack("backup", "show", name).stdout
+        assert "  pg_restore -d app app.dump" in text
+        assert "1200 rows" in text
+    document = mmstack("backup", "show", ref.id, "--json").document
+    assert document["manifest"]["id"] == ref.id
+    assert list(document["standing"]["copies"]) == ["local"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("backup", "show", "nonsense"), 2, "doesn't name a backup"),
+        (("backup", "show", "20260131T010000Z-0a1b2c3d"), 2, "has no backup"),
+        (("backup", "show", "testing/postgres/full/20260131T010000Z-0a1b2c3d"), 2, "-e testing"),
+        (("backup", "list", "postgress"), 2, "did you mean 'postgres'"),
+        (("backup", "run", "--type", "ful"), 2, "did you mean 'full'"),
+        (("backup", "sweep", "--tier", "locl"), 2, "did you mean 'local'"),
+        (("verify", "postgres", "--all"), 2, "--all verifies every copy"),
+        (("restore",), 2, "needs to be told what to restore"),
+        (("restore", "postgres", "--at", "soon"), 2, "is no point in time"),
+    ],
+)
+def test_refusals_come_before_any_run(
+    mmstack: Mmstack, runs: Runs, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    finished = mmstack(*arguments)
+    assert finished.exit_code == code
+    assert said in finished.stderr
+    assert runs.calls == []
+
+
+def test_a_full_backup_is_the_nightly_job(mmstack: Mmstack, runs: Runs) -> None:
+    assert mmstack("backup", "run", "--no-copy").exit_code == 0
+    (call,) = runs.calls
+    assert (call["environment"], call["job"], call["assets"]) == ("production", "backup_full", None)
+    assert call["tags"] == {"mmstack/verb": "backup", "mmstack/command": "mmstack backup run"}
+
+
+def test_services_and_types_select_assets(mmstack: Mmstack, runs: Runs) -> None:
+    assert (
+        mmstack("backup", "run", "postgres", "redis", "--type", "full", "--no-copy").exit_code == 0
+    )
+    (call,) = runs.calls
+    assert call["job"] == "backup_service"
+    assert call["assets"] == [["production", "backup", "local", "postgres_full"]]
+
+
+def test_a_backup_is_copied_tier_by_tier_and_a_tier_that_is_down_is_only_noted(
+    mmstack: Mmstack, runs: Runs, backups: FakeBackups
+) -> None:
+    ref = backups.take(FULL)
+    backups.stored["cloud"][ref] = backups.manifest(ref)
+    backups.down = {"remote"}
+    finished = mmstack("backup", "run", "postgres")
+    assert finished.exit_code == 0
+    # The cloud gets its copies from the tier that is down; the tape can be served.
+    assert [(c["job"], c["assets"]) for c in runs.calls[1:]] == [
+        ("backup_copy", [["production", "backup", "tape", "postgres_full"]])
+    ]
+    assert "not copied to remote, it catches up later" in finished.stderr
+
+
+def test_a_named_tier_that_is_down_is_an_error(
+    mmstack: Mmstack, runs: Runs, backups: FakeBackups
+) -> None:
+    backups.down = {"remote"}
+    finished = mmstack("backup", "copy", "--to", "remote")
+    assert finished.exit_code == 1
+    assert "remote is not mounted" in finished.stderr
+
+
+def test_a_single_backup_is_copied_where_it_was_said(
+    mmstack: Mmstack, runs: Runs, backups: FakeBackups
+) -> None:
+    ref = backups.take(FULL)
+    assert mmstack("backup", "copy", ref.id, "--to", "cloud").exit_code == 0
+    (call,) = runs.calls
+    assert call["assets"] == [["production", "backup", "cloud", "postgres_full"]]
+    assert call["run_config"] == {"ops": {"copy_to_cloud": {"config": {"backups": [str(ref)]}}}}
+
+
+def test_results_and_failures_are_shown_apart(
+    mmstack: Mmstack, runs: Runs, backups: FakeBackups
+) -> None:
+    manifest = backups.manifest_of(FULL)
+    runs.events = [
+        BackupProgress("postgres", "full", "storing", "full", 10, 100),
+        BackupDone(manifest, "local", 2.0, 1000),
+        PartFailed("redis", "rdb", "local", "backup", "redis/rdb failed\n  do:  make room"),
+    ]
+    runs.outcome = RunOutcome(RUN_ID, False, (), "1 of 2 failed")
+    finished = mmstack("backup", "run", "--no-copy")
+    assert finished.exit_code == 1
+    assert "1 taken, 1 failed" in finished.stdout
+    assert manifest.id in finished.stdout
+    assert "do:  make room" in finished.stderr
+    assert "1 of 2 failed" not in finished.stderr
+    document = mmstack("backup", "run", "--no-copy", "--json").document
+    (run,) = document["runs"]
+    assert run["results"][0]["backup"] == str(manifest.ref)
+    assert run["failed"][0]["error"].startswith("redis/rdb failed")
+    assert document["success"] is False
+
+
+def test_a_run_that_failed_as_a_whole_says_why(mmstack: Mmstack, runs: Runs) -> None:
+    runs.outcome = RunOutcome(RUN_ID, False, (), "no engine\n  do:  start it")
+    finished = mmstack("backup", "run", "--no-copy")
+    assert finished.exit_code == 1
+    assert "do:  start it" in finished.stderr
+    assert "nothing to do" not in finished.stdout
+
+
+def test_a_cancelled_backup_copies_nothing_and_exits_130(mmstack: Mmstack, runs: Runs) -> None:
+    runs.outcome = RunOutcome(RUN_ID, False, (), "cancelled", cancelled=True)
+    assert mmstack("backup", "run").exit_code == 130
+    assert len(runs.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "job", "config"),
+    [
+        (("verify",), "backup_verify", None),
+        (("verify", "--all"), "backup_verify", {"share": 1.0}),
+        (
+            ("verify", "postgres", "--tier", "local", "--no-heal"),
+            "backup_verify",
+            {"targets": ["postgres"], "tiers": ["local"], "heal": False},
+        ),
+        (("drill",), "restore_drill", None),
+        (("drill", "--limit", "2"), "restore_drill", {"limit": 2}),
+        (
+            ("drill", "core", "--type", "full", "--tier", "tape"),
+            "restore_drill",
+            {"targets": ["core"], "types": ["full"], "tier": "tape"},
+        ),
+        (("backup", "sweep", "--tier", "local"), "backup_sweep", {"tiers": ["local"]}),
+    ],
+)
+def test_verbs_are_jobs(
+    mmstack: Mmstack, runs: Runs, arguments: tuple[str, ...], job: str, config: Any
+) -> None:
+    assert mmstack(*arguments).exit_code == 0
+    (call,) = runs.calls
+    assert call["job"] == job
+    found = call["run_config"]
+    assert (None if found is None else next(iter(found["ops"].values()))["config"]) == config
+
+
+def test_single_backups_are_verified_and_drilled_by_name(
+    mmstack: Mmstack, runs: Runs, backups: FakeBackups
+) -> None:
+    ref = backups.take(FULL)
+    for verb in ("verify", "drill"):
+        assert mmstack(verb, ref.id).exit_code == 0
+        config = next(iter(runs.calls[-1]["run_config"]["ops"].values()))["config"]
+        assert config == {"backups": [str(ref)]}
+    assert mmstack("drill", ref.id, "postgres").exit_code == 2
+
+
+def test_a_drill_shows_its_figures(mmstack: Mmstack, runs: Runs, backups: FakeBackups) -> None:
+    ref = backups.take(FULL)
+    good = Proof(ref, "local", NOW, 9.0, 3.5, Comparison(42, (), 0), "image:1")
+    bad = Proof(ref, "local", NOW, 9.0, 3.5, Comparison(42, ("users differs",), 1), "image:1")
+    runs.events = [good]
+    assert "42 comparisons, restored in 3.5 s" in mmstack("drill").stdout
+    runs.events = [bad, PartFailed("postgres", "full", "local", "drill", "it differs")]
+    runs.outcome = RunOutcome(RUN_ID, False, (), "1 of 1 failed")
+    finished = mmstack("drill")
+    assert finished.exit_code == 1
+    assert "users differs" in finished.stdout
+    assert "1 not proven" in finished.stdout
+    assert "failed," not in finished.stdout
+
+
+def test_a_restore_prints_its_plan_and_touches_nothing(
+    mmstack: Mmstack, runs: Runs, backups: FakeBackups
+) -> None:
+    ref = backups.take(FULL)
+    finished = mmstack("restore", "postgres", "--plan")
+    assert finished.exit_code == 0
+    for text in (str(ref), "postgres_data", "meanwhile stopped: litellm", "wasn't proven"):
+        assert text in finished.stdout
+    document = mmstack("restore", "postgres", "--plan", "--json").document
+    assert document["confirmation"] == "production/postgres"
+    assert len(document["digest"]) == 16
+    assert runs.calls == []
+
+
+def test_a_restore_needs_its_typed_confirmation(
+    mmstack: Mmstack, runs: Runs, backups: FakeBackups
+) -> None:
+    backups.take(FULL)
+    finished = mmstack("restore", "postgres")
+    assert finished.exit_code == 2
+    assert "--confirm production/postgres" in finished.stderr
+    finished = mmstack("restore", "postgres", "--confirm", "yes")
+    assert finished.exit_code == 2
+    assert "'yes' was typed" in finished.stderr
+    assert runs.calls == []
+
+
+def test_a_confirmed_restore_carries_the_digest_of_its_plan(
+    mmstack: Mmstack, runs: Runs, backups: FakeBackups
+) -> None:
+    old = backups.take(FULL)
+    backups.take(FULL)
+    at = old.created + timedelta(seconds=30)
+    finished = mmstack(
+        *("restore", "postgres", "--at", at.isoformat()), "--confirm", "production/postgres"
+    )
+    assert finished.exit_code == 0
+    (call,) = runs.calls
+    assert call["job"] == "restore"
+    assert call["run_config"]["ops"]["restore_services"]["config"] == {
+        "targets": ["postgres"],
+        "plan": plan_digest(backups.plan_restore(["postgres"], at=at)),
+        "at": at.isoformat(),
+        "confirmation": "production/postgres",
+    }
+
+
+def test_the_confirmation_is_asked_for_on_a_terminal(
+    mmstack: Mmstack, runs: Runs, backups: FakeBackups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backups.take(FULL)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    asked: list[str] = []
+
+    def answering(text: str) -> Callable[..., str]:
+        def prompt(question: str, **_: object) -> str:
+            asked.append(question)
+            return text
+
+        return prompt
+
+    monkeypatch.setattr("typer.prompt", answering("production/redis"))
+    assert mmstack("restore", "postgres").exit_code == 2
+    assert runs.calls == []
+    monkeypatch.setattr("typer.prompt", answering("production/postgres"))
+    finished = mmstack("restore", "postgres")
+    assert finished.exit_code == 0
+    assert "postgres_data" in finished.stdout
+    assert asked[0] == "Type production/postgres to replace this"
+
+
+def test_a_restore_into_scratch_asks_for_nothing(
+    mmstack: Mmstack, runs: Runs, backups: FakeBackups
+) -> None:
+    ref = backups.take(FULL)
+    assert mmstack("restore", "--backup", ref.id, "--into-scratch").exit_code == 0
+    (call,) = runs.calls
+    assert call["job"] == "restore_into_scratch"
+    config = call["run_config"]["ops"]["restore_services_into_scratch"]["config"]
+    assert config["targets"] == ["postgres"]
+    assert config["backup"] == str(ref)
+    assert "confirmation" not in config
+
+
+def test_hold_and_unhold_are_runs(mmstack: Mmstack, runs: Runs, backups: FakeBackups) -> None:
+    ref = backups.take(FULL)
+    assert mmstack("hold", ref.id, "--reason", "audit").exit_code == 0
+    assert mmstack("unhold", ref.id).exit_code == 0
+    configs = [call["run_config"]["ops"]["hold_backup"]["config"] for call in runs.calls]
+    assert configs == [
+        {"backup": str(ref), "reason": "audit"},
+        {"backup": str(ref), "release": True},
+    ]
+
+
+def test_export_writes_a_file(mmstack: Mmstack, backups: FakeBackups, tmp_path: Path) -> None:
+    ref = backups.take(FULL)
+    path = tmp_path / "postgres.tar"
+    document = mmstack("export", ref.id, str(path), "--json").document
+    assert document == {"backup": str(ref), "file": str(path), "bytes": path.stat().st_size}

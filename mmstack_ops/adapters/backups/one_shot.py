@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import select
 import threading
 import time
@@ -21,6 +22,7 @@ _LOOK_SECONDS = 0.25
 _FIRST_PAUSE = 0.005
 _SLOWEST_PAUSE = 0.1
 _SHOWN_LINES = 8
+_ASSIGNMENT = re.compile(r"\w+=(\"[^\"]*\"|\S*)")
 
 
 class Running:
@@ -255,10 +257,8 @@ def program_of(command: Sequence[str]) -> str:
     """Return the program a command runs, for messages: of a script, its first real word."""
     if len(command) < 3 or command[1] not in ("-c", "-ec", "-euc"):
         return command[0]
-    for word in command[2].replace("{", " ").replace("(", " ").split():
+    for word in _ASSIGNMENT.sub(" ", command[2]).replace("{", " ").split():
         plain = word.strip(";")
-        if plain and plain not in ("set", "exec", "umask") and plain[0].isalpha():
-            if "=" in plain:
-                continue
+        if plain and plain not in ("set", "exec") and plain[0].isalpha():
             return plain
     return command[0]

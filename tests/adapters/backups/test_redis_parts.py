@@ -48,7 +48,7 @@ def test_what_is_no_whole_rdb_is_refused(content: bytes) -> None:
     ("said", "fails"),
     [
         (
-            "sending REPLCONF capa eof\nSYNC sent to master, writing\nTransfer finished with success",
+            "sending REPLCONF capa eof\nSYNC sent to master, w\nTransfer finished with success",
             False,
         ),
         ("sending REPLCONF capa eof", True),
@@ -75,6 +75,7 @@ def analyzed(*left: int) -> str:
         (analyzed(0, 0), False),
         (analyzed(0, 17), False),
         (analyzed(17, 0), True),
+        ("Expected prefix '*', got: 'x'\n" + analyzed(0, 17), True),
         (analyzed(0, 5_000_000), True),
         ("--- RDB ERROR DETECTED ---\nRDB preamble of AOF file is not sane, aborting.", True),
         ("", True),

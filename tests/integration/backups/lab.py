@@ -13,7 +13,13 @@ from mmstack_ops.adapters.backups.workbench import EngineWorkbench
 from mmstack_ops.domain.schema.parse import parse_schema
 from mmstack_ops.domain.schema.service import Service
 from mmstack_ops.domain.secrets.values import EnvironmentValues
-from mmstack_ops.domain.stacks.spec import HealthSpec, ImageSource, MountSpec
+from mmstack_ops.domain.stacks.spec import (
+    Attachment,
+    ContainerSpec,
+    HealthSpec,
+    ImageSource,
+    MountSpec,
+)
 from tests.integration.world import ENVIRONMENT, POSTGRES, World
 
 REDIS = "mmstack-lab/redis:lab"
@@ -22,7 +28,9 @@ PASSWORD = "correct:horse\\battery 'staple'"
 _SCHEMA = Path(__file__).parents[3] / "schemas" / "compose-schema.yaml"
 _REDIS_SCRIPT = (
     "exec docker-entrypoint.sh redis-server - --protected-mode no <<EOF\n"
-    'requirepass "redis-password"\nappendonly {appendonly}\nappendfsync everysec\nEOF'
+    'requirepass "$(cat /run/secrets/redis_password || echo redis-password)"\n'
+    # Without the five seconds that a server waits for more replicas.
+    "repl-diskless-sync-delay 0\nappendonly {appendonly}\nappendfsync everysec\nEOF"
 )
 REDIS_PASSWORD = "redis-password"
 
@@ -131,4 +139,14 @@ def redis(world: World, service: str = "redis", *, appendonly: bool = True) -> I
             start_interval=0.5,
         ),
         stop_grace_period=10,
+    )
+
+
+def redis_spec(world: World) -> ContainerSpec:
+    """The specification of a Redis server that another process has started."""
+    return ContainerSpec(
+        image=REDIS,
+        command=(_REDIS_SCRIPT,),
+        mounts=(MountSpec("volume", f"{world.project}_redis_data", "/data"),),
+        networks=(Attachment(world.network.name, ("redis",)),),
     )

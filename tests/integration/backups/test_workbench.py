@@ -1,5 +1,7 @@
 """The workbench on a real engine: streams, secrets, failures, cancellation, leftovers."""
 
+# ruff: noqa: PT012 -- what is tested is what leaving the block does
+
 from __future__ import annotations
 
 import hashlib
@@ -35,7 +37,7 @@ def shell(script: str) -> list[str]:
 
 
 def test_what_a_command_writes_is_read_whole(at: Bench) -> None:
-    script = "head -c 50000000 /dev/zero | tr '\\0' x >\"$OUT\"; echo tail >>\"$OUT\""
+    script = 'head -c 50000000 /dev/zero | tr \'\\0\' x >"$OUT"; echo tail >>"$OUT"'
     with at.bench.produce(TOOLS, shell(script)) as stream:
         digest = hashlib.sha256()
         size = 0
@@ -123,7 +125,9 @@ def test_an_exception_in_the_block_ends_the_command(at: Bench) -> None:
 
 
 def test_secrets_are_files_and_nothing_else_shows_them(at: Bench) -> None:
-    script = "cat /run/exchange/secrets/key >\"$OUT\"; stat -c '%a %u' /run/exchange/secrets/key >>$OUT"
+    script = (
+        "cat /run/exchange/secrets/key >\"$OUT\"; stat -c '%a %u' /run/exchange/secrets/key >>$OUT"
+    )
     with at.bench.produce(TOOLS, shell(script), secrets={"key": "hush-hush\n"}) as stream:
         wait_until(lambda: bool(at.one_shots()))
         shown = json.dumps(
@@ -140,11 +144,9 @@ def test_what_is_written_arrives_whole(at: Bench) -> None:
     script = 'sha256sum <"$IN" >&2'
     content = os.urandom(5 * MEBIBYTE + 17)
     digest = hashlib.sha256(content).hexdigest()
-    with (
-        at.bench.consume(
-            TOOLS, shell("sleep 0.3; " + script), stderr_fails=lambda text: digest not in text
-        ) as stream
-    ):
+    with at.bench.consume(
+        TOOLS, shell("sleep 0.3; " + script), stderr_fails=lambda text: digest not in text
+    ) as stream:
         for begin in range(0, len(content), 70_000):
             stream.write(content[begin : begin + 70_000])
     at.nothing_left()
@@ -157,7 +159,8 @@ def test_an_empty_stream_can_be_written(at: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", ["echo no thanks >&2; exit 1", 'head -c 10 "$IN" >/dev/null; echo no thanks >&2; exit 1']
+    "script",
+    ["echo no thanks >&2; exit 1", 'head -c 10 "$IN" >/dev/null; echo no thanks >&2; exit 1'],
 )
 def test_a_reader_that_fails_raises_and_never_hangs(at: Bench, script: str) -> None:
     with pytest.raises(BackupError, match="no thanks"), at.bench.consume(TOOLS, shell(script)) as s:
@@ -239,8 +242,9 @@ def test_frozen_and_stopped_containers_come_back(at: Bench) -> None:
     assert live.status == "running"
     # As a process that was killed leaves it: the record is there, its lock is not.
     for key, leave in (("frozen", live.pause), ("stopped", live.stop)):
-        with pytest.raises(ZeroDivisionError), at.bench.journal(
-            key, {"container": server.container_id, "name": server.name}
+        with (
+            pytest.raises(ZeroDivisionError),
+            at.bench.journal(key, {"container": server.container_id, "name": server.name}),
         ):
             leave()
             _ = 1 / 0

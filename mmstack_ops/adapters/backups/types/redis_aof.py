@@ -28,8 +28,10 @@ _REWRITE_DEADLINE = 3600.0
 _POLL = 0.2
 # What a server that was cut off in mid-write leaves; Redis cuts it off when it loads the file
 # (aof-load-truncated).
-_TORN_BYTES = 1 << 20
+_TORN_BYTES = 64 << 10
 _ANALYZED = re.compile(r"AOF analyzed: filename=.*diff=(\d+)")
+_NO_COMMAND = "Expected prefix"
+"""A command begins with something else: no torn end, but damage."""
 _PART = re.compile(r"^file (\S+) seq \d+ type [bi]\b")
 _LIST = r"""
 set -eu
@@ -113,6 +115,8 @@ def is_broken(text: str) -> bool:
     bad = [int(found) for found in _ANALYZED.findall(text) if int(found)]
     if "not valid" not in text and "ERROR" not in text:
         return bool(bad)
+    if _NO_COMMAND in text:
+        return True
     # It stops at the first part that isn't whole: that one must be the last.
     analyzed = _ANALYZED.findall(text)
     return not (len(bad) == 1 and int(analyzed[-1]) == bad[0] and bad[0] <= _TORN_BYTES)

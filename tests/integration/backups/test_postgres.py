@@ -1,0 +1,272 @@
+"""PostgreSQL on a real server: what was backed up comes back, under load and after loss."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from mmstack_ops.adapters.backups.types.base import BackupType, Instance
+from mmstack_ops.adapters.backups.types.postgres_data import PostgresData
+from mmstack_ops.adapters.backups.types.postgres_full import PostgresFull
+from mmstack_ops.adapters.backups.types.postgres_schema import PostgresSchema
+from mmstack_ops.adapters.backups.types.postgres_server import Server
+from mmstack_ops.domain.backups.facts import compare
+from mmstack_ops.domain.errors import BackupError, CancelledError, RestoreError
+from tests.integration.backups.lab import Bench, postgres
+from tests.integration.backups.plain import PlainArtifact, captured
+from tests.integration.world import World
+
+pytestmark = pytest.mark.integration
+
+AWKWARD = 'my "best" dätabase\'s=1'
+_CLUSTER = """
+CREATE ROLE reader LOGIN PASSWORD 'reader pass' IN ROLE pg_read_all_data VALID UNTIL 'infinity';
+CREATE ROLE "Odd ""Role" CREATEDB;
+ALTER ROLE reader SET work_mem = '7MB';
+GRANT "Odd ""Role" TO reader;
+"""
+_APP = """
+CREATE EXTENSION pg_trgm;
+CREATE SCHEMA "Other Schema" AUTHORIZATION "Odd ""Role";
+CREATE TYPE mood AS ENUM ('good', 'bad');
+CREATE TABLE people (id bigserial PRIMARY KEY, name text NOT NULL, m mood, born timestamptz,
+  score float8 DEFAULT random(), tags text[], doc jsonb, raw bytea,
+  kind varchar(9) CHECK (kind IN ('a', 'b')));
+INSERT INTO people (name, m, born, tags, doc, raw, kind)
+  SELECT 'näme ' || i, 'good', '2020-01-01'::timestamptz + i * interval '1 min',
+    ARRAY['x', i::text], jsonb_build_object('i', i), decode(md5(i::text), 'hex'), 'a' FROM generate_series(1, 2000) i;
+CREATE TABLE "Other Schema"."wörds and 'quotes'" ("a b" int REFERENCES people, "c""d" text);
+INSERT INTO "Other Schema"."wörds and 'quotes'" SELECT i, 'x' FROM generate_series(1, 50) i;
+CREATE TABLE empty (); CREATE TABLE parts (at date, n int) PARTITION BY RANGE (at);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+INSERT INTO parts SELECT '2020-06-01', i FROM generate_series(1, 30) i;
+CREATE INDEX by_name ON people USING gin (name gin_trgm_ops);
+CREATE VIEW good AS SELECT id, name FROM people WHERE kind IN ('a', 'b');
+CREATE MATERIALIZED VIEW heap AS SELECT count(*) FROM people;
+CREATE FUNCTION twice(i int) RETURNS int LANGUAGE sql AS 'SELECT i * 2';
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER touched BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION touch();
+GRANT SELECT ON people TO reader;
+ALTER DATABASE app SET timezone = 'Asia/Tokyo';
+COMMENT ON DATABASE app IS 'the app''s';
+SELECT lo_from_bytea(0, decode(repeat('ab', 100000), 'hex')), lo_from_bytea(0, 'small');
+"""
+
+
+_LIST = "ARRAY[('a'::character varying)::text, ('b'::character varying)::text]"
+
+
+@pytest.fixture
+def at(world: World, tmp_path: Path) -> Bench:
+    return Bench(world, tmp_path / "state")
+
+
+def sql(server: Server, database: str, script: str) -> None:
+    with server.connect(database) as connection:
+        connection.execute(b"SET search_path = public" + b"; " + script.encode())
+
+
+def filled(instance: Instance) -> Server:
+    server = Server.of(instance)
+    sql(server, "postgres", _CLUSTER)
+    with server.connect("postgres") as connection:
+        quoted = '"' + AWKWARD.replace('"', '""') + '"'
+        connection.execute(
+            f'CREATE DATABASE {quoted} OWNER "Odd ""Role" TEMPLATE template0'
+            " ENCODING 'SQL_ASCII' LOCALE 'C'".encode()
+        )
+        connection.execute(b"CREATE DATABASE hollow")
+    sql(server, "app", _APP)
+    sql(server, AWKWARD, "CREATE TABLE t (i int); INSERT INTO t SELECT generate_series(1, 9)")
+    return server
+
+
+def cluster_dump(at: Bench, instance: Instance) -> list[str]:
+    """Return pg_dumpall's text without what differs from run to run."""
+    server = Server.of(instance)
+    with at.bench.produce(
+        instance,
+        ["sh", "-c", 'exec pg_dumpall --no-password >"$OUT"'],
+        environment=server.environment,
+        secrets=server.secrets,
+    ) as stream:
+        text = stream.read().decode()
+    # The server itself writes a list of varchar in one way when it was typed, and in another
+    # when it was read from a dump.
+    text = text.replace("(ARRAY['a'::character varying, 'b'::character varying])::text[]", _LIST)
+    return [line for line in text.splitlines() if not re.match(r"\\(un)?restrict ", line)]
+
+
+def assert_same(before: list[str], after: list[str]) -> None:
+    assert before == after, "\n".join(list(difflib.unified_diff(before, after, lineterm=""))[:40])
+
+
+@pytest.mark.parametrize("kind", [PostgresFull(), PostgresData()], ids=["full", "data"])
+def test_everything_lost_comes_back(at: Bench, tmp_path: Path, kind: BackupType) -> None:
+    source = postgres(at.world)
+    server = filled(source)
+    before = cluster_dump(at, source)
+    artifact = captured(kind, at.bench, source, tmp_path / "backup")
+    facts = artifact.facts()
+    assert facts.figures["rows"] == 2000 + 50 + 30 + 9
+    assert facts.figures["databases"] == 4
+    assert kind.check(at.bench, artifact, source.spec.image) == []
+    # Everything goes, the roles too.
+    with server.connect("template1") as connection:
+        for name in ("app", AWKWARD, "hollow", "postgres"):
+            quoted = '"' + name.replace('"', '""') + '"'
+            connection.execute(f"DROP DATABASE {quoted} WITH (FORCE)".encode())
+        connection.execute(b'DROP ROLE reader, "Odd ""Role"')
+    restored = kind.restore(at.bench, source, artifact)
+    assert_same(before, cluster_dump(at, restored))
+    comparison = compare(facts, kind.inspect(at.bench, restored, facts))
+    assert comparison.equal, comparison.differences
+    # Again, over what is there: safe to repeat.
+    kind.restore(at.bench, restored, artifact)
+    assert_same(before, cluster_dump(at, restored))
+    at.nothing_left()
+
+
+def test_differences_are_seen_and_a_schema_comes_back_without_rows(
+    at: Bench, tmp_path: Path
+) -> None:
+    source = postgres(at.world)
+    server = filled(source)
+    full = PostgresFull()
+    facts = captured(full, at.bench, source, tmp_path / "full").facts()
+    sql(server, "app", "UPDATE people SET score = score + 1e-9 WHERE id = 77")
+    sql(server, "app", "DROP INDEX by_name; CREATE TABLE more ()")
+    sql(server, "app", "SELECT nextval('people_id_seq')")
+    seen = compare(facts, full.inspect(at.bench, source, facts))
+    said = "\n".join(seen.differences)
+    for word in ("table app.public.people differs", "indexes", "tables", "more", "sequence"):
+        assert word in said, said
+
+    kind = PostgresSchema()
+    artifact = captured(kind, at.bench, source, tmp_path / "backup")
+    assert kind.check(at.bench, artifact, source.spec.image) == []
+    kind.restore(at.bench, source, artifact)
+    facts = artifact.facts()
+    comparison = compare(facts, kind.inspect(at.bench, source, facts))
+    assert comparison.equal, comparison.differences
+    assert "rows" not in facts.figures
+    with Server.of(source).connect("app") as connection:
+        assert connection.execute(b"SELECT count(*) FROM public.people").fetchall() == [(0,)]
+
+
+def test_a_dump_under_load_is_one_moment(at: Bench, tmp_path: Path) -> None:
+    source = postgres(at.world)
+    live = at.world.live("postgres")
+    login = 'PGPASSWORD="$POSTGRES_PASSWORD" '
+    code, said = live.exec_run(["sh", "-c", login + "pgbench -q -i -s 3 -U 'app owner' app"])
+    assert code == 0, said
+    running = threading.Thread(
+        target=live.exec_run,
+        args=(["sh", "-c", login + "pgbench -c 2 -T 4 -U 'app owner' app"],),
+    )
+    running.start()
+    time.sleep(0.5)
+    kind = PostgresFull()
+    artifact = captured(kind, at.bench, source, tmp_path / "backup")
+    running.join()
+    other = postgres(at.world, "other")
+    kind.restore(at.bench, other, artifact)
+    facts = artifact.facts()
+    comparison = compare(facts, kind.inspect(at.bench, other, facts))
+    assert comparison.equal, comparison.differences
+    # pgbench keeps these equal inside every transaction.
+    with Server.of(other).connect("app") as connection:
+        sums = connection.execute(
+            b"SELECT (SELECT sum(abalance) FROM public.pgbench_accounts),"
+            b" (SELECT sum(tbalance) FROM public.pgbench_tellers),"
+            b" (SELECT coalesce(sum(delta), 0) FROM public.pgbench_history)"
+        ).fetchall()[0]
+        assert connection.execute(b"SELECT count(*) FROM public.pgbench_history").fetchall()[0][0]
+    assert sums[0] == sums[1] == sums[2]
+
+
+def big(server: Server) -> None:
+    sql(
+        server,
+        "app",
+        "CREATE TABLE big AS SELECT i, md5(i::text) a, md5((i+1)::text) b, random() c"
+        " FROM generate_series(1, 500000) i",
+    )
+
+
+class Slow(PlainArtifact):
+    """Reads slowly once it has begun, and says when that is."""
+
+    begun: threading.Event
+
+    def payload(self, *args: object, **more: object):  # type: ignore[no-untyped-def]
+        context = super().payload(*args, **more)  # type: ignore[arg-type]
+        if args[0] != "app.dump":
+            return context
+        self.begun.set()
+        time.sleep(1.5)
+        return context
+
+
+@pytest.mark.fault
+def test_a_dump_that_is_cancelled_or_loses_its_server_leaves_nothing(
+    at: Bench, tmp_path: Path
+) -> None:
+    source = postgres(at.world)
+    big(Server.of(source))
+    artifact = Slow(tmp_path / "cancelled")
+    artifact.begun = threading.Event()
+    cancelled: list[float] = []
+
+    def cancel() -> None:
+        assert artifact.begun.wait(60)
+        at.cancel.set()
+        cancelled.append(time.monotonic())
+
+    threading.Thread(target=cancel).start()
+    with pytest.raises(CancelledError):
+        PostgresFull().capture(at.bench, source, artifact)
+    assert time.monotonic() - cancelled[0] < 1.5 + 3
+    assert not artifact.noted
+    assert not (tmp_path / "cancelled" / "app.dump").exists()
+    at.nothing_left()
+
+    at.cancel.clear()
+    again = Slow(tmp_path / "killed")
+    again.begun = threading.Event()
+
+    def kill() -> None:
+        assert again.begun.wait(60)
+        at.world.live("postgres").kill()
+
+    threading.Thread(target=kill).start()
+    with pytest.raises(BackupError) as caught:
+        PostgresFull().capture(at.bench, source, again)
+    assert caught.value.remedy
+    assert not again.noted
+    assert not (tmp_path / "killed" / "app.dump").exists()
+    at.nothing_left()
+
+
+def test_damage_is_found_and_never_restored_quietly(at: Bench, tmp_path: Path) -> None:
+    source = postgres(at.world)
+    server = Server.of(source)
+    sql(server, "app", "CREATE TABLE t AS SELECT i, md5(i::text) FROM generate_series(1, 30000) i")
+    kind = PostgresFull()
+    artifact = captured(kind, at.bench, source, tmp_path / "backup")
+    path = tmp_path / "backup" / "app.dump"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) - 5000])
+    assert len(kind.check(at.bench, artifact, source.spec.image)) == 1
+    with pytest.raises(RestoreError) as caught:
+        kind.restore(at.bench, source, artifact)
+    assert "pg_restore" in str(caught.value)
+    path.write_bytes(whole)
+    kind.restore(at.bench, source, artifact)
+    assert compare(artifact.facts(), kind.inspect(at.bench, source, artifact.facts())).equal
+    at.nothing_left()

@@ -20,7 +20,13 @@ from mmstack_ops.domain.backups.keys import parse_key
 from mmstack_ops.domain.backups.manifest import FORMAT, Manifest, Payload
 from mmstack_ops.domain.backups.reference import MANIFEST, PACKS, BackupRef
 from mmstack_ops.domain.backups.tree import PACK_BYTES
-from mmstack_ops.domain.errors import ArtifactError, BackupError, FileMissingError, MmstackError
+from mmstack_ops.domain.errors import (
+    ArtifactError,
+    BackupError,
+    FileMissingError,
+    ImmutableError,
+    MmstackError,
+)
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.encryption import Keys
@@ -80,6 +86,7 @@ class ArtifactCapture:
         self._notes: Notes | None = None
         self._figures: dict[str, int] = {}
         self._tree_stored = False
+        self._begun: list[str] = []
 
     @property
     def written_bytes(self) -> int:
@@ -101,9 +108,9 @@ class ArtifactCapture:
                 f" {MANIFEST}",
                 remedy="this is a mistake in the backup type: report it",
             )
-        with storing(
-            self._tier, self._ref.key(stored), packing, self._pace, progress=self._progress
-        ) as writer:
+        key = self._ref.key(stored)
+        self._begun.append(key)
+        with storing(self._tier, key, packing, self._pace, progress=self._progress) as writer:
             yield cast("BinaryIO", writer)
         self._payloads.append(
             writer.describe(stored, cast("Role", role), packing, dict(attributes or {}))
@@ -127,6 +134,7 @@ class ArtifactCapture:
                 self._packing,
                 self._pace,
                 progress=self._progress,
+                begun=self._begun.append,
                 finished=self._new_packs.append,
                 pack_bytes=self._pack_bytes,
             ),
@@ -213,9 +221,8 @@ class ArtifactCapture:
 
     def discard(self) -> None:
         """Take away what was written. What a tier that is gone keeps, ``sweep`` finds later."""
-        keys = [self._ref.manifest_key]
-        keys += [self._ref.key(payload.name) for payload in reversed(self._payloads)]
-        keys += [self._ref.pack_key(payload.name) for payload in self._new_packs]
+        # Whatever was begun: an interruption may come when a file stands and isn't noted yet.
+        keys = [self._ref.manifest_key, *reversed(self._begun)]
         try:
             self._tier.delete(keys)
         except MmstackError as error:
@@ -273,10 +280,16 @@ def taking(
 
     Raises:
         BackupError: the type said nothing, or nothing was captured.
+        ImmutableError: there is a backup of this name; it is left as it is.
         TierError: the tier failed.
         CancelledError: the work was cancelled.
     """
     tier.check(writing=True)
+    if any(tier.list(ref.prefix)):
+        raise ImmutableError(
+            f"there is a backup named {ref} on tier {tier.name} already",
+            remedy="take it again: each backup gets a name of its own",
+        )
     capture = ArtifactCapture(
         tier,
         ref,

@@ -58,6 +58,7 @@ class PackWriter:
     A context manager: leaving it by an exception leaves no half pack.
 
     Args:
+        begun: told the key of every pack before it is written.
         finished: told of every pack once it stands on the tier.
         pack_bytes: plain bytes after which a pack is closed.
     """
@@ -70,6 +71,7 @@ class PackWriter:
         pace: Pace,
         *,
         progress: Callable[[int], None],
+        begun: Callable[[str], None],
         finished: Callable[[Payload], None],
         pack_bytes: int = PACK_BYTES,
     ) -> None:
@@ -78,6 +80,7 @@ class PackWriter:
         self._packing = packing
         self._pace = pace
         self._progress = progress
+        self._begun = begun
         self._finished = finished
         self._pack_bytes = pack_bytes
         self._count = 0
@@ -173,10 +176,12 @@ class PackWriter:
         self._name = f"{self._ref.id}-{self._count:04d}.tar{self._packing.ending}"
         self._count += 1
         self._position = 0
+        key = self._ref.pack_key(self._name)
+        self._begun(key)
         self._writer = self._open.enter_context(
             storing(
                 self._tier,
-                self._ref.pack_key(self._name),
+                key,
                 self._packing,
                 self._pace,
                 progress=self._progress,

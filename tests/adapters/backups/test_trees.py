@@ -113,11 +113,13 @@ def test_packs_of_which_little_is_left_are_given_up() -> None:
     versions = dict.fromkeys(contents, 1)
     first = take_tree(tier, objects(contents, versions), contents)
     old_pack = first.with_role("pack")[0].name
-    for _ in range(2):
+    for day in (1, 2):
         # Twelve of twenty go: the next backup knows, the one after it has moved the rest.
         for number in range(12):
             contents.pop(f"f{number}", None)
-        last = take_tree(tier, objects(contents, versions), contents)
+        moment = NOW + timedelta(days=day)
+        ref = ref_at(moment, service="minio", type_name="bucket")
+        last = take_tree(tier, objects(contents, versions), contents, ref=ref, now=moment)
     assert old_pack not in [pack.name for pack in last.with_role("pack")]
     assert read_back(tier, last) == contents
 

@@ -106,6 +106,55 @@ $(STACKS:%=status-%): status-%: $(MMSTACK) ## Show what runs
 $(STACKS:%=logs-%): logs-%: $(MMSTACK) ## Follow its logs
 	@$(MMSTACK) -e $(ENVIRONMENT) logs $* --follow
 
+##@ Backups (ENVIRONMENT=development by default; SERVICE=, TYPE=, TIER=, BACKUP= narrow)
+
+# Words that a verb takes from variables; a variable that is empty says nothing.
+CHOICE = $(if $(TYPE),--type $(TYPE)) $(if $(TIER),--tier $(TIER))
+needs = $(if $($(1)),,@echo "$@ needs $(1)=$(2)" >&2; exit 2)
+
+.PHONY: backup-full backup-service backup-status backup-list backup-copy
+backup-full: $(MMSTACK) ## Back up all the environment starts, but models; copy to the tiers
+	@$(MMSTACK) -e $(ENVIRONMENT) backup run
+
+backup-service: $(MMSTACK) ## Back SERVICE= up (TYPE= for one type only)
+	$(call needs,SERVICE,postgres)
+	@$(MMSTACK) -e $(ENVIRONMENT) backup run $(SERVICE) $(if $(TYPE),--type $(TYPE))
+
+backup-status: $(MMSTACK) ## Last good, last proven, presence on tiers, sizes, next run
+	@$(MMSTACK) -e $(ENVIRONMENT) backup status $(SERVICE)
+
+backup-list: $(MMSTACK) ## List backups, the newest first
+	@$(MMSTACK) -e $(ENVIRONMENT) backup list $(SERVICE) $(CHOICE)
+
+backup-copy: $(MMSTACK) ## Copy what is missing to the other tiers, or to TIER=
+	@$(MMSTACK) -e $(ENVIRONMENT) backup copy $(BACKUP) $(if $(TIER),--to $(TIER))
+
+.PHONY: verify drill restore hold unhold export
+verify: $(MMSTACK) ## Read copies and check them: of SERVICE= or BACKUP=, else those due
+	@$(MMSTACK) -e $(ENVIRONMENT) verify $(SERVICE) $(BACKUP) $(CHOICE)
+
+drill: $(MMSTACK) ## Prove backups by restoring them into scratch servers
+	@$(MMSTACK) -e $(ENVIRONMENT) drill $(SERVICE) $(BACKUP) $(CHOICE)
+
+restore: $(MMSTACK) ## Restore SERVICE= (AT=, BACKUP=, SCRATCH=1; asks, or CONFIRM=)
+	$(if $(SERVICE)$(BACKUP),,@echo "restore needs SERVICE=postgres or BACKUP=…" >&2; exit 2)
+	@$(MMSTACK) -e $(ENVIRONMENT) restore $(SERVICE) $(CHOICE) $(if $(BACKUP),--backup $(BACKUP)) \
+		$(if $(AT),--at $(AT)) $(if $(SCRATCH),--into-scratch) $(if $(CONFIRM),--confirm $(CONFIRM))
+
+hold: $(MMSTACK) ## Keep BACKUP= from every retention; REASON= says why
+	$(call needs,BACKUP,environment/service/type/id)
+	$(call needs,REASON,text)
+	@$(MMSTACK) -e $(ENVIRONMENT) hold $(BACKUP) --reason "$(REASON)"
+
+unhold: $(MMSTACK) ## Let retention have BACKUP= again
+	$(call needs,BACKUP,environment/service/type/id)
+	@$(MMSTACK) -e $(ENVIRONMENT) unhold $(BACKUP)
+
+export: $(MMSTACK) ## Write BACKUP= as a plain tar to FILE=
+	$(call needs,BACKUP,environment/service/type/id)
+	$(call needs,FILE,backup.tar)
+	@$(MMSTACK) -e $(ENVIRONMENT) export $(BACKUP) $(FILE) $(if $(TIER),--tier $(TIER))
+
 ##@ Schema, secrets and generated files
 
 .PHONY: validate-schema generate-compose
@@ -166,17 +215,15 @@ lock: ## Renew requirements.lock from pyproject.toml
 
 ##@ Not in this version yet
 
-LATER_BACKUP := backup-full backup-service backup-status backup-list verify restore
 LATER_RETENTION := retention-status retention-cleanup retention-test
 LATER_WIPE := $(STACKS:%=wipe-%) wipe-db wipe-cache wipe-models wipe-logs wipe-test-results \
 	wipe-dev wipe-staging wipe-prod wipe-testing-env
 LATER_NETWORKS := check-network-conflicts validate-networks check-network-health cleanup-networks
 LATER_SECURITY := validate-security rotate-secrets validate-credentials-dev \
 	validate-credentials-staging validate-credentials-prod validate-credentials-testing
-LATER := $(LATER_BACKUP) $(LATER_RETENTION) $(LATER_WIPE) $(LATER_NETWORKS) $(LATER_SECURITY)
+LATER := $(LATER_RETENTION) $(LATER_WIPE) $(LATER_NETWORKS) $(LATER_SECURITY)
 
 .PHONY: $(LATER)
-$(LATER_BACKUP): ## Backups, proven by restoring them
 $(LATER_RETENTION): ## Deleting live data and backups by age
 $(LATER_WIPE): ## Deleting data on purpose
 $(LATER_NETWORKS): ## Address conflicts, reachability, orphans

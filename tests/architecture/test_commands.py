@@ -26,6 +26,7 @@ SURFACE = {
     *("check-network-conflicts", "validate-networks", "check-network-health"),
     *("cleanup-networks", "retention-status", "retention-cleanup", "retention-test"),
     *("backup-status", "backup-full", "backup-service", "backup-list", "restore", "verify"),
+    *("backup-copy", "drill", "hold", "unhold", "export"),
     *("wipe-db", "wipe-cache", "wipe-models", "wipe-logs", "wipe-test-results", "wipe-dev"),
     *("wipe-staging", "wipe-prod", "wipe-testing-env", "validate-schema", "validate-security"),
     *(f"validate-credentials-{name}" for name in ("dev", "staging", "prod", "testing")),
@@ -64,9 +65,35 @@ def test_every_listed_target_exists(target: str) -> None:
 
 
 def test_a_later_verb_says_so_and_exits_2() -> None:
-    done = make("backup-full")
+    done = make("retention-status")
     assert done.returncode == 2
     assert "not in this version yet" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "variables", "command"),
+    [
+        ("backup-full", [], "-e staging backup run"),
+        ("backup-service", ["SERVICE=redis", "TYPE=rdb"], "-e staging backup run redis --type rdb"),
+        ("verify", ["SERVICE=redis", "TIER=cloud"], "-e staging verify redis --tier cloud"),
+        ("restore", ["SERVICE=redis", "SCRATCH=1"], "-e staging restore redis --into-scratch"),
+        (
+            "hold",
+            ["BACKUP=a/b/c/d", "REASON=the audit"],
+            '-e staging hold a/b/c/d --reason "the audit"',
+        ),
+    ],
+)
+def test_targets_of_backups_are_verbs(target: str, variables: list[str], command: str) -> None:
+    done = make("--dry-run", target, "ENVIRONMENT=staging", *variables)
+    assert command in " ".join(done.stdout.replace("\\\n", " ").split())
+
+
+@pytest.mark.parametrize("target", ["backup-service", "restore", "hold", "unhold", "export"])
+def test_targets_say_what_they_need_before_anything_is_done(target: str) -> None:
+    done = make(target)
+    assert done.returncode == 2
+    assert f"{target} needs " in done.stderr
 
 
 def test_targets_name_environments_the_schema_knows() -> None:

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
+from mmstack_ops.adapters.backups.records import write_proof
 from mmstack_ops.adapters.backups.scratch import Recipe, ScratchServers
+from mmstack_ops.adapters.backups.structure import NO_VERDICT
 from mmstack_ops.adapters.backups.types.base import BackupType, Instance, OpenArtifact, Workbench
 from mmstack_ops.domain.backups.events import BackupEvent, BackupProgress, Phase, Proof
 from mmstack_ops.domain.backups.facts import Comparison, Facts, compare
-from mmstack_ops.domain.errors import (
-    CancelledError,
-    EngineUnavailableError,
-    MmstackError,
-    TierUnavailableError,
-)
+from mmstack_ops.domain.errors import CancelledError, MmstackError, TierError
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.tiers.base import Tier
 
 _NOTHING = Comparison(compared=0, differences=(), total_differences=0)
-# These say nothing about the backup: it may be as good as ever.
-_NO_VERDICT = (CancelledError, EngineUnavailableError, TierUnavailableError)
 
 
 class FilesOnly:
@@ -88,7 +86,7 @@ def drill(
 
     Raises:
         EngineError: no scratch server could be made: nothing was learned about the backup.
-        TierUnavailableError: the tier went away; likewise.
+        TierUnavailableError, NoKeyError: it couldn't be read here; likewise.
         CancelledError: ``bench.cancel`` was set; likewise.
     """
     ref = artifact.manifest.ref
@@ -115,7 +113,7 @@ def drill(
             comparison = compare(recorded, figures)
             if comparison.compared == 0:
                 error = "nothing was recorded at backup time that could be compared"
-        except _NO_VERDICT:
+        except NO_VERDICT:
             raise
         except MmstackError as failure:
             error = failure.what + (f" ({failure.why})" if failure.why else "")
@@ -136,6 +134,35 @@ def drill(
     record(proof)
     on_event(proof)
     return proof
+
+
+def record_proof(
+    proof: Proof, tiers: Sequence[Tier], tell: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Write a proof beside the backup on every tier that holds it.
+
+    Args:
+        tiers: those, the nearest first. One that fails doesn't keep the others from it.
+        tell: told which one failed.
+
+    Returns:
+        The names of the tiers that have it now.
+
+    Raises:
+        TierError: none of them took it.
+    """
+    failures: list[TierError] = []
+    written: list[str] = []
+    for tier in tiers:
+        try:
+            write_proof(tier, proof)
+            written.append(tier.name)
+        except TierError as error:
+            failures.append(error)
+            tell(f"the proof couldn't be written to {tier.name}: {error.what}")
+    if failures and not written:
+        raise failures[0]
+    return tuple(written)
 
 
 def refuse_cancelled(cancel: threading.Event, what: str) -> None:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mmstack_ops.adapters.stacks.readiness import wait_ready
 from mmstack_ops.domain.errors import CancelledError, EngineUnavailableError, MmstackError
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ def start_healthy(
         EngineError: it didn't become healthy; with its last log lines.
         CancelledError: ``cancel`` was set.
     """
+    from mmstack_ops.adapters.stacks.readiness import wait_ready
+
     engine.start(container_id, name)
 
     def probe() -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
+from mmstack_ops.adapters.backups.encryption import NoKeyError
 from mmstack_ops.adapters.backups.types.base import BackupType, OpenArtifact, Workbench
-from mmstack_ops.domain.backups.events import VerifyResult
 from mmstack_ops.domain.errors import (
     CancelledError,
     EngineUnavailableError,
@@ -15,46 +14,37 @@ from mmstack_ops.domain.errors import (
     TierUnavailableError,
 )
 
-# These say nothing about the backup.
-_NO_VERDICT = (
+NO_VERDICT = (
     CancelledError,
     EngineUnavailableError,
     ImageUnavailableError,
+    NoKeyError,
     TierUnavailableError,
 )
+"""What says nothing about a backup: it may be as good as ever."""
 
 
-def check_structure(
-    result: VerifyResult, artifact: OpenArtifact, kind: BackupType, bench: Workbench, image: str
-) -> VerifyResult:
-    """Return ``result`` with the problems that ``kind`` finds in the structure.
+def structure_check(
+    kind: BackupType, bench: Workbench, *, image: str
+) -> Callable[[OpenArtifact], Sequence[str]]:
+    """Return the check that ``verify_copy`` asks when all bytes are as they were written.
 
-    A copy whose bytes are already known to be wrong isn't read again: its structure says
-    nothing more.
+    What it raises is one of ``NO_VERDICT``: nothing was learned about the copy then. Any other
+    failure is a problem of the copy, in words.
 
     Args:
-        result: of the verification of this copy's hashes.
         image: the service's image, for its tools.
-
-    Raises:
-        EngineUnavailableError: no tool could be run: nothing was learned about the copy.
-        ImageUnavailableError, TierUnavailableError, CancelledError: likewise.
     """
-    if not result.ok:
-        return result
-    begun = time.monotonic()
-    try:
-        problems = kind.check(bench, artifact, image)
-    except _NO_VERDICT:
-        raise
-    except MmstackError as error:
-        if bench.cancel.is_set():
-            raise CancelledError(f"the verification of {result.ref} was cancelled") from None
-        problems = [error.what + (f" ({error.why})" if error.why else "")]
-    seconds = result.seconds + time.monotonic() - begun
-    if not problems:
-        return replace(result, seconds=seconds)
-    # Healed from a copy with the same structure: that one is as bad.
-    return replace(
-        result, seconds=seconds, problems=(*result.problems, *problems), healed_from=None
-    )
+
+    def check(artifact: OpenArtifact) -> Sequence[str]:
+        try:
+            return kind.check(bench, artifact, image)
+        except NO_VERDICT:
+            raise
+        except MmstackError as error:
+            if bench.cancel.is_set():
+                # A tool that was killed because of it says nothing either.
+                raise CancelledError("the verification was cancelled") from None
+            return [error.what + (f" ({error.why})" if error.why else "")]
+
+    return check

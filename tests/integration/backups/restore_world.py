@@ -15,16 +15,18 @@ from typing import Any, cast
 from mmstack_ops.adapters.backups.instances import instance_of
 from mmstack_ops.adapters.backups.live_services import LiveServices
 from mmstack_ops.adapters.backups.means import RestoreMeans
+from mmstack_ops.adapters.backups.scratch import Recipe
 from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.backups.workbench import EngineWorkbench
 from mmstack_ops.adapters.locks.host import host_lock
 from mmstack_ops.domain.backups.events import BackupDone, BackupEvent
 from mmstack_ops.domain.backups.plan import PlannedRestore, RestorePlan, Series
 from mmstack_ops.domain.backups.reference import BackupRef
+from mmstack_ops.domain.schema.service import Service
 from mmstack_ops.domain.stacks.spec import ServiceSpec
 from tests.integration.backups.lab import definition, values
 from tests.integration.backups.plain import captured
-from tests.integration.backups.scratching import FixedArtifact, Scratching, recipe
+from tests.integration.backups.scratching import FixedArtifact, Scratching
 from tests.integration.world import ENVIRONMENT, World
 
 
@@ -36,6 +38,7 @@ class RestoreWorld:
     folder: Path
     services: tuple[ServiceSpec, ...]
     kind: Any
+    definition: Service = field(default_factory=lambda: definition("redis"))
     artifacts: dict[BackupRef, Any] = field(default_factory=dict)
     events: list[BackupEvent] = field(default_factory=list)
 
@@ -79,12 +82,12 @@ class RestoreWorld:
             lock=self._lock,
             artifact=lambda ref, tier: nullcontext(self.artifacts[ref]),
             kind=lambda ref: cast(Any, self.kind),
-            recipe=lambda service: recipe(self._spec(service)),
+            recipe=lambda service: Recipe(self._spec(service), self.definition, values()),
             bench=self.bench,
             find=self.find,
             begin=self._begin,
             back_up=self._back_up,
-            declared=dict.fromkeys(dependencies, ("full",)),
+            declared=dict.fromkeys(dependencies, (self.kind.name,)),
             dependencies=dependencies,
             services=LiveServices(
                 self.world.writer,
@@ -104,7 +107,7 @@ class RestoreWorld:
         return instance_of(
             ENVIRONMENT,
             service,
-            definition("redis"),
+            self.definition,
             values(),
             self._spec(service).replicas[0].container,
             found[0],

@@ -39,7 +39,8 @@ CREATE TABLE people (id bigserial PRIMARY KEY, name text NOT NULL, m mood, born 
   kind varchar(9) CHECK (kind IN ('a', 'b')));
 INSERT INTO people (name, m, born, tags, doc, raw, kind)
   SELECT 'näme ' || i, 'good', '2020-01-01'::timestamptz + i * interval '1 min',
-    ARRAY['x', i::text], jsonb_build_object('i', i), decode(md5(i::text), 'hex'), 'a' FROM generate_series(1, 2000) i;
+    ARRAY['x', i::text], jsonb_build_object('i', i), decode(md5(i::text), 'hex'), 'a'
+  FROM generate_series(1, 2000) i;
 CREATE TABLE "Other Schema"."wörds and 'quotes'" ("a b" int REFERENCES people, "c""d" text);
 INSERT INTO "Other Schema"."wörds and 'quotes'" SELECT i, 'x' FROM generate_series(1, 50) i;
 CREATE TABLE empty (); CREATE TABLE parts (at date, n int) PARTITION BY RANGE (at);

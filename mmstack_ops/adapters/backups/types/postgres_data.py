@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmstack_ops.adapters.backups.types.postgres_dump import PostgresDump
+from mmstack_ops.adapters.backups.types.postgres_dump import CREATE, PostgresDump
 
 
 class PostgresData(PostgresDump):
@@ -12,9 +12,9 @@ class PostgresData(PostgresDump):
     parts = (("schema", "--schema-only"), ("data", "--data-only"))
     says = "pg_dump of schema and rows from one exported snapshot for each database"
     by_hand = (
-        "open {schema} | pg_restore --create --section=pre-data --exit-on-error -d template1",
-        "open {data} | pg_restore --exit-on-error -d {database}",
-        "open {schema} | pg_restore --section=post-data --exit-on-error -d {database}",
+        f"{CREATE} --section=pre-data {{schema}}",
+        "pg_restore --exit-on-error -d {database} {data}",
+        "pg_restore --exit-on-error --section=post-data -d {database} {schema}",
         "psql -d {database} -Atc \"SELECT format('REFRESH MATERIALIZED VIEW %I.%I;', schemaname,"
         ' matviewname) FROM pg_matviews" | psql -d {database}',
     )

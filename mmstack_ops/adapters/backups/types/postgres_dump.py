@@ -45,10 +45,8 @@ _CHUNK = 1 << 20
 # A lock somebody keeps must not stop the backup without a word.
 _OPTIONS = "--format=custom --compress=0 --no-password --lock-wait-timeout=600000"
 _GLOBALS = "globals.sql"
-_OPEN_BY_HAND = (
-    'open() { if [ -e "$1.zst.age" ]; then age -d -i KEY.txt "$1.zst.age" | zstd -dc;'
-    ' else zstd -dc "$1.zst"; fi; }  # KEY.txt: your age identity'
-)
+CREATE = "pg_restore --clean --if-exists --create --exit-on-error -d template1"
+"""By hand: the start of a command that makes a database anew."""
 
 
 class PostgresDump:
@@ -218,11 +216,14 @@ class PostgresDump:
         return Facts(figures={**found.figures, **found.sequences}, items=found.items)
 
     def _by_hand(self, databases: Sequence[str]) -> list[str]:
-        lines = [_OPEN_BY_HAND, f"open {_GLOBALS} | psql -d postgres"]
+        lines = [
+            "# PGHOST, PGUSER, PGPASSWORD name an empty server and its superuser",
+            f"psql -d template1 -f {_GLOBALS}  # a role that exists already is no harm",
+        ]
         for name in databases:
             lines += [
                 line.format(
-                    **{role: f"'{_file_name(name, role)}'" for role, _ in self.parts},
+                    **{role: shlex.quote(_file_name(name, role)) for role, _ in self.parts},
                     database=shlex.quote(conninfo(name)),
                 )
                 for line in self.by_hand
@@ -230,7 +231,7 @@ class PostgresDump:
         return lines
 
     by_hand: ClassVar[Sequence[str]]
-    """Commands for one database; ``{role}`` stands for its payload."""
+    """Commands for one database; ``{role}`` stands for the file of its payload."""
 
 
 def _head_of(first: bytes) -> ArchiveHead | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmstack_ops.adapters.backups.types.postgres_dump import PostgresDump
+from mmstack_ops.adapters.backups.types.postgres_dump import CREATE, PostgresDump
 
 
 class PostgresFull(PostgresDump):
@@ -11,4 +11,4 @@ class PostgresFull(PostgresDump):
     name = "full"
     parts = (("dump", ""),)
     says = "pg_dump from one exported snapshot for each database; roles by pg_dumpall"
-    by_hand = ("open {dump} | pg_restore --create --exit-on-error -d template1",)
+    by_hand = (f"{CREATE} {{dump}}",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmstack_ops.adapters.backups.types.postgres_dump import PostgresDump
+from mmstack_ops.adapters.backups.types.postgres_dump import CREATE, PostgresDump
 
 
 class PostgresSchema(PostgresDump):
@@ -12,4 +12,4 @@ class PostgresSchema(PostgresDump):
     parts = (("schema", "--schema-only"),)
     rows = False
     says = "pg_dump --schema-only from one exported snapshot for each database; roles by pg_dumpall"
-    by_hand = ("open {schema} | pg_restore --create --exit-on-error -d template1",)
+    by_hand = (f"{CREATE} {{schema}}",)

@@ -78,9 +78,8 @@ class RedisAof(RedisCopy):
             " cut in two at the end is left out by Redis when it loads them",
             versions=versions,
             restore_by_hand=(
-                "# stop Redis; empty its data folder and change into it",
-                f"zstd -dc {_NAME}.zst | tar -xf -"
-                f"  # encrypted: age -d -i KEY.txt {_NAME}.zst.age | zstd -dc | tar -xf -",
+                f"tar -xf {_NAME}",
+                "# move what it unpacked into the service's empty data folder, and there:",
                 "redis-server --dir . --appendonly yes --aof-load-truncated yes",
             ),
             facts=facts,
@@ -96,7 +95,7 @@ class RedisAof(RedisCopy):
 
         tools = tool_instance(image, artifact.manifest.environment)
         try:
-            for payload in artifact.manifest.with_role("files"):
+            for payload in artifact.manifest.with_role("dump"):
                 with (
                     artifact.read(payload) as source,
                     bench.consume(tools, ["sh", "-c", _CHECK], stderr_fails=judge) as sink,
@@ -204,7 +203,7 @@ def _copy(
         f"head -c {sizes[name]} {shlex.quote(f'{folder}/{name}')}" for name in names
     )
     with (
-        capture.payload(_NAME, "files") as sink,
+        capture.payload(_NAME, "dump") as sink,
         bench.produce(instance, ["sh", "-c", script], volumes=volumes) as source,
     ):
         pack(source, sink, [(name, sizes[name]) for name in names], files, manifest)

@@ -65,6 +65,8 @@ class RedisCopy:
     method: ClassVar[str] = "redis"
     tree: ClassVar[bool] = False
     needs_running: ClassVar[bool] = True
+    needs_stop: ClassVar[bool] = False
+    drilled_in: ClassVar[Literal["server", "files"]] = "server"
     source: ClassVar[Literal["rdb", "aof"]]
     """What the payload is."""
 
@@ -79,7 +81,7 @@ class RedisCopy:
         The service is stopped meanwhile. It comes back with the old data when loading fails.
         """
         ref = artifact.manifest.ref
-        payload = next(p for p in artifact.manifest.payloads if p.role in ("dump", "files"))
+        (payload,) = artifact.manifest.with_role("dump")
         try:
             running = instance if instance.running else bench.start(instance)
             with RedisServer.of(running).connect() as client:

@@ -56,11 +56,10 @@ class RedisRdb(RedisCopy):
             method="a snapshot sent by the server as to a replica (redis-cli --rdb)",
             versions=versions,
             restore_by_hand=(
-                "# stop Redis; start it on an empty folder that holds dump.rdb, with appendonly no",
-                f"zstd -dc {_NAME}.zst >dump.rdb"
-                f"  # encrypted: age -d -i KEY.txt {_NAME}.zst.age | zstd -dc >dump.rdb",
+                "# dump.rdb stands here; run this in the service's data folder",
                 "redis-server --dir . --dbfilename dump.rdb --appendonly no",
-                "redis-cli config set appendonly yes  # and wait for aof_rewrite_in_progress:0",
+                "# where the service has appendonly on, its AOF must hold the data:",
+                "redis-cli config set appendonly yes  # then wait for aof_rewrite_in_progress:0",
             ),
             facts=watch.facts(),
         )

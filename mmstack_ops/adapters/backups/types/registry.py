@@ -1,0 +1,27 @@
+"""All backup types. Imported when they are asked for: their clients are heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import cast
+
+from mmstack_ops.adapters.backups.types.base import BackupType
+
+
+def _lazily(module: str, name: str) -> Callable[[], BackupType]:
+    def make() -> BackupType:
+        kind = getattr(import_module(f"mmstack_ops.adapters.backups.types.{module}"), name)
+        return cast(BackupType, kind())
+
+    return make
+
+
+REGISTRY: dict[tuple[str, str], Callable[[], BackupType]] = {
+    ("postgres", "full"): _lazily("postgres_full", "PostgresFull"),
+    ("postgres", "schema"): _lazily("postgres_schema", "PostgresSchema"),
+    ("postgres", "data"): _lazily("postgres_data", "PostgresData"),
+    ("redis", "rdb"): _lazily("redis_rdb", "RedisRdb"),
+    ("redis", "aof"): _lazily("redis_aof", "RedisAof"),
+}
+"""(the schema's ``backup.method``, the type's name) → what makes the type."""

@@ -57,7 +57,7 @@ class BackupPolicy(SchemaModel):
     verify_share: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Share of all copies that each scheduled verification reads whole, the oldest look first."""
     check_cron: str = "20 * * * *"
-    """When ages, proofs, verifications and quotas are judged; that changes nothing."""
+    """When ages, proofs and quotas are judged; that changes nothing."""
     sweep_cron: str = "30 6 * * 0"
     """When leftovers of killed writes and files no backup names are taken away."""
     copy_retry: Duration = 1800.0

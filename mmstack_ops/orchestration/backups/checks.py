@@ -26,10 +26,26 @@ def backup_checks(catalogue: Catalogue) -> list[dg.AssetChecksDefinition]:
     return [_tier_checks(catalogue, tier) for tier in catalogue.settings.backup.tiers]
 
 
-def check_keys(catalogue: Catalogue) -> list[dg.AssetCheckKey]:
-    """Return the keys of all checks of backups."""
+def watched_keys(catalogue: Catalogue) -> list[dg.AssetCheckKey]:
+    """Return the checks whose outcome changes by itself, with time: age, proof, quota.
+
+    Those of services that the environment doesn't start, and ``verified``, are left out: that
+    one changes only when a copy is made or read, and the run that does it records it. Each
+    check costs three events in Dagster's history, every hour.
+    """
     tiers = catalogue.settings.backup.tiers
-    return [spec.key for tier in tiers for spec in _specs(catalogue, tier)]
+    wanted = {
+        names.backup_key(catalogue, tiers[0], series)
+        for series in names.all_series(catalogue)
+        if series.service in catalogue.started
+    }
+    return [
+        spec.key
+        for tier in tiers
+        for spec in _specs(catalogue, tier)
+        if spec.name == names.QUOTA_CHECK
+        or (spec.name != names.VERIFIED_CHECK and spec.asset_key in wanted)
+    ]
 
 
 def _specs(catalogue: Catalogue, tier: str) -> list[dg.AssetCheckSpec]:

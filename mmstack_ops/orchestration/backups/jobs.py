@@ -10,7 +10,7 @@ import dagster as dg
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.orchestration.backups import names
-from mmstack_ops.orchestration.backups.checks import check_keys
+from mmstack_ops.orchestration.backups.checks import watched_keys
 from mmstack_ops.orchestration.backups.operations import drill_op, hold_op, sweep_op, verify_op
 from mmstack_ops.orchestration.backups.restoring import restore_into_scratch_op, restore_op
 from mmstack_ops.orchestration.holding import pool_holder
@@ -118,9 +118,9 @@ def _asset_job(
 def _check_job(catalogue: Catalogue) -> Job:
     return dg.define_asset_job(
         name=names.CHECK_JOB,
-        selection=dg.AssetSelection.checks(*check_keys(catalogue)),
+        selection=dg.AssetSelection.checks(*watched_keys(catalogue)),
         executor_def=dg.in_process_executor,
-        description="Judge age, proof, verification and quota of all backups. Changes nothing.",
+        description="Judge age, proof and quota of what is backed up. Changes nothing.",
     )
 
 
@@ -136,7 +136,7 @@ def _op_job(
     Args:
         also: pools its runs hold beside the step's own.
     """
-    holder = pool_holder(list(also)) if also else None
+    holder = pool_holder(name, list(also)) if also else None
 
     @dg.job(
         name=name,

@@ -25,7 +25,7 @@ def backup_schedules(catalogue: Catalogue, jobs: Mapping[str, Job]) -> list[dg.S
         (names.DRILL_JOB, policy.drill_cron, "Prove the backups that wait longest for it."),
         (names.VERIFY_JOB, policy.verify_cron, "Read again the copies nobody read for longest."),
         (names.SWEEP_JOB, policy.sweep_cron, "Take leftovers of killed writes away."),
-        (names.CHECK_JOB, policy.check_cron, "Judge age, proof, verification and quota."),
+        (names.CHECK_JOB, policy.check_cron, "Judge ages, proofs and quotas."),
     )
     status = (
         dg.DefaultScheduleStatus.RUNNING

@@ -18,10 +18,26 @@ FULL = Series("postgres", "full")
 
 
 def checked(world: World) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
+    """Make every check of backups, as "Execute all" in the UI does."""
+    job = world.definitions.resolve_implicit_global_asset_job_def()
+    keys = world.definitions.resolve_asset_graph().asset_check_keys
+    own = {key for key in keys if key.asset_key.path[1] == "backup"}
     with dg.DagsterInstance.ephemeral() as instance:
-        job = world.definitions.resolve_job_def("backup_check")
-        result = job.execute_in_process(instance=instance)
-        return evaluations(result, instance)
+        subset = job.get_subset(asset_selection=set(), asset_check_selection=own)
+        return evaluations(subset.execute_in_process(instance=instance), instance)
+
+
+def test_the_scheduled_checks_are_those_that_time_changes(
+    project: Project, instance: dg.DagsterInstance
+) -> None:
+    world = World(project, "testing")
+    job = world.definitions.resolve_job_def("backup_check")
+    found = evaluations(job.execute_in_process(instance=instance), instance)
+    series = ("postgres_full", "postgres_schema", "minio_bucket")
+    assert set(found) == {
+        ("local", "quota"),
+        *((f"local/{name}", check) for name in series for check in ("age", "proven")),
+    }
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Protocol
 
 from mmstack_ops.domain.backups.plan import Series
@@ -117,21 +118,27 @@ def merge(
         listings: tier → what it holds.
         reasons: ``environment/service/type/id`` → why it is held, where that was read.
     """
-    rows: dict[str, tuple[BackupRef, dict[str, BackupCopy]]] = {}
     names: dict[str, list[RecordName]] = {}
     for listing in listings.values():
         for text, found in listing.records.items():
             names.setdefault(text, []).extend(filter(None, map(parse_record, found)))
+    copies: dict[str, tuple[BackupRef, dict[str, BackupCopy]]] = {}
     for tier, listing in listings.items():
         for text, folder in listing.folders.items():
             if folder.complete:
-                row = rows.setdefault(text, (folder.ref, {}))
-                row[1][tier] = _copy(tier, folder.size, names.get(text, ()))
+                copy = _copy(tier, folder.size, names.get(text, ()))
+                known = copies.get(text)
+                if known is None:
+                    copies[text] = (folder.ref, {tier: copy})
+                else:
+                    known[1][tier] = copy
+    why = reasons or {}
     merged = [
-        _row(ref, copies, names.get(text, ()), (reasons or {}).get(text))
-        for text, (ref, copies) in rows.items()
+        _row(ref, found, names[text], why.get(text)) if text in names else BackupRow(ref, found)
+        for text, (ref, found) in copies.items()
     ]
-    merged.sort(key=lambda row: (row.ref.id, row.ref.series), reverse=True)
+    # Ids begin with the time and end with chance: no two backups share one.
+    merged.sort(key=attrgetter("ref.id"), reverse=True)
     return merged
 
 
@@ -148,9 +155,9 @@ def _is_held(records: Iterable[RecordName]) -> bool:
 
 
 def _copy(tier: str, size: int, records: Iterable[RecordName]) -> BackupCopy:
-    own = [record for record in records if record.tier == tier]
-    if not own:
+    if not records:
         return BackupCopy(tier, size)
+    own = [record for record in records if record.tier == tier]
     verified = _latest(own, "verified", "ok")
     corrupt = _latest(own, "verified", "corrupt")
     if corrupt is not None and verified is not None and corrupt <= verified:
@@ -164,8 +171,6 @@ def _row(
     records: Iterable[RecordName],
     reason: str | None,
 ) -> BackupRow:
-    if not records:
-        return BackupRow(ref, copies)
     proven = _latest(records, "proven", "ok")
     failed = _latest(records, "proven", "failed")
     if failed is not None and proven is not None and failed <= proven:

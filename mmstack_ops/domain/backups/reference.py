@@ -24,7 +24,7 @@ _ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class BackupRef:
     """One backup. Orders by environment, service, type, then time.
 

@@ -10,7 +10,7 @@ from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BackupCopy:
     """One backup on one tier, as far as a listing of the tier's keys tells."""
 
@@ -28,7 +28,7 @@ class BackupCopy:
         return self.corrupt_at is None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BackupRow:
     """One backup, wherever it stands."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -124,6 +125,7 @@ def test_show_says_how_to_restore_by_hand(mmstack: Mmstack, backups: FakeBackups
         (("verify", "postgres", "--all"), 2, "--all verifies every copy"),
         (("restore",), 2, "needs to be told what to restore"),
         (("restore", "postgres", "--at", "soon"), 2, "is no point in time"),
+        (("restore", "postgres", "--into-scratch", "--confirm", "x"), 2, "replaces nothing"),
     ],
 )
 def test_refusals_come_before_any_run(
@@ -360,6 +362,39 @@ def test_a_restore_into_scratch_asks_for_nothing(
     assert config["targets"] == ["postgres"]
     assert config["backup"] == str(ref)
     assert "confirmation" not in config
+
+
+def test_dangerous_wishes_are_part_of_what_is_confirmed(
+    mmstack: Mmstack, runs: Runs, backups: FakeBackups
+) -> None:
+    backups.take(FULL)
+    wishes = ("--without-safety", "--accept-differences")
+    confirmed = ("restore", "postgres", "--confirm", "production/postgres")
+    for options in ((), wishes):
+        assert mmstack(*confirmed, *options).exit_code == 0
+    plain, wished = (call["run_config"]["ops"]["restore_services"]["config"] for call in runs.calls)
+    assert (wished["without_safety"], wished["accept_differences"]) == (True, True)
+    assert plain["plan"] != wished["plan"]
+    assert "without_safety" not in plain
+
+
+def test_a_restored_copy_says_how_to_reach_and_remove_it(
+    mmstack: Mmstack, runs: Runs, backups: FakeBackups
+) -> None:
+    backups.take(FULL)
+    plan = backups.plan_restore(["postgres"], mode="scratch")
+    runs.events = list(
+        backups.restore(
+            plan,
+            confirmation="",
+            holder="test",
+            cancel=threading.Event(),
+            on_event=lambda _: None,
+        )
+    )
+    shown = mmstack("restore", "postgres", "--into-scratch").stdout
+    assert "scratch-postgres: docker exec scratch" in shown
+    assert "away with it: docker rm scratch-postgres" in shown
 
 
 def test_hold_and_unhold_are_runs(mmstack: Mmstack, runs: Runs, backups: FakeBackups) -> None:

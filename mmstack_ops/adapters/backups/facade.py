@@ -149,8 +149,15 @@ class Backups(Protocol):
         backup: BackupRef | None = None,
         tier: str | None = None,
         mode: Literal["in-place", "scratch"] = "in-place",
+        without_safety: bool = False,
+        accept_differences: bool = False,
     ) -> RestorePlan:
-        """Return what a restore would do."""
+        """Return what a restore would do.
+
+        Args:
+            without_safety: overwrite also what can't be backed up before.
+            accept_differences: take also a backup that is known to differ from what it was of.
+        """
         ...
 
     def restore(

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mmstack_ops.cli.output.backup_progress import Event, outcome, subject_of
 from mmstack_ops.cli.output.terminal import stderr, stdout
-from mmstack_ops.domain.backups.events import Proof, VerifyResult
+from mmstack_ops.domain.backups.events import Proof, RestoreDone, VerifyResult
 from mmstack_ops.domain.backups.outcomes import PartFailed
 
 
@@ -35,6 +35,11 @@ def show_outcomes(events: Sequence[Event]) -> None:
     console.print(
         Text(", ".join(f"{count} {word}" for word, count in counts.items()), style="bold")
     )
+    for event in events:
+        if isinstance(event, RestoreDone) and event.remove:
+            console.print(Text(f"\n{event.target}: {event.reach}", style="bold"), soft_wrap=True)
+            for command in event.remove:
+                console.print(Text(f"  away with it: {command}"), soft_wrap=True)
     for event in events:
         if isinstance(event, PartFailed):
             stderr().print(Text(f"\n{event.subject} failed", style="bold red"))

@@ -144,10 +144,11 @@ def show_restore_plan(plan: RestorePlan) -> None:
         table.add_column(column, no_wrap=True)
     table.add_column("LOSES", justify="right", no_wrap=True)
     table.add_column("REPLACES", overflow="fold")
+    table.add_column("WHY", overflow="fold")
     for item in plan.items:
         loses = format_seconds(max(item.seconds_before, 0.0))
         replaces = Text(", ".join(item.replaces) or "nothing", "red" if item.replaces else "dim")
-        table.add_row(str(item.ref), item.tier, loses, replaces)
+        table.add_row(str(item.ref), item.tier, loses, replaces, item.reason)
     console.print(table)
     if plan.stops:
         console.print(Text(f"meanwhile stopped: {', '.join(plan.stops)}", style="yellow"))

@@ -102,7 +102,7 @@ def _copy(
         only: tiers that were asked for by name: these fail when they are down.
     """
     from mmstack_ops.domain.backups.plan import Series
-    from mmstack_ops.domain.errors import TierUnavailableError
+    from mmstack_ops.domain.errors import TierError
     from mmstack_ops.orchestration.backups.commands import copy_request
 
     for tier in only or session.catalogue.settings.backup.tiers[1:]:
@@ -110,7 +110,7 @@ def _copy(
             return
         try:
             missing = session.backups.missing_copies(tier)
-        except TierUnavailableError as error:
+        except TierError as error:
             if only:
                 raise
             runs.notes.append(f"not copied to {tier}, it catches up later: {error.what}")

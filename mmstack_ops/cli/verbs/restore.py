@@ -38,6 +38,14 @@ def restore(
         str | None,
         typer.Option(metavar="TEXT", help="The typed confirmation, such as production/postgres."),
     ] = None,
+    without_safety: Annotated[
+        bool,
+        typer.Option("--without-safety", help="Overwrite also what can't be backed up before."),
+    ] = False,
+    accept_differences: Annotated[
+        bool,
+        typer.Option("--accept-differences", help="Take also a backup that is known to differ."),
+    ] = False,
     environment: Environment = None,
     as_json: AsJson = False,
 ) -> None:
@@ -52,6 +60,11 @@ def restore(
     from mmstack_ops.domain.backups.moments import parse_moment
 
     session: Session = context.obj.named(environment)
+    if into_scratch and (confirm is not None or without_safety):
+        raise InputError(
+            "--into-scratch replaces nothing: there is nothing to confirm or to save before",
+            remedy="leave out --confirm and --without-safety",
+        )
     ref = find_backup(session, backup) if backup is not None else None
     moment = parse_moment(at, None) if at is not None else None
     wanted = known_targets(session, targets) or ([ref.service] if ref is not None else [])
@@ -63,7 +76,14 @@ def restore(
     kinds, source = known_types(session, types), known_tier(session, tier)
     mode: Literal["in-place", "scratch"] = "scratch" if into_scratch else "in-place"
     planned = session.backups.plan_restore(
-        wanted, types=kinds, at=moment, backup=ref, tier=source, mode=mode
+        wanted,
+        types=kinds,
+        at=moment,
+        backup=ref,
+        tier=source,
+        mode=mode,
+        without_safety=without_safety,
+        accept_differences=accept_differences,
     )
     if plan:
         _show(planned, as_json=as_json)
@@ -83,6 +103,8 @@ def restore(
             at=moment.isoformat() if moment is not None else None,
             backup=ref,
             tier=source,
+            without_safety=without_safety,
+            accept_differences=accept_differences,
         )
     )
     runs.report(as_json=as_json)

@@ -23,6 +23,8 @@ def plan_digest(plan: RestorePlan) -> str:
         "daemon": plan.daemon_id,
         "items": [[str(item.ref), item.tier, sorted(item.replaces)] for item in plan.items],
         "stops": sorted(plan.stops),
+        "without_safety": plan.without_safety,
+        "accept_differences": plan.accept_differences,
     }
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -101,6 +101,8 @@ def restore_request(
     at: str | None = None,
     backup: BackupRef | None = None,
     tier: str | None = None,
+    without_safety: bool = False,
+    accept_differences: bool = False,
 ) -> BackupRequest:
     """Return the run that restores.
 
@@ -117,9 +119,13 @@ def restore_request(
         settings["backup"] = str(backup)
     if tier is not None:
         settings["tier"] = tier
+    if accept_differences:
+        settings["accept_differences"] = True
     if confirmation is None:
         return BackupRequest(names.SCRATCH_JOB, _op(names.SCRATCH_OP, settings))
     settings["confirmation"] = confirmation
+    if without_safety:
+        settings["without_safety"] = True
     return BackupRequest(names.RESTORE_JOB, _op(names.RESTORE_OP, settings))
 
 

@@ -54,6 +54,9 @@ class RestoreConfig(dg.Config):
     )
     backup: str | None = Field(default=None, description="This very backup, of one service.")
     tier: str | None = Field(default=None, description="From this tier; None: the nearest.")
+    accept_differences: bool = Field(
+        default=False, description="Take also a backup that is known to differ."
+    )
     plan: str | None = Field(
         default=None,
         description="Digest of the plan that was looked at; with another plan nothing is done.",
@@ -63,6 +66,9 @@ class RestoreConfig(dg.Config):
 class InPlaceConfig(RestoreConfig):
     """What is restored over what is there."""
 
+    without_safety: bool = Field(
+        default=False, description="Overwrite also what can't be backed up before."
+    )
     confirmation: str = Field(
         description="Typed by the operator: environment/service, such as production/postgres."
     )

@@ -97,6 +97,10 @@ def restored_metadata(done: RestoreDone) -> Metadata:
         "compared": dg.MetadataValue.int(done.comparison.compared),
         "differences": dg.MetadataValue.int(done.comparison.total_differences),
     }
+    if done.reach:
+        metadata["reach"] = dg.MetadataValue.md(code(done.reach))
+    if done.remove:
+        metadata["remove"] = dg.MetadataValue.md(code("\n".join(done.remove)))
     if done.safety_backup is not None:
         metadata["safety_backup"] = dg.MetadataValue.text(str(done.safety_backup))
     return metadata

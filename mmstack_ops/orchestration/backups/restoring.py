@@ -40,7 +40,14 @@ def restore_op(catalogue: Catalogue) -> dg.OpDefinition:
         description="Restore in place: safety backup, stop, load, compare, start; or roll back.",
     )
     def restore(context: dg.OpExecutionContext, config: InPlaceConfig) -> None:
-        _restore(context, catalogue, config, "in-place", config.confirmation)
+        _restore(
+            context,
+            catalogue,
+            config,
+            "in-place",
+            confirmation=config.confirmation,
+            without_safety=config.without_safety,
+        )
 
     return restore
 
@@ -56,7 +63,7 @@ def restore_into_scratch_op(catalogue: Catalogue) -> dg.OpDefinition:
         description="Restore into new containers and volumes; what runs isn't touched.",
     )
     def restore(context: dg.OpExecutionContext, config: RestoreConfig) -> None:
-        _restore(context, catalogue, config, "scratch", "")
+        _restore(context, catalogue, config, "scratch", confirmation="", without_safety=False)
 
     return restore
 
@@ -66,7 +73,9 @@ def _restore(
     catalogue: Catalogue,
     config: RestoreConfig,
     mode: Literal["in-place", "scratch"],
+    *,
     confirmation: str,
+    without_safety: bool,
 ) -> None:
     control = backups_of(context)
     with only_safe_errors("restoring"):
@@ -78,6 +87,8 @@ def _restore(
             backup=parse_ref(config.backup) if config.backup else None,
             tier=config.tier,
             mode=mode,
+            without_safety=without_safety,
+            accept_differences=config.accept_differences,
         )
         if config.plan is not None:
             refuse_other_plan(plan, config.plan)

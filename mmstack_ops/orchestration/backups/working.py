@@ -125,7 +125,8 @@ class _News:
         if said == self._said and not (counting and now - self._at >= _NEWS_SECONDS):
             return
         self._said, self._at = said, now
-        line = f"{event.service}/{event.type}: {event.phase}: {event.message}{_amount(event)}"
+        subject = "/".join(part for part in (event.service, event.type) if part) or "tiers"
+        line = f"{subject}: {event.phase}: {event.message}{_amount(event)}"
         # Each line goes into Dagster's database from here.
         with interrupts_wait():
             if event.phase in ("warning", "rolling-back"):

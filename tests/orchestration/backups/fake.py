@@ -266,7 +266,7 @@ class FakeBackups:
 
     def status(self, targets: Sequence[str] = ()) -> tuple[SeriesStatus, ...]:
         self._act("status")
-        services = self._services(targets) if targets else set(self.catalogue.services)
+        services = self._services(targets)
         rows = self.backups()
         found = []
         for series in (one for one in self.series if one.service in services):
@@ -367,6 +367,8 @@ class FakeBackups:
         backup: BackupRef | None = None,
         tier: str | None = None,
         mode: Literal["in-place", "scratch"] = "in-place",
+        without_safety: bool = False,
+        accept_differences: bool = False,
     ) -> RestorePlan:
         self._act(f"plan_restore {mode}")
         items = []
@@ -391,6 +393,8 @@ class FakeBackups:
             items=tuple(items),
             stops=("litellm",) if mode == "in-place" else (),
             warnings=("the newest backup wasn't proven",),
+            without_safety=without_safety,
+            accept_differences=accept_differences,
         )
 
     def restore(
@@ -415,6 +419,8 @@ class FakeBackups:
                 if plan.mode == "in-place"
                 else None,
                 comparison=Comparison(42, (), 0),
+                reach="" if item.replaces else "docker exec scratch",
+                remove=() if item.replaces else (f"docker rm scratch-{item.ref.service}",),
             )
             for item in plan.items
         )

@@ -1,0 +1,69 @@
+"""Opens the tiers that the schema declares: one place that knows every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmstack_ops.domain.interpolation import interpolate, references
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.tiers.base import Tier
+    from mmstack_ops.domain.schema.policies import Tier as TierPolicy
+
+
+def open_tier(
+    name: str, policy: TierPolicy, values: Mapping[str, str], *, root: Path, state: Path
+) -> Tier | None:
+    """Return the tier, or None where its location is empty: it isn't used on this machine.
+
+    Nothing is touched yet; ``Tier.check`` says whether it can be used.
+
+    Args:
+        name: the tier's name in the schema.
+        values: the environment's variables.
+        root: the project's root: where relative paths begin.
+        state: the environment's state folder: where a tape's catalogue copy may stand.
+
+    Raises:
+        RenderError: the location refers to a variable that doesn't exist.
+        InputError: the location isn't one of this kind.
+    """
+    location = interpolate(policy.location, values, where=f"backup.tiers.{name}.location").strip()
+    if not location:
+        return None
+    if policy.kind == "s3":
+        from mmstack_ops.adapters.tiers.s3 import S3Tier
+
+        return S3Tier.from_policy(name, policy, location, values)
+    if policy.kind == "tape":
+        from mmstack_ops.adapters.tiers.tape import open_tape
+
+        return open_tape(
+            name,
+            _absolute(location, root),
+            volume_size=policy.volume_size,
+            quota=policy.quota,
+            state=state,
+        )
+    if policy.kind == "mount":
+        from mmstack_ops.adapters.tiers.mount import MountTier
+
+        return MountTier(name, Path(_absolute(location, root)), quota=policy.quota)
+    from mmstack_ops.adapters.tiers.directory import DirectoryTier
+
+    return DirectoryTier(name, Path(_absolute(location, root)), quota=policy.quota)
+
+
+def unset_variable(policy: TierPolicy) -> str:
+    """Say which variable to set to use a tier whose location is empty.
+
+    Returns:
+        The variable's name; "its location in the schema" when it refers to none.
+    """
+    return ", ".join(references(policy.location)) or "its location in the schema"
+
+
+def _absolute(location: str, root: Path) -> str:
+    return str(root / Path(location).expanduser())

@@ -322,7 +322,12 @@ def newest_manifest(
 
     Args:
         series: ``environment/service/type``.
+
+    Raises:
+        TierError: the tier can't be written to.
     """
+    # The next backup is about to be written here; a folder may come to be with its first file.
+    tier.check(writing=True)
     found = (parse_key(file.key) for file in tier.list(f"{series}/"))
     refs = {key.ref for key in found if key is not None and key.kind == "manifest"}
     for ref in sorted(refs, key=lambda ref: (ref.created <= now, ref.id), reverse=True):

@@ -27,11 +27,7 @@ def backup_jobs(
     Args:
         resources: bound to the jobs of ops right here, as for the jobs of stacks.
     """
-    every_pool = [
-        names.backup_pool(catalogue.environment, service)
-        for service in catalogue.services
-        if names.series_of(catalogue, service)
-    ]
+    data_pools = names.data_pools(catalogue, catalogue.services)
     jobs: list[Job] = [
         *_backup_jobs(catalogue),
         *_copy_jobs(catalogue),
@@ -41,7 +37,7 @@ def backup_jobs(
         _op_job(names.SWEEP_JOB, sweep_op(catalogue), resources),
         _op_job(names.HOLD_JOB, hold_op(catalogue), resources),
         # A restore in place may stop and replace anything: no backup is taken meanwhile.
-        _op_job(names.RESTORE_JOB, restore_op(catalogue), resources, also=every_pool),
+        _op_job(names.RESTORE_JOB, restore_op(catalogue), resources, also=data_pools),
         _op_job(names.SCRATCH_JOB, restore_into_scratch_op(catalogue), resources),
     ]
     return {job.name: job for job in jobs}

@@ -16,6 +16,9 @@ BACKUPS = "backups"
 MODELS = "models"
 """The type that the nightly backup leaves to the weekly one."""
 
+CONFIG = "config"
+"""The type that reads files of the project, not the service's data."""
+
 AGE_CHECK = "age"
 PROVEN_CHECK = "proven"
 VERIFIED_CHECK = "verified"
@@ -108,6 +111,17 @@ def check_op(tier: str) -> str:
 def backup_pool(environment: str, service: str) -> str:
     """Return the pool of a service's backups: one at a time, and none during a restore."""
     return f"{dagster_name(environment)}_backup_{dagster_name(service)}"
+
+
+def data_pools(catalogue: Catalogue, services: Iterable[str]) -> list[str]:
+    """Return the pools of the backups that read data of ``services``: who stops or replaces
+    them holds these. A backup of a configuration reads files, whatever runs.
+    """
+    return [
+        backup_pool(catalogue.environment, service)
+        for service in services
+        if any(series.type != CONFIG for series in series_of(catalogue, service))
+    ]
 
 
 def copy_pool(environment: str, tier: str) -> str:

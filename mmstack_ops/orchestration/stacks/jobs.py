@@ -9,6 +9,8 @@ import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration.backups.names import data_pools
+from mmstack_ops.orchestration.holding import pool_holder
 from mmstack_ops.orchestration.stacks.checks import check_keys
 from mmstack_ops.orchestration.stacks.operations import restart_op, stop_op
 
@@ -33,10 +35,20 @@ def stack_jobs(catalogue: Catalogue, resources: Mapping[str, object]) -> list[Jo
         jobs += [
             _start_job(catalogue, stack, rebuild=False),
             _start_job(catalogue, stack, rebuild=True),
-            _op_job(names.job_name("stop", stack), stop_op(catalogue, stack), resources),
+            _op_job(
+                names.job_name("stop", stack),
+                stop_op(catalogue, stack),
+                resources,
+                # No backup may read what is being stopped.
+                also=data_pools(catalogue, _members(catalogue, stack)),
+            ),
             _op_job(names.job_name("restart", stack), restart_op(catalogue, stack), resources),
         ]
     return jobs
+
+
+def _members(catalogue: Catalogue, stack: str | None) -> list[str]:
+    return list(catalogue.services if stack is None else catalogue.schema.stacks[stack].services)
 
 
 def services_to_start(catalogue: Catalogue, stack: str | None) -> tuple[str, ...]:
@@ -85,8 +97,16 @@ def _check_job(catalogue: Catalogue) -> Job:
     )
 
 
-def _op_job(name: str, op: dg.OpDefinition, resources: Mapping[str, object]) -> dg.JobDefinition:
+def _op_job(
+    name: str,
+    op: dg.OpDefinition,
+    resources: Mapping[str, object],
+    *,
+    also: Sequence[str] = (),
+) -> dg.JobDefinition:
+    """Return a job of one step; its runs hold the pools in ``also`` beside the step's own."""
     step: Callable[[], Any] = op
+    holder = pool_holder(name, also) if also else None
 
     @dg.job(
         name=name,
@@ -99,5 +119,7 @@ def _op_job(name: str, op: dg.OpDefinition, resources: Mapping[str, object]) -> 
     )
     def run() -> None:
         step()
+        if holder is not None:
+            holder()
 
     return run

@@ -141,7 +141,13 @@ def test_a_restore_in_place_excludes_backups_and_every_change_of_the_stacks(
         return {p for node in nodes if (p := getattr(node, "pool", None)) is not None}
 
     held = pools("restore")
-    assert pools("backup_full") - {None} <= held
+    data = {f"staging_backup_{name}" for name in ("postgres", "minio", "vllm_small")}
+    assert data <= pools("backup_service")
+    assert data <= held
+    # Nor is anything stopped while it is read; a start changes nothing that runs as declared.
+    assert data <= pools("stop_environment")
+    assert pools("stop_inference") & data == {"staging_backup_vllm_small"}
+    assert not pools("start_environment") & data
     assert pools("stop_core") & held
     assert pools("start_core") & held
     assert not pools("restore_into_scratch") & pools("backup_full")

@@ -130,3 +130,25 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     command = f"{sys.executable} -m mmstack_ops --help | head -c 1"
     ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in ended.stderr
+
+
+_READING_BACKUPS = """
+import sys
+from mmstack_ops.cli.main import main
+from mmstack_ops.cli.session import Session
+from tests.orchestration.backups.fake import FakeBackups
+Session.backups = property(lambda session: FakeBackups(session.catalogue))
+try: main(sys.argv[1:])
+except SystemExit: print(*sys.modules)
+"""
+
+
+@pytest.mark.parametrize("verb", [("backup", "status"), ("backup", "list"), ("backup", "tiers")])
+def test_reading_backups_imports_neither_dagster_nor_rich(
+    project: Project, verb: tuple[str, ...]
+) -> None:
+    shown = python("-c", _READING_BACKUPS, *verb, "--json")
+    assert shown.exit_code == 0, shown.stderr
+    modules = set(shown.stdout.split())
+    assert "mmstack_ops.domain.backups.status" in modules
+    assert not modules & {"dagster", "docker", "boto3", "rich", "psycopg", "qdrant_client"}

@@ -1,6 +1,6 @@
 """Run all benchmarks, or those named, print their tables and keep them in docs/performance.md.
 
-Usage: ``python -m bench [reconcile] [commands] [definitions] [whole_stack] [web_ui]``
+Usage: ``python -m bench [NAME…]``; without names, all of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.measure import as_markdown
 
-_ALL = ("reconcile", "commands", "definitions", "whole_stack", "web_ui")
+_ALL = ("reconcile", "commands", "definitions", "whole_stack", "web_ui", "postgres", "trees")
 _REPORT = Path(__file__).parents[1] / "docs" / "performance.md"
 _INTRODUCTION = """# Performance
 

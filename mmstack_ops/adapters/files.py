@@ -5,7 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+from mmstack_ops.domain.errors import InputError
 
 
 def make_private_directory(path: Path) -> None:
@@ -51,6 +55,36 @@ def write_atomically(path: Path, content: bytes, *, mode: int, owner: int | None
         raise
     sync_directory(path.parent)
     return True
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Write a file that appears under its name when the block ends without an exception.
+
+    Raises:
+        InputError: something stands there already, or the folder can't be written.
+    """
+    if path.exists() or path.is_symlink():
+        raise InputError(f"{path} exists already", remedy="choose another name, or remove it")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise InputError(
+            f"{path} can't be written",
+            why=error.strerror or str(error),
+            remedy="choose a folder that exists and that you may write to",
+        ) from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).rename(path)
+    except BaseException:
+        # Whatever ended it: half a file must not stay beside the name of a whole one.
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

@@ -108,7 +108,7 @@ class RestoreEnvironment:
         """
         entries = self.catalogue.services.items()
         return RestoreMeans(
-            daemon_id=self._engine.daemon_id,
+            daemon_id=self.engine.daemon_id,
             lock=self._lock,
             artifact=artifact,
             kind=kind,
@@ -120,7 +120,7 @@ class RestoreEnvironment:
             declared={name: tuple(entry.definition.backup.types) for name, entry in entries},
             dependencies=self.catalogue.dependencies,
             services=LiveServices(
-                self._engine,
+                self.engine,
                 owner=self._owner,
                 environment=self.catalogue.environment,
                 dependencies=self.catalogue.dependencies,
@@ -131,13 +131,32 @@ class RestoreEnvironment:
             on_event=self.on_event,
         )
 
+    def imagined(self, service: str) -> Instance:
+        """Return what ``service`` would be, for types that need no container."""
+        from mmstack_ops.adapters.backups.types.base import Instance
+
+        container = self.recipe(service).service.replicas[0].container
+        return Instance(
+            environment=self.catalogue.environment,
+            service=service,
+            definition=self.catalogue.services[service].definition,
+            values=self.values,
+            spec=container,
+            container_id="",
+            name=self.catalogue.container_name(service, 1),
+            network=container.networks[0].network if container.networks else "",
+            address="",
+            volumes={m.target: m.source for m in container.mounts if m.kind == "volume"},
+            running=False,
+        )
+
     def find(self, service: str) -> Instance | None:
         """Return a service's live container, running or not; None when there is none."""
         from mmstack_ops.adapters.backups.instances import find_instance
 
         try:
             return find_instance(
-                self.project, self.catalogue, self.values, self._engine, service, must_run=False
+                self.project, self.catalogue, self.values, self.engine, service, must_run=False
             )
         except BackupError:
             return None
@@ -147,7 +166,8 @@ class RestoreEnvironment:
         return self.catalogue.schema.config.project
 
     @cached_property
-    def _engine(self) -> EngineWriter:
+    def engine(self) -> EngineWriter:
+        """The engine, writable."""
         from mmstack_ops.adapters.engine.writer import EngineWriter
 
         return EngineWriter(
@@ -170,7 +190,7 @@ class RestoreEnvironment:
     @contextmanager
     def _lock(self, cancel: threading.Event) -> Iterator[None]:
         with self._stacks.lock(
-            self._engine.daemon_id(),
+            self.engine.daemon_id(),
             holder=self.holder,
             cancel=cancel,
             on_wait=lambda other: self._tell("", f"waiting for {other}"),

@@ -74,6 +74,16 @@ def sweep_series(
     return tuple(garbage)
 
 
+def series_on(tier: Tier, environment: str) -> tuple[str, ...]:
+    """Return the series of an environment that have anything on ``tier``.
+
+    Raises:
+        TierError: the tier failed.
+    """
+    parts = (file.key.split("/") for file in tier.list(f"{environment}/"))
+    return tuple(sorted({"/".join(part[:3]) for part in parts if len(part) > 3}))
+
+
 def sweep_tier(
     tier: Tier, *, now: datetime, tell: Callable[[str], None], grace: timedelta = GRACE
 ) -> None:

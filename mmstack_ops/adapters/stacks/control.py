@@ -34,7 +34,7 @@ from mmstack_ops.domain.stacks.status import ServiceStatus, build_status
 if TYPE_CHECKING:
     from mmstack_ops.adapters.engine.reader import EngineReader
     from mmstack_ops.domain.secrets.values import EnvironmentValues
-    from mmstack_ops.domain.stacks.observed import ObservedContainer
+    from mmstack_ops.domain.stacks.observed import ObservedContainer, ObservedState
 
 # How long a second start waits for the first before it is refused.
 LOCK_WAIT_SECONDS = 600.0
@@ -275,6 +275,10 @@ class StackControl:
             for event in (container_event(item, self.catalogue.environment) for item in raw)
             if event is not None
         )
+
+    def observe(self) -> ObservedState:
+        """Return all that this project has on the engine, of every environment."""
+        return self._reader.observe(self._owner)
 
     def _containers(self) -> list[ObservedContainer]:
         return [

@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import cast
 
 from mmstack_ops.adapters.backups.types.base import BackupType
+from mmstack_ops.domain.errors import InputError
+from mmstack_ops.domain.schema.service import Service
 
 
 def _lazily(module: str, name: str) -> Callable[[], BackupType]:
@@ -17,6 +19,9 @@ def _lazily(module: str, name: str) -> Callable[[], BackupType]:
     return make
 
 
+EVERY_METHOD = "*"
+"""Stands for all methods in ``REGISTRY``."""
+
 REGISTRY: dict[tuple[str, str], Callable[[], BackupType]] = {
     ("postgres", "full"): _lazily("postgres_full", "PostgresFull"),
     ("postgres", "schema"): _lazily("postgres_schema", "PostgresSchema"),
@@ -25,3 +30,19 @@ REGISTRY: dict[tuple[str, str], Callable[[], BackupType]] = {
     ("redis", "aof"): _lazily("redis_aof", "RedisAof"),
 }
 """(the schema's ``backup.method``, the type's name) → what makes the type."""
+
+
+def backup_type(definition: Service, name: str) -> BackupType:
+    """Return the backup type ``name`` of a service.
+
+    Raises:
+        InputError: its method has no such type; validation refuses such a schema.
+    """
+    method = definition.backup.method
+    make = REGISTRY.get((method, name)) or REGISTRY.get((EVERY_METHOD, name))
+    if make is None:
+        raise InputError(
+            f"the backup method {method!r} has no type {name!r}",
+            remedy="correct `backup` of the service in the schema",
+        )
+    return make()

@@ -15,6 +15,7 @@ def main() -> None:
     owner, subnet, url, service, state = pickle.loads(Path(sys.argv[1]).read_bytes())
     scratching = Scratching(World(owner, subnet, url), state)
     marker = Path(sys.argv[2])
+    marker.with_suffix(".begun").touch()
     with scratching.servers.server(recipe(service), started=True, cancel=threading.Event()):
         marker.touch()
         threading.Event().wait()

@@ -7,7 +7,7 @@ import io
 import os
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -166,7 +166,3 @@ def tampered(artifact: Any, content: bytes) -> Any:
 def with_facts(artifact: Any, facts: Facts) -> Any:
     artifact.noted["facts"] = facts
     return artifact
-
-
-def without_ports(service: ServiceSpec) -> ServiceSpec:
-    return replace(service, replicas=service.replicas[:1])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # How often a silent stream is looked after: whether it was cancelled, or its container ended.
 _LOOK_SECONDS = 0.25
+_SERVER_SECONDS = 2.0
 _FIRST_PAUSE = 0.005
 _SLOWEST_PAUSE = 0.1
 _SHOWN_LINES = 8
@@ -31,6 +32,8 @@ class Running:
     Args:
         program: what its command runs, for messages.
         deadline: seconds from now.
+        server: id and name of the container it talks to; None when it doesn't matter that
+            it runs.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Running:
         program: str,
         deadline: float,
         cancel: threading.Event,
+        server: tuple[str, str] | None = None,
     ) -> None:
         self._engine = engine
         self._id = container_id
@@ -50,6 +54,8 @@ class Running:
         self._ends_at = time.monotonic() + deadline
         self._limit = deadline
         self.cancel = cancel
+        self._server = server
+        self._next_look = time.monotonic() + _SERVER_SECONDS
         self._ended: Ended | None = None
 
     def look(self) -> Ended | None:
@@ -72,13 +78,36 @@ class Running:
         return self._ended
 
     def check(self) -> None:
-        """Raise when it was cancelled, or takes too long."""
+        """Raise when it was cancelled, takes too long, or has lost its server.
+
+        The connection of a container that was killed may never be told that nobody is at the
+        other end any more.
+        """
         if self.cancel.is_set():
             raise CancelledError(f"cancelled while {self.program} was running")
         if time.monotonic() > self._ends_at:
             raise BackupError(
                 f"{self.program} didn't end within {self._limit:.0f} s",
                 remedy="look whether the service answers (`mmstack status`), then try again",
+            )
+
+        if self._server is not None and time.monotonic() > self._next_look:
+            self._next_look = time.monotonic() + _SERVER_SECONDS
+            self._look_at_server(*self._server)
+
+    def _look_at_server(self, container_id: str, name: str) -> None:
+        from mmstack_ops.adapters.engine.failures import MissingObjectError
+
+        try:
+            ended = self._engine.ended(container_id, name)
+            why = "" if ended is None else f"{name} ended: {_meaning(ended)}"
+        except MissingObjectError:
+            why = f"{name} was removed"
+        if why and self.look() is None:
+            raise BackupError(
+                f"the server of {self.program} is gone",
+                why=why,
+                remedy="look why it stopped (`mmstack logs`), start it, then try again",
             )
 
     def wait(self) -> Ended:

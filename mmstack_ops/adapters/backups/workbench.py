@@ -208,6 +208,7 @@ class EngineWorkbench:
                 program=program_of(command),
                 deadline=deadline,
                 cancel=self.cancel,
+                server=self._server_of(instance),
             )
             try:
                 yield running, exchange, lambda: self._engine.start(container_id, name)
@@ -215,6 +216,20 @@ class EngineWorkbench:
                 self._remove_after_failure(container_id, name)
                 raise
             self._engine.remove(container_id, name)
+
+    def _server_of(self, instance: Instance) -> tuple[str, str] | None:
+        """Return the instance's container when it runs now: then it must go on running."""
+        from mmstack_ops.adapters.engine.failures import MissingObjectError
+
+        try:
+            if not instance.container_id:
+                return None
+            if self._engine.ended(instance.container_id, instance.name) is not None:
+                return None
+        except MissingObjectError:
+            # A command that needs it says so itself.
+            return None
+        return instance.container_id, instance.name
 
     def _remove_after_failure(self, container_id: str, name: str) -> None:
         try:

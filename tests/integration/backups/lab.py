@@ -87,25 +87,32 @@ def started(world: World, service: str, *, image: str = POSTGRES, **changes: Any
     return instance_of(
         ENVIRONMENT,
         service,
-        definition("postgres" if image == POSTGRES else "redis"),
+        definition("redis" if image == REDIS else "postgres"),
         values(),
         spec.replicas[0].container,
         container,
     )
 
 
-def postgres(world: World, service: str = "postgres", **environment: str) -> Instance:
+def postgres(
+    world: World,
+    service: str = "postgres",
+    *,
+    image: str = POSTGRES,
+    command: tuple[str, ...] | None = None,
+) -> Instance:
     """A PostgreSQL server whose superuser and database have awkward names."""
     volume = world.volume(f"{service}_data")
     return started(
         world,
         service,
+        image=image,
         environment={
             "POSTGRES_USER": "app owner",
             "POSTGRES_DB": "app",
             "POSTGRES_PASSWORD": PASSWORD,
-            **environment,
         },
+        command=command,
         mounts=(MountSpec("volume", volume.name, "/var/lib/postgresql/data"),),
         health=HealthSpec(
             test=("CMD-SHELL", "pg_isready -q -h 127.0.0.1"),

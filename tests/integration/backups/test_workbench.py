@@ -275,3 +275,17 @@ def test_trees_go_in_and_out_as_they_are(at: Bench) -> None:
     assert output.decode().startswith("7:8 ")
     path = at.bench.volume_path(server.volumes["/data"])
     assert path is None or (path / "copy" / "ü").read_text() == "hi\n"
+
+
+@pytest.mark.fault
+def test_a_silent_command_whose_server_died_is_ended(at: Bench) -> None:
+    server = redis(at.world)
+    begun = time.monotonic()
+    threading.Timer(1.0, at.world.live("redis").kill).start()
+    with (
+        pytest.raises(BackupError, match="server of sleep is gone"),
+        at.bench.produce(server, shell("sleep 100")) as stream,
+    ):
+        stream.read()
+    assert time.monotonic() - begun < 12
+    at.nothing_left()

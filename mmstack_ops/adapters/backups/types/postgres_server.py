@@ -23,6 +23,7 @@ MAINTENANCE = "template1"
 _PASS_FILE = "pgpass"  # noqa: S105 -- a file's name
 _DEFAULT_PORT = 5432
 _CONNECT_SECONDS = 10
+_DEAD_PEER_SECONDS = 30
 # Text of a value depends on these; the same ones make the same text of the same rows anywhere.
 # Limits that a server sets for its clients would end a long look.
 _SETTINGS = {
@@ -98,6 +99,8 @@ class Server:
                 connect_timeout=_CONNECT_SECONDS,
                 options=options,
                 application_name="mmstack backup",
+                tcp_user_timeout=_DEAD_PEER_SECONDS * 1000,
+                keepalives_idle=_DEAD_PEER_SECONDS // 2,
                 client_encoding="UTF8",
                 autocommit=autocommit,
             ) as connection:

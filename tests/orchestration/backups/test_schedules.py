@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+import warnings
+
 import dagster as dg
 import pytest
 
 from mmstack_ops.adapters.project import Project, open_project
 from mmstack_ops.orchestration.build import build_definitions
 from tests.orchestration.backups.conftest import REPOSITORY, World
-from tests.orchestration.fakes import ENVIRONMENTS
+from tests.orchestration.fakes import ENVIRONMENTS, Run
 
 TIMES = {
     "backup_models": "0 4 * * 0",
@@ -89,3 +94,47 @@ def test_the_shipped_schema_has_the_times_of_its_environments(
         "production": ("0 1 * * *", "RUNNING", ["cloud", "remote", "tape"], "0 4 * * 0"),
         "testing": ("0 4 * * *", "STOPPED", [], "0 4 * * 0"),
     }
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        *("backup_full", "backup_models", "backup_service", "backup_copy", "backup_check"),
+        *("backup_verify", "restore_drill", "backup_sweep"),
+    ],
+)
+def test_runs_use_no_unstable_apis(staging: World, run: Run, job: str) -> None:
+    for series in staging.backups.series:
+        staging.backups.take(series)
+    with warnings.catch_warnings():
+        for category in (dg.BetaWarning, dg.PreviewWarning, dg.SupersessionWarning):
+            warnings.simplefilter("error", category)
+        warnings.simplefilter("error", DeprecationWarning)
+        assert run(job).success
+
+
+def test_loading_imports_nothing_that_backups_work_with(project: Project) -> None:
+    program = (
+        "import sys\n"
+        "import mmstack_ops.orchestration.definitions as d\n"
+        "d.production.get_repository_def().get_all_jobs()\n"
+        "print(*[m for m in ('docker', 'boto3', 'pyrage', 'zstandard', 'psycopg', 'redis',"
+        " 'qdrant_client', 'mmstack_ops.adapters.backups.control') if m in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].split() == []
+
+
+def test_loading_the_largest_environment_is_quick(project: Project) -> None:
+    """A second is the promise; the rest is for a machine that has other things to do."""
+    shipped = open_project(REPOSITORY)
+    seconds = []
+    for _ in range(3):
+        begun = time.process_time()
+        definitions = build_definitions("production", overrides={"project": shipped})
+        definitions.get_repository_def().get_all_jobs()
+        seconds.append(time.process_time() - begun)
+    assert min(seconds) < 1.0, seconds

@@ -34,7 +34,7 @@ from mmstack_ops.domain.backups.reference import BackupRef, new_id
 from mmstack_ops.domain.backups.status import BackupRow, SeriesStatus, TierStatus
 from mmstack_ops.domain.backups.verifications import due_verifications
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.domain.errors import FileMissingError, InputError, TierError
+from mmstack_ops.domain.errors import InputError, TierError
 from mmstack_ops.domain.suggest import require_known
 
 if TYPE_CHECKING:

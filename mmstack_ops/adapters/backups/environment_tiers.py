@@ -68,7 +68,8 @@ class EnvironmentTiers:
         """
         if name not in self.names:
             raise InputError(
-                f"{self._catalogue.environment} has no tier {name!r}{did_you_mean(name, self.names)}",
+                f"{self._catalogue.environment} has no tier {name!r}"
+                f"{did_you_mean(name, self.names)}",
                 remedy=f"use one of: {', '.join(self.names)}",
             )
         return self._catalogue.schema.backup.tiers[name]

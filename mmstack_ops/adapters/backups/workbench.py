@@ -255,7 +255,11 @@ class EngineWorkbench:
             yield cast(BinaryIO, stream)
 
     def write_tree(self, instance: Instance, path: str, archive: BinaryIO) -> None:
-        """Unpack a tar into ``path`` inside the container, owners kept."""
+        """Unpack a tar into ``path`` inside the container, owners kept.
+
+        The engine lets nobody else at the container's files meanwhile: ``archive`` mustn't be
+        what ``read_tree`` gives of the same container.
+        """
         self._engine.write_archive(instance.container_id, instance.name, path, archive)
 
     def stop(self, instance: Instance) -> None:

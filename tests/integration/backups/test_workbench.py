@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import signal
@@ -270,7 +271,8 @@ def test_trees_go_in_and_out_as_they_are(at: Bench) -> None:
     assert entries["./ü"] == (7, 8)
     live.exec_run(["mkdir", "/data/copy"])
     with at.bench.read_tree(server, "/data/a b") as stream:
-        at.bench.write_tree(server, "/data/copy", stream)
+        copy = io.BytesIO(stream.read())
+    at.bench.write_tree(server, "/data/copy", copy)
     _, output = live.exec_run(["stat", "-c", "%u:%g %n", "/data/copy/ü"])
     assert output.decode().startswith("7:8 ")
     path = at.bench.volume_path(server.volumes["/data"])

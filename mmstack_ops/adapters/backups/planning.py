@@ -53,7 +53,9 @@ def restore_scope(
             for name in wanted
         },
         dependencies=catalogue.dependencies,
-        running=frozenset(c.service for c in here if c.state in ("running", "restarting")),
+        running=frozenset(
+            c.service for c in here if c.state in ("running", "restarting", "paused")
+        ),
     )
 
 

@@ -15,7 +15,12 @@ from mmstack_ops.adapters.backups.routes import routed_subnets
 from mmstack_ops.adapters.backups.starting import start_healthy
 from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.domain.backups.scratch import free_subnet, scratch_container
-from mmstack_ops.domain.errors import AddressConflictError, EngineError, MmstackError
+from mmstack_ops.domain.errors import (
+    AddressConflictError,
+    CancelledError,
+    EngineError,
+    MmstackError,
+)
 from mmstack_ops.domain.secrets.redact import redactor
 
 if TYPE_CHECKING:
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.engine.scratch import ScratchEngine, ScratchObject
     from mmstack_ops.domain.schema.service import Service
     from mmstack_ops.domain.secrets.values import EnvironmentValues
-    from mmstack_ops.domain.stacks.spec import ContainerSpec, ServiceSpec
+    from mmstack_ops.domain.stacks.spec import ContainerSpec, ImageSource, ServiceSpec
 
 _ATTEMPTS = 5
 
@@ -157,6 +162,7 @@ class ScratchServers:
         service = recipe.service
         replica = service.replicas[0]
         spec, volumes = scratch_container(replica.container, service=service.name, name=name)
+        self._require_image(engine, service.image, cancel)
         self._tell(f"making {name}")
         self._create_network(engine, name)
         for volume in dict.fromkeys(volumes.values()):
@@ -176,6 +182,18 @@ class ScratchServers:
             volumes=volumes,
             running=started,
         )
+
+    def _require_image(
+        self, engine: ScratchEngine, image: ImageSource, cancel: threading.Event
+    ) -> None:
+        """Pull an image that isn't there: on a new host nothing of the service ran yet."""
+        if engine.image(image.reference) is not None or image.build_context is not None:
+            # One that has to be built is refused by the engine, with what to do.
+            return
+        self._tell(f"pulling {image.reference}")
+        for _ in engine.pull(image):
+            if cancel.is_set():
+                raise CancelledError(f"cancelled while {image.reference} was pulled")
 
     def _create_network(self, engine: ScratchEngine, name: str) -> None:
         for attempt in range(1, _ATTEMPTS + 1):

@@ -20,8 +20,14 @@ from mmstack_ops.adapters.backups.drilling import drill
 from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.domain.backups.events import BackupEvent, Proof
 from mmstack_ops.domain.backups.facts import Facts
-from mmstack_ops.domain.errors import CancelledError, EngineError, HealthTimeoutError, RestoreError
-from mmstack_ops.domain.stacks.spec import ServiceSpec
+from mmstack_ops.domain.errors import (
+    CancelledError,
+    EngineError,
+    HealthTimeoutError,
+    ImageUnavailableError,
+    RestoreError,
+)
+from mmstack_ops.domain.stacks.spec import ImageSource, ServiceSpec
 from tests.integration.backups.lab import Bench
 from tests.integration.backups.scratching import (
     NoteType,
@@ -182,6 +188,17 @@ def test_a_server_that_ends_at_once_is_not_taken_for_a_healthy_one(
     service = small_server(world, entrypoint=("true",))
     with pytest.raises(EngineError, match="ended by itself"):
         drilled(scratching, bench, service, note_artifact(tmp_path), NoteType())
+    assert scratching.left() == []
+
+
+def test_an_image_that_is_nowhere_is_named_with_the_variable_that_chooses_it(
+    world: World, scratching: Scratching, bench: Bench, tmp_path: Path
+) -> None:
+    image = ImageSource("127.0.0.1:9/nobody/nothing:1", "REDIS_IMAGE")
+    service = world.service("redis", image=image)
+    with pytest.raises(ImageUnavailableError, match="nobody/nothing") as failed:
+        drilled(scratching, bench, service, note_artifact(tmp_path), NoteType())
+    assert "REDIS_IMAGE" in failed.value.remedy
     assert scratching.left() == []
 
 

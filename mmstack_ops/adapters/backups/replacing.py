@@ -96,7 +96,7 @@ def _up(
         raise RestoreError(
             f"{ref.service} doesn't start, so that nothing was restored into it",
             why=error.what + (f" ({error.why})" if error.why else ""),
-            remedy="restore into a scratch target (`mmstack restore --scratch`), or correct what"
+            remedy="restore into a scratch target (`mmstack restore --into-scratch`), or correct what"
             " keeps it from starting; nothing it holds was changed",
         ) from None
 
@@ -127,8 +127,8 @@ def _safety(
         raise RestoreError(
             f"{ref.service} wasn't restored: no safety backup could be taken",
             why=error.what + (f" ({error.why})" if error.why else ""),
-            remedy="correct that, restore into a scratch target, or allow it without a safety"
-            " backup; nothing was changed",
+            remedy="correct that, or restore with --into-scratch, or with --without-safety if what"
+            " it holds may be lost; nothing was changed",
         ) from None
 
 
@@ -155,6 +155,8 @@ def _load(
                 f"{ref.service} differs from what {ref} recorded, in"
                 f" {comparison.total_differences} places",
                 why=first,
+                remedy="choose another backup (`mmstack backup list`), or restore it with"
+                " --accept-differences",
             )
         means.tell(ref, "warning", f"restored with differences, as was asked for: {first}")
     return target, comparison

@@ -243,7 +243,7 @@ def _copy(
                     f"the copy differs from what {ref} recorded, in"
                     f" {comparison.total_differences} places; it was removed again",
                     why=first,
-                    remedy="choose another backup, or accept the differences",
+                    remedy="choose another backup, or restore it with --accept-differences",
                 )
             means.tell(ref, "warning", f"restored with differences, as was asked for: {first}")
     return RestoreDone(

@@ -141,8 +141,8 @@ class EnvironmentTiers:
             for row in rows
             if before is not None
         )
+        location = interpolate(policy.location, self._values.variables, where=f"tier {name}")
         try:
-            location = interpolate(policy.location, self._values.variables, where=f"tier {name}")
             tier = self.open(name)
             tier.check(writing=False)
             usage = tier.usage()
@@ -151,7 +151,7 @@ class EnvironmentTiers:
             return TierStatus(
                 name=name,
                 kind=policy.kind,
-                location=policy.location,
+                location=location if self._opened.get(name) is not None else "",
                 available=False,
                 problem=problem,
                 quota=policy.quota,

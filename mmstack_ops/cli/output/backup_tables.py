@@ -47,7 +47,9 @@ def show_status(
             "" if status.next_run is None else _local(status.next_run),
         )
         previous = status.series.service
-    stdout().print(table)
+    console = stdout()
+    console.print(table)
+    console.print()
     show_tiers(tiers)
 
 
@@ -73,9 +75,7 @@ def show_tiers(tiers: Iterable[TierStatus]) -> None:
             *("" if n is None else format_bytes(n) for n in (tier.used, tier.quota, tier.free)),
             location,
         )
-    console = stdout()
-    console.print()
-    console.print(table)
+    stdout().print(table)
 
 
 def show_backups(rows: Sequence[BackupRow], tiers: Sequence[str]) -> None:

@@ -104,7 +104,7 @@ def copy_records(source: Tier, target: Tier, ref: BackupRef) -> int:
     for file in list(source.list(ref.records_prefix)):
         if file.key not in there:
             with source.read(file.key) as reader:
-                content = b"".join(iter(lambda: reader.read(BLOCK), b""))  # noqa: B023 - used at once
+                content = b"".join(iter(lambda: reader.read(BLOCK), b""))
             with target.create(file.key, expected_size=len(content)) as writer:
                 writer.write(content)
             count += 1

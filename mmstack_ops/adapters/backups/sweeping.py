@@ -14,6 +14,7 @@ from mmstack_ops.adapters.backups.opening import read_manifest
 from mmstack_ops.adapters.backups.pace import Pace
 from mmstack_ops.domain.backups.keys import QUARANTINE
 from mmstack_ops.domain.backups.listing import Listing, group
+from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef, is_backup_id
 from mmstack_ops.domain.errors import ArtifactError, FileMissingError
 
@@ -74,14 +75,14 @@ def sweep_series(
     return tuple(garbage)
 
 
-def series_on(tier: Tier, environment: str) -> tuple[str, ...]:
+def series_on(tier: Tier, environment: str) -> tuple[Series, ...]:
     """Return the series of an environment that have anything on ``tier``.
 
     Raises:
         TierError: the tier failed.
     """
     parts = (file.key.split("/") for file in tier.list(f"{environment}/"))
-    return tuple(sorted({"/".join(part[:3]) for part in parts if len(part) > 3}))
+    return tuple(sorted({Series(part[1], part[2]) for part in parts if len(part) > 3}))
 
 
 def sweep_tier(

@@ -1,0 +1,120 @@
+"""What the tiers of an environment hold, and which of them has a backup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from mmstack_ops.adapters.backups.environment_tiers import EnvironmentTiers
+from mmstack_ops.domain.backups.plan import PlannedCopy
+from mmstack_ops.domain.errors import InputError, TierError
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.backups.catalogue import Contents
+    from mmstack_ops.adapters.project import Project
+    from mmstack_ops.adapters.tiers.base import Tier
+    from mmstack_ops.domain.backups.reference import BackupRef
+    from mmstack_ops.domain.catalogue.resolve import Catalogue
+    from mmstack_ops.domain.secrets.values import EnvironmentValues
+
+
+class Holdings:
+    """Looks into the tiers of one environment. Making one touches nothing.
+
+    Args:
+        values: loads the environment's values; called when a tier is first opened.
+    """
+
+    def __init__(
+        self, project: Project, catalogue: Catalogue, values: Callable[[], EnvironmentValues]
+    ) -> None:
+        self._environment = catalogue.environment
+        self.tiers = EnvironmentTiers(project, catalogue, values)
+
+    def contents(self, tiers: Sequence[str] | None = None) -> Contents:
+        """List the backups of ``tiers`` (default: all that are configured).
+
+        Raises:
+            InputError: the environment doesn't use one of them.
+        """
+        from mmstack_ops.adapters.backups.catalogue import list_backups
+
+        return list_backups(self.tiers.configured(tiers), [f"{self._environment}/"])
+
+    def reachable(self) -> list[Tier]:
+        """Return the tiers that can be read now, in copy order."""
+        found: list[Tier] = []
+        for tier in self.tiers.configured():
+            try:
+                tier.check(writing=False)
+            except TierError:
+                # Whoever asks wants what is there; `mmstack backup tiers` says what isn't.
+                continue
+            found.append(tier)
+        return found
+
+    def holders(self, ref: BackupRef) -> list[Tier]:
+        """Return the tiers that have a backup, the nearest first.
+
+        Raises:
+            InputError: none of those that can be read has it.
+        """
+        found = [tier for tier in self.reachable() if tier.size(ref.manifest_key) is not None]
+        if not found:
+            raise self._nowhere(ref, self.tiers.names)
+        return found
+
+    def nearest(self, ref: BackupRef, wanted: str | None = None) -> Tier:
+        """Return the tier ``wanted``, or the nearest that has the backup.
+
+        Raises:
+            InputError: it isn't there.
+            TierUnavailableError: the wanted tier can't be read.
+        """
+        if wanted is None:
+            return self.holders(ref)[0]
+        tier = self.tiers.open(wanted)
+        tier.check(writing=False)
+        if tier.size(ref.manifest_key) is None:
+            raise self._nowhere(ref, [wanted])
+        return tier
+
+    def source_for(self, ref: BackupRef, target: str) -> Tier:
+        """Return where to copy a backup from: the tier before ``target``, else the nearest.
+
+        Raises:
+            InputError: no other tier has it.
+        """
+        others = [tier for tier in self.holders(ref) if tier.name != target]
+        if not others:
+            raise self._nowhere(ref, [name for name in self.tiers.names if name != target])
+        before = self.tiers.before(target)
+        return next((tier for tier in others if tier.name == before), others[0])
+
+    def missing_copies(self, tier: str) -> tuple[PlannedCopy, ...]:
+        """Return what hasn't been copied to ``tier`` yet, the newest first.
+
+        Raises:
+            TierUnavailableError: this tier, or the one before it, can't be read.
+        """
+        self.tiers.policy(tier)
+        source = self.tiers.before(tier)
+        if source is None:
+            return ()
+        self.tiers.open(source)
+        self.tiers.open(tier)
+        contents = self.contents([source, tier])
+        for error in contents.down.values():
+            raise error
+        return tuple(
+            PlannedCopy(row.ref, source, tier, row.copies[source].stored_bytes)
+            for row in contents.rows
+            if source in row.copies and row.copies[source].usable and tier not in row.copies
+        )
+
+    def _nowhere(self, ref: BackupRef, names: Sequence[str]) -> InputError:
+        return InputError(
+            f"there is no backup {ref}",
+            why=f"no tier that can be read has it: {', '.join(names)}",
+            remedy="`mmstack backup list` shows all backups",
+        )

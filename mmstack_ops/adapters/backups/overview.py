@@ -1,0 +1,286 @@
+"""Looking at the backups of one environment, and planning. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from mmstack_ops.adapters.backups.holdings import Holdings
+from mmstack_ops.adapters.environment.values import load_values
+from mmstack_ops.adapters.project import Project
+from mmstack_ops.domain.backups.drills import due_drills
+from mmstack_ops.domain.backups.events import (
+    BackupEvent,
+    Proof,
+)
+from mmstack_ops.domain.backups.listing import series_status
+from mmstack_ops.domain.backups.manifest import Manifest
+from mmstack_ops.domain.backups.plan import BackupPlan, PlannedCopy, RestorePlan, Series
+from mmstack_ops.domain.backups.reference import BackupRef
+from mmstack_ops.domain.backups.status import BackupRow, SeriesStatus, TierStatus
+from mmstack_ops.domain.backups.verifications import due_verifications
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.suggest import require_known
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.stacks.control import StackControl
+    from mmstack_ops.domain.secrets.values import EnvironmentValues
+
+Listener = Callable[[BackupEvent], None]
+Answer = TypeVar("Answer")
+
+_WEEKLY = "models"
+"""The type with a schedule of its own: models are large, and seldom change."""
+
+
+class BackupOverview:
+    """What there is, how it stands, and what is to be done next.
+
+    Making one touches nothing; what a question needs is imported when it is asked.
+
+    Args:
+        project: where schema, templates and state are.
+        environment: an environment's name or alias.
+        now: the clock.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        environment: str,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._project = project
+        self._environment = environment
+        self._now = now
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The environment's catalogue, read from the schema once."""
+        return self._project.catalogue(self._environment)
+
+    @property
+    def tier_names(self) -> tuple[str, ...]:
+        """The tiers the environment names, in the order of copying."""
+        return self._holdings.tiers.names
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """Every type of every service of the schema."""
+        return tuple(
+            Series(name, kind)
+            for name, entry in self.catalogue.services.items()
+            for kind in entry.definition.backup.types
+        )
+
+    def tiers(self) -> tuple[TierStatus, ...]:
+        """Return how each tier stands; one that is down says so and delays nothing."""
+        return self._holdings.tiers.status(self._holdings.contents().rows)
+
+    def backups(
+        self,
+        *,
+        tiers: Sequence[str] | None = None,
+        targets: Sequence[str] = (),
+        types: Sequence[str] = (),
+    ) -> tuple[BackupRow, ...]:
+        """Return the backups there are, newest first; of tiers that are down nothing is known.
+
+        Raises:
+            InputError: for a tier, target or type that nothing has.
+        """
+        self._require_types(types)
+        # Services that left the schema keep their backups: without targets all are shown.
+        services = set(self.catalogue.select(targets, dependencies=False)) if targets else None
+        return tuple(
+            row
+            for row in self._holdings.contents(tiers).rows
+            if (services is None or row.ref.service in services)
+            and (not types or row.ref.type in types)
+        )
+
+    def status(self, targets: Sequence[str] = ()) -> tuple[SeriesStatus, ...]:
+        """Return how each series of ``targets`` (default: the environment) stands."""
+        rows = self._holdings.contents().rows
+        return tuple(
+            series_status(
+                series,
+                rows,
+                now=self._now(),
+                max_age=self._max_age(series),
+                next_run=self._next_run(series),
+            )
+            for series in self._wanted(targets, ())
+        )
+
+    def manifest(self, ref: BackupRef, *, tier: str | None = None) -> Manifest:
+        """Return the manifest of a backup, from the nearest tier that has it.
+
+        Raises:
+            InputError: no tier has it.
+            ArtifactError: it is damaged.
+        """
+        from mmstack_ops.adapters.backups.opening import read_manifest
+
+        return read_manifest(self._holdings.nearest(ref, tier), ref)
+
+    def proof(self, ref: BackupRef) -> Proof | None:
+        """Return what the newest restore drill of a backup found; None without one."""
+        from mmstack_ops.adapters.backups.proofs import newest_proof
+
+        found = [newest_proof(tier, ref) for tier in self._holdings.reachable()]
+        return max((one for one in found if one), key=lambda one: one.at, default=None)
+
+    def plan(self, targets: Sequence[str] = (), types: Sequence[str] = ()) -> BackupPlan:
+        """Return what a backup of ``targets`` (default: the environment) would take.
+
+        Raises:
+            UnknownNameError: for a target or type that nothing has.
+            EngineUnavailableError: no engine answers.
+        """
+        from mmstack_ops.adapters.backups.types.registry import backup_type
+
+        self._require_types(types)
+        running = self._running()
+        items: list[Series] = []
+        skipped: dict[Series, str] = {}
+        for series in self._wanted(targets, types):
+            definition = self.catalogue.services[series.service].definition
+            if backup_type(definition, series.type).needs_running and series.service not in running:
+                skipped[series] = f"{series.service} doesn't run"
+            else:
+                items.append(series)
+        return BackupPlan(
+            environment=self.catalogue.environment,
+            tier=self.tier_names[0],
+            items=tuple(items),
+            skipped=skipped,
+        )
+
+    def missing_copies(self, tier: str) -> tuple[PlannedCopy, ...]:
+        """Return what hasn't been copied to ``tier`` yet, the newest first.
+
+        Raises:
+            TierUnavailableError: this tier, or the one before it, can't be read.
+        """
+        return self._holdings.missing_copies(tier)
+
+    def due_verifications(self, share: float | None = None) -> tuple[tuple[BackupRef, str], ...]:
+        """Return the copies whose last look is longest ago: a share of all of them."""
+        contents = self._holdings.contents()
+        return due_verifications(
+            contents.rows,
+            share=self.catalogue.schema.backup.verify_share if share is None else share,
+            tiers=[name for name in self.tier_names if name not in contents.down],
+        )
+
+    def due_drills(self, limit: int | None = None) -> tuple[BackupRef, ...]:
+        """Return the newest backups of the series that wait longest for a proof."""
+        return due_drills(
+            self._holdings.contents().rows,
+            limit=self.catalogue.schema.backup.drills if limit is None else limit,
+            now=self._now(),
+            series=self.series,
+        )
+
+    def plan_restore(
+        self,
+        targets: Sequence[str],
+        *,
+        types: Sequence[str] = (),
+        at: datetime | None = None,
+        backup: BackupRef | None = None,
+        tier: str | None = None,
+        mode: Literal["in-place", "scratch"] = "in-place",
+        without_safety: bool = False,
+        accept_differences: bool = False,
+    ) -> RestorePlan:
+        """Return what a restore would do.
+
+        Args:
+            targets: services, stacks or the environment; ignored when ``backup`` is given.
+
+        Raises:
+            InputError: a service has no usable backup for it; says which there are.
+        """
+        from mmstack_ops.adapters.backups.planning import restore_scope
+        from mmstack_ops.domain.backups.restore_plan import RestoreWish, plan_restore
+
+        self._require_types(types)
+        scope = restore_scope(
+            self.catalogue,
+            self._stacks.observe(),
+            targets=() if backup is not None else targets,
+            tiers=self.tier_names,
+            services=[backup.service] if backup is not None else (),
+        )
+        wish = RestoreWish(
+            mode=mode,
+            types=tuple(types),
+            at=at,
+            backup=backup,
+            tier=tier,
+            without_safety=without_safety,
+            accept_differences=accept_differences,
+        )
+        return plan_restore(scope, wish, self._holdings.contents().rows, now=self._now())
+
+    @cached_property
+    def _holdings(self) -> Holdings:
+        return Holdings(self._project, self.catalogue, self._values)
+
+    @cached_property
+    def _stacks(self) -> StackControl:
+        from mmstack_ops.adapters.stacks.control import StackControl
+
+        return StackControl(self._project, self._environment)
+
+    def _values(self) -> EnvironmentValues:
+        return load_values(self._project, self.catalogue)
+
+    def _require_types(self, types: Sequence[str]) -> None:
+        known = {series.type for series in self.series}
+        for name in types:
+            require_known("backup type", name, sorted(known))
+
+    def _wanted(self, targets: Sequence[str], types: Sequence[str]) -> list[Series]:
+        chosen = targets or [self.catalogue.environment]
+        services = set(self.catalogue.select(chosen, dependencies=False))
+        return [
+            series
+            for series in self.series
+            if series.service in services and (not types or series.type in types)
+        ]
+
+    def _running(self) -> frozenset[str]:
+        return frozenset(
+            container.service
+            for container in self._stacks.observe().containers
+            if container.environment == self.catalogue.environment
+            and not container.oneoff
+            and container.state == "running"
+        )
+
+    def _max_age(self, series: Series) -> float:
+        policy = self.catalogue.schema.backup
+        own = self.catalogue.services[series.service].definition.backup.max_age
+        if own is not None:
+            return own
+        return policy.models_max_age if series.type == _WEEKLY else policy.max_age
+
+    def _next_run(self, series: Series) -> datetime | None:
+        settings = self.catalogue.settings
+        if not settings.schedules_running or series.service not in self.catalogue.started:
+            return None
+        from zoneinfo import ZoneInfo
+
+        from croniter import croniter
+
+        weekly = series.type == _WEEKLY
+        cron = self.catalogue.schema.backup.models_cron if weekly else settings.backup.cron
+        local = self._now().astimezone(ZoneInfo(self.catalogue.timezone))
+        found: datetime = croniter(cron, local).get_next(datetime)
+        return found

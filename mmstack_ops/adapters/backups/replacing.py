@@ -96,7 +96,7 @@ def _up(
         raise RestoreError(
             f"{ref.service} doesn't start, so that nothing was restored into it",
             why=error.what + (f" ({error.why})" if error.why else ""),
-            remedy="restore into a scratch target (`mmstack restore --into-scratch`), or correct what"
+            remedy="restore beside it (`mmstack restore --into-scratch`), or correct what"
             " keeps it from starting; nothing it holds was changed",
         ) from None
 

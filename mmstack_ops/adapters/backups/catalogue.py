@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -40,7 +42,26 @@ def list_backups(tiers: Sequence[Tier], prefixes: Iterable[str] = ("",)) -> Cont
     Args:
         prefixes: such as ``production/`` or ``production/postgres/full/``.
     """
-    wanted = tuple(prefixes)
+    with _without_collector():
+        return _list_all(tiers, tuple(prefixes))
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep the cyclic garbage collector out: nothing here has cycles.
+
+    Each of its passes looks at all entries made so far, which doubles the time for 100,000.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _list_all(tiers: Sequence[Tier], wanted: tuple[str, ...]) -> Contents:
     listings: dict[str, Listing] = {}
     down: dict[str, TierError] = {}
     if len(tiers) == 1:

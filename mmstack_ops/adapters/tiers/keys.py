@@ -33,3 +33,15 @@ def checked_key(key: str) -> tuple[str, ...]:
     if problem:
         raise InputError(f"{key!r} can't be the key of a file on a tier", why=problem)
     return parts
+
+
+def checked_prefix(prefix: str) -> str:
+    """Return the folder that ``prefix`` begins in; empty for the tier itself.
+
+    Raises:
+        InputError: no key begins so.
+    """
+    folder, _, _ = prefix.rpartition("/")
+    if folder:
+        checked_key(folder)
+    return folder

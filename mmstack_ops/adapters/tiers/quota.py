@@ -20,14 +20,26 @@ class Quota:
         tier: the tier's name, for messages.
         limit: bytes; None for a tier without a quota, which then counts nothing.
         count: adds up what the tier holds; may be slow.
+        believed: seconds for which a count holds; what other processes write meanwhile isn't
+            seen.
     """
 
-    def __init__(self, tier: str, limit: int | None, count: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        tier: str,
+        limit: int | None,
+        count: Callable[[], int],
+        *,
+        believed: float = _BELIEVED_SECONDS,
+    ) -> None:
         self._tier = tier
         self.limit = limit
         self._count = count
+        self._believed = believed
         self._lock = threading.Lock()
         self._used = 0
+        # Of files that are being written: no count sees them.
+        self._reserved = 0
         self._counted_at: float | None = None
 
     def used(self) -> int:
@@ -36,6 +48,16 @@ class Quota:
         with self._lock:
             self._used, self._counted_at = used, time.monotonic()
         return used
+
+    def reserve(self, expected_size: int | None) -> Reservation:
+        """Reserve space for a file that is to be written.
+
+        Raises:
+            TierFullError: it would exceed the quota; nothing is reserved.
+        """
+        reservation = Reservation(self)
+        reservation.cover(expected_size or 0)
+        return reservation
 
     def take(self, size: int) -> None:
         """Reserve ``size`` bytes.
@@ -46,20 +68,52 @@ class Quota:
         if self.limit is None:
             return
         counted = self._counted_at
-        if counted is None or time.monotonic() - counted > _BELIEVED_SECONDS:
+        if counted is None or time.monotonic() - counted > self._believed:
             self.used()
         with self._lock:
-            if self._used + size > self.limit:
+            taken = self._used + self._reserved
+            if taken + size > self.limit:
                 raise TierFullError(
                     f"tier {self._tier} would exceed its quota",
-                    why=f"{format_bytes(self._used)} of {format_bytes(self.limit)} are taken,"
+                    why=f"{format_bytes(taken)} of {format_bytes(self.limit)} are taken,"
                     f" {format_bytes(size)} more are needed",
                     remedy="raise the tier's quota in the schema, or let retention remove old"
                     " backups (`mmstack backup list` shows them)",
                 )
-            self._used += size
+            self._reserved += size
+
+    def settle(self, reserved: int, kept: int) -> None:
+        """End a reservation: ``kept`` bytes of it were published."""
+        if self.limit is None:
+            return
+        with self._lock:
+            self._reserved -= reserved
+            self._used += kept
 
     def give_back(self, size: int) -> None:
-        """Return reserved bytes that were not used, or were deleted."""
+        """Return the bytes of a file that was deleted."""
         with self._lock:
             self._used = max(0, self._used - size)
+
+
+class Reservation:
+    """The space reserved for one file while it is written."""
+
+    def __init__(self, quota: Quota) -> None:
+        self._quota = quota
+        self._reserved = 0
+
+    def cover(self, size: int) -> None:
+        """Have at least ``size`` bytes reserved in all.
+
+        Raises:
+            TierFullError: that would exceed the quota.
+        """
+        if (more := size - self._reserved) > 0:
+            self._quota.take(more)
+            self._reserved += more
+
+    def settle(self, kept: int) -> None:
+        """End it: ``kept`` bytes were published, 0 when nothing was."""
+        self._quota.settle(self._reserved, kept)
+        self._reserved = 0

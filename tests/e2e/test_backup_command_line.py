@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.product import Product
+from tests.e2e.product import Product, Ui
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
@@ -129,3 +129,27 @@ def test_a_tier_that_is_not_there_is_noted_and_hinders_nothing(
     ended = product.done("backup", "run", "redis", "--type", "rdb")
     assert "not copied to remote, it catches up later" in ended.stderr
     assert product.mmstack("backup", "copy", "--to", "remote").code == 1
+
+
+def test_the_ui_takes_a_backup_and_shows_its_checks(
+    product: Product, backed_up: dict[str, Any], ui: Ui
+) -> None:
+    key = ["development", "backup", "local", "redis_rdb"]
+    run = ui.materialize(key)
+    ui.wait_for(run, "SUCCESS")
+    found = ui.ask(
+        """query ($path: [String!]!) {
+             assetOrError(assetKey: {path: $path}) { ... on Asset {
+               assetMaterializations(limit: 1) { runId metadataEntries { label
+                 ... on IntMetadataEntry { intValue } } } } }
+             assetCheckExecutions(assetKey: {path: $path}, checkName: "age", limit: 1) {
+               runId evaluation { success description } } }""",
+        path=key,
+    )
+    (made,) = found["assetOrError"]["assetMaterializations"]
+    assert made["runId"] == run
+    numbers = {entry["label"]: entry.get("intValue") for entry in made["metadataEntries"]}
+    assert numbers["stored_bytes"] > 0
+    (check,) = found["assetCheckExecutions"]
+    assert check["runId"] == run
+    assert check["evaluation"]["success"]

@@ -35,4 +35,4 @@ class MemberNames:
 
 
 def _stand_in(path: str) -> str:
-    return f"{ODD_NAMES}/{sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()}"
+    return f"{ODD_NAMES}/{sha256(path.encode('utf-8', 'surrogatepass')).hexdigest()}"

@@ -157,13 +157,17 @@ def is_path(name: str) -> bool:
 
     Objects may be called ``../x``, ``a//b``, ``folder/``, or by a text of 1,024 bytes.
     """
+    try:
+        length = len(name.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return False  # A surrogate that stands for no byte.
     parts = name.split("/")
     return (
         all(part not in ("", ".", "..") for part in parts)
         and "\0" not in name
         and parts[0] != ODD_NAMES
         and all(len(part.encode("utf-8", "surrogateescape")) <= 255 for part in parts)
-        and len(name.encode("utf-8", "surrogateescape")) < 4096
+        and length < 4096
     )
 
 

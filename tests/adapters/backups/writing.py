@@ -17,6 +17,11 @@ from tests.adapters.backups.building import opener, ref_at, scan, take_tree
 SERVICE, TYPE = "n8n", "full"
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main(folder: Path) -> None:
     """Back up ``folder/source``, copy, delete the oldest, sweep, again and again."""
     local = DirectoryTier("local", folder / "local")
@@ -39,7 +44,7 @@ def main(folder: Path) -> None:
             now=now,
         )
         taken.append(manifest.ref)
-        print(f"taken {manifest.ref}", flush=True)
+        _say(f"taken {manifest.ref}")
         copy_artifact(
             local,
             remote,
@@ -48,10 +53,10 @@ def main(folder: Path) -> None:
             progress=lambda count: None,
             tell=lambda message: None,
         )
-        print(f"copied {manifest.ref}", flush=True)
+        _say(f"copied {manifest.ref}")
         if len(taken) > 2:
             oldest = taken.pop(0)
-            print(f"deleting {oldest}", flush=True)
+            _say(f"deleting {oldest}")
             for tier in (local, remote):
                 delete_backup(tier, oldest)
                 sweep_series(

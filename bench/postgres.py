@@ -100,7 +100,7 @@ def _measure(world: World, folder: Path, *, has_peers: bool) -> list[Row]:
         "pg_dump -Fc (its own gzip)": "pg_dump -Fc -d app -f /tmp/peer && sync /tmp/peer",
     }
     if has_peers:
-        commands["pg_dump -Fc -Z0 | zstd -3 -T2"] = (
+        commands["pg_dump -Fc -Z0 piped into zstd -3 -T2"] = (
             "pg_dump -Fc -Z0 -d app | zstd -q -3 -T2 -o /tmp/peer && sync /tmp/peer"
         )
         commands["pgbackrest, zst, two processes"] = "pgbackrest --stanza=bench --type=full backup"

@@ -1,0 +1,100 @@
+"""All volumes a service writes to, kept still while they are read."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import ClassVar, Literal
+
+from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.backups.types.volume_trees import (
+    VolumeTree,
+    Wanted,
+    excluding,
+    structure_problems,
+)
+from mmstack_ops.domain.backups.facts import Facts
+
+_METHODS = {
+    "stop": "files of its volumes, while the service was stopped",
+    "freeze": "files of its volumes, while the service's processes were frozen",
+    "none": "files of its volumes as they were read, those that changed meanwhile again",
+}
+
+
+class VolumesFull:
+    """An incremental tree of a service's volumes.
+
+    What is stopped or frozen is so from the first look at the files to the last: an
+    unchanged file isn't read, so that this is short from the second backup on.
+    """
+
+    method: ClassVar[str] = "volumes"
+    name: ClassVar[str] = "full"
+    tree: ClassVar[bool] = True
+    needs_running: ClassVar[bool] = False
+    needs_stop: ClassVar[bool] = True
+    drilled_in: ClassVar[Literal["server", "files"]] = "files"
+
+    def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
+        """Store the volumes; see ``BackupType.capture``."""
+        tree = self.volumes(bench, instance)
+        pause = self.pause(instance) if instance.running else "none"
+        with _still(bench, instance, pause):
+            before = {file.path: file for file in tree.scan()}
+            capture.tree(iter(before.values()), tree.open)
+            after = {file.path: file for file in tree.scan()}
+            facts = tree.facts(before, after)
+        shown = _METHODS[pause] if instance.running else "files of its volumes; it didn't run"
+        capture.note(
+            method=shown,
+            versions={},
+            restore_by_hand=by_hand(tree),
+            facts=facts,
+        )
+
+    def check(self, bench: Workbench, artifact: OpenArtifact, image: str) -> list[str]:  # noqa: ARG002 - no tool is needed
+        """Walk the tree; see ``BackupType.check``."""
+        return structure_problems(artifact)
+
+    def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
+        """Refill the volumes; see ``BackupType.restore``."""
+        if instance.running:
+            bench.stop(instance)
+        self.volumes(bench, instance).replace(artifact)
+        return bench.start(instance)
+
+    def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
+        """Look at the volumes; see ``BackupType.inspect``."""
+        return self.volumes(bench, instance).look(like)
+
+    def volumes(self, bench: Workbench, instance: Instance) -> VolumeTree:
+        """Return the volumes as a tree, without what isn't to be backed up."""
+        return VolumeTree(bench, instance, wanted=self.wanted(instance))
+
+    def pause(self, instance: Instance) -> str:
+        """Return how a running service is kept still: stop, freeze or none."""
+        return instance.definition.backup.pause
+
+    def wanted(self, instance: Instance) -> Wanted:
+        """Return the judge of paths (``<volume>/<path>``)."""
+        return excluding(instance.definition.backup.exclude)
+
+
+def by_hand(tree: VolumeTree) -> tuple[str, ...]:
+    """Return how the unpacked folder ``tree`` is put back."""
+    return (
+        "# tree/ holds a folder for each volume; with the service stopped, as root:",
+        *(
+            f"# tree/{root.name}/ goes to where {root.target} is mounted from"
+            for root in tree.roots
+        ),
+        "cp -a tree/VOLUME/. \"$(docker volume inspect -f '{{.Mountpoint}}' ENGINE_VOLUME)\"/",
+    )
+
+
+def _still(bench: Workbench, instance: Instance, pause: str) -> AbstractContextManager[None]:
+    if pause == "stop":
+        return bench.stopped(instance)
+    if pause == "freeze":
+        return bench.paused(instance)
+    return nullcontext()

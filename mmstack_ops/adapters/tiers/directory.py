@@ -56,15 +56,18 @@ class DirectoryTier:
 
     def check(self, *, writing: bool) -> None:
         """Say nothing when the folder can be used. See ``Tier.check``."""
-        with self._opened(writing=writing) as root:
-            if writing and not os.access(".", os.W_OK | os.X_OK, dir_fd=root):
+        if not writing:
+            with self._looked_at():
+                return
+        with self._opened() as root:
+            if not os.access(".", os.W_OK | os.X_OK, dir_fd=root):
                 raise self._unavailable("this process may not write there")
 
     @contextmanager
     def create(self, key: str, *, expected_size: int | None = None) -> Iterator[_Writer]:
         """Write a file. See ``Tier.create``."""
         parts = checked_key(key)
-        with self._opened(writing=True) as root:
+        with self._opened() as root:
             if self._stat(root, key) is not None:
                 raise self._taken(key)
             if expected_size is not None:
@@ -92,7 +95,9 @@ class DirectoryTier:
     def read(self, key: str) -> Iterator[FileReader]:
         """Read a file. See ``Tier.read``."""
         checked_key(key)
-        with self._opened(writing=False) as root:
+        with self._looked_at() as root:
+            if root is None or self._stat(root, key) is None:
+                raise self._missing(key)
             try:
                 with self._translated(f"read {key}"):
                     descriptor = os.open(
@@ -100,7 +105,7 @@ class DirectoryTier:
                     )
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
             except FileNotFoundError:
-                raise FileMissingError(f"tier {self.name} holds no file {key}") from None
+                raise self._missing(key) from None
             reader = _Reader(self, key, descriptor)
             try:
                 yield reader
@@ -110,8 +115,8 @@ class DirectoryTier:
     def size(self, key: str) -> int | None:
         """Return a file's size in bytes. See ``Tier.size``."""
         checked_key(key)
-        with self._opened(writing=False) as root:
-            found = self._stat(root, key)
+        with self._looked_at() as root:
+            found = None if root is None else self._stat(root, key)
         return None if found is None else found.st_size
 
     def list(self, prefix: str = "") -> Iterator[StoredFile]:
@@ -151,7 +156,7 @@ class DirectoryTier:
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete files in order. See ``Tier.delete``."""
-        with self._opened(writing=True) as root:
+        with self._opened() as root:
             for key in keys:
                 parts = checked_key(key)
                 found = self._stat(root, key)
@@ -165,20 +170,20 @@ class DirectoryTier:
 
     def usage(self) -> Usage:
         """Return how full the tier is. See ``Tier.usage``."""
-        with self._opened(writing=False) as root:
-            space = os.fstatvfs(root)
-            return Usage(
-                used=self._quota.used(),
-                quota=self._quota.limit,
-                free=space.f_bavail * space.f_frsize,
-            )
+        with self._looked_at() as root:
+            space = None if root is None else os.fstatvfs(root)
+        return Usage(
+            used=self._quota.used(),
+            quota=self._quota.limit,
+            free=None if space is None else space.f_bavail * space.f_frsize,
+        )
 
     def sweep(self, *, older_than: datetime, tell: Callable[[str], None]) -> None:
         """Take away what killed writers left. See ``Tier.sweep``.
 
         A writer holds a lock on its file: what is locked is never taken, whatever its age.
         """
-        with self._opened(writing=True) as root:
+        with self._opened() as root:
             try:
                 names = [path.name for path in (self.root / _INCOMING).iterdir()]
             except FileNotFoundError:
@@ -217,13 +222,28 @@ class DirectoryTier:
             raise self._unavailable("its folder was replaced or unmounted while it was in use")
 
     @contextmanager
-    def _opened(self, *, writing: bool) -> Iterator[int]:
-        """Open the root folder; all work goes through its descriptor."""
+    def _opened(self) -> Iterator[int]:
+        """Open the root folder for changes; all work goes through its descriptor."""
         self.require_usable()
         try:
-            if writing:
-                self._make_root()
+            self._make_root()
             descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._unavailable(error.strerror or str(error)) from None
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _looked_at(self) -> Iterator[int | None]:
+        """Open the root folder to look; None: there was no first write yet."""
+        self.require_usable()
+        try:
+            descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            yield None
+            return
         except OSError as error:
             raise self._unavailable(error.strerror or str(error)) from None
         try:
@@ -334,6 +354,9 @@ class DirectoryTier:
             why=why,
             remedy="check that the folder exists, is mounted, and belongs to this user",
         )
+
+    def _missing(self, key: str) -> FileMissingError:
+        return FileMissingError(f"tier {self.name} holds no file {key}")
 
     def _taken(self, key: str) -> ImmutableError:
         return ImmutableError(

@@ -22,7 +22,7 @@ from mmstack_ops.adapters.tiers.s3_location import S3Location, parse_location
 from mmstack_ops.adapters.tiers.s3_parts import LARGEST_OBJECT
 from mmstack_ops.adapters.tiers.s3_read import Download
 from mmstack_ops.adapters.tiers.s3_upload import Upload
-from mmstack_ops.domain.errors import ImmutableError, MmstackError, TierError, TierUnavailableError
+from mmstack_ops.domain.errors import ImmutableError, TierError, TierUnavailableError
 from mmstack_ops.domain.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class S3Tier:
             elif answer is not None:
                 raise self._no_bucket() from None
             else:
-                raise self._failed(self._checks, error, doing) from None
+                raise self._checks.failure(error, doing) from None
         if writing and self._lock is not None:
             self._require_lock()
 
@@ -179,10 +179,8 @@ class S3Tier:
                 # Consoles make "folders" of empty objects that end in a slash.
                 if key and not key.startswith(".") and not key.endswith("/"):
                     yield StoredFile(key, entry["Size"])
-        except MmstackError:
-            raise
         except Exception as error:
-            raise self._failed(self._calls, error, f"list {prefix or self._location}") from None
+            raise self._calls.failure(error, f"list {prefix or self._location}") from None
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete files in order. See ``Tier.delete``.
@@ -205,7 +203,7 @@ class S3Tier:
             except Exception as error:
                 if is_denied(error) and self._lock is not None:
                     raise self._locked(key, "it says no more") from None
-                raise self._failed(self._calls, error, f"delete {key}") from None
+                raise self._calls.failure(error, f"delete {key}") from None
             self._quota.give_back(found["ContentLength"])
 
     def usage(self) -> Usage:
@@ -237,10 +235,8 @@ class S3Tier:
                 size = format_bytes(sum(part["Size"] for part in parts))
                 key = upload["Key"][len(self._location.prefix) :]
                 tell(f"the upload of {key}, {size} that a killed writer left")
-        except MmstackError:
-            raise
         except Exception as error:
-            raise self._failed(self._calls, error, "sweep unfinished uploads") from None
+            raise self._calls.failure(error, "sweep unfinished uploads") from None
 
     def _settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = {}
@@ -256,13 +252,11 @@ class S3Tier:
     def _head(self, key: str) -> dict[str, Any] | None:
         try:
             return self._calls.call("head_object", Key=self._location.prefix + key)
-        except MmstackError:
-            raise
         except Exception as error:
             if is_missing(error):
                 # Also the answer where there is no bucket: HEAD gives no reason.
                 return None
-            raise self._failed(self._calls, error, f"look at {key}") from None
+            raise self._calls.failure(error, f"look at {key}") from None
 
     def _require_unlocked(self, key: str, found: Mapping[str, Any]) -> None:
         until = found.get("ObjectLockRetainUntilDate")
@@ -283,12 +277,10 @@ class S3Tier:
         try:
             answer = self._checks.call("get_object_lock_configuration")
             enabled = answer["ObjectLockConfiguration"].get("ObjectLockEnabled") == "Enabled"
-        except MmstackError:
-            raise
         except Exception as error:
             answer_given = answer_of(error)
             if answer_given is None or answer_given.status != 404:
-                raise self._failed(self._checks, error, "read the bucket's object lock") from None
+                raise self._checks.failure(error, "read the bucket's object lock") from None
             enabled = False
         if not enabled:
             raise TierUnavailableError(
@@ -303,7 +295,7 @@ class S3Tier:
         try:
             self._checks.call("list_objects_v2", Prefix=self._location.prefix, MaxKeys=1)
         except Exception as error:
-            raise self._failed(self._checks, error, doing) from None
+            raise self._checks.failure(error, doing) from None
 
     def _no_bucket(self) -> TierUnavailableError:
         return TierUnavailableError(
@@ -311,9 +303,6 @@ class S3Tier:
             why=f"{self._location} answered 404",
             remedy="create the bucket, or correct its name in the tier's location",
         )
-
-    def _failed(self, calls: S3Calls, error: Exception, doing: str) -> Exception:
-        return error if isinstance(error, MmstackError) else calls.failure(error, doing)
 
     def _count(self) -> int:
         return sum(file.size for file in self.list())

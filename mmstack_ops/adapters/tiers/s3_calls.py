@@ -8,7 +8,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from mmstack_ops.adapters.tiers.s3_errors import ChecksumRefusedError, is_transient, translated
+from mmstack_ops.adapters.tiers.s3_errors import (
+    ChecksumRefusedError,
+    is_refusal,
+    is_transient,
+    translated,
+)
 from mmstack_ops.adapters.tiers.s3_location import S3Location
 from mmstack_ops.domain.errors import TierUnavailableError
 
@@ -136,8 +141,13 @@ class S3Calls:
                 return
             position = {ask: page[told] for ask, told in tokens.items() if page.get(told)}
 
-    def failure(self, error: BaseException, doing: str) -> Exception:
-        """Return our error for what a request raised, with the credentials masked."""
+    def failure(self, error: Exception, doing: str) -> Exception:
+        """Return our error for what a request raised, with the credentials masked.
+
+        What isn't a request's failure comes back as it is.
+        """
+        if not is_refusal(error):
+            return error
         found = translated(error, tier=self.tier, place=str(self.location), doing=doing)
         for part in (self._credentials.secret_key, self._credentials.access_key):
             if part and part in found.why:

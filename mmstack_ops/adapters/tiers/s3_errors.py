@@ -44,6 +44,10 @@ class ChecksumRefusedError(Exception):
     """The endpoint's checksum of what landed isn't the one of what was sent."""
 
 
+class ConnectionCutError(Exception):
+    """An answer ended before all of it had come."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """An error answer, without what could show a credential or a signature."""
@@ -70,9 +74,11 @@ def answer_of(error: BaseException) -> Answer | None:
 
 def is_transient(error: BaseException) -> bool:
     """Say whether the same request may succeed when it is made again."""
-    from botocore.exceptions import HTTPClientError, ResponseParserError, SSLError
+    from botocore.exceptions import HTTPClientError, IncompleteReadError, SSLError
+    from botocore.parsers import ResponseParserError
 
-    if isinstance(error, ChecksumRefusedError | ResponseParserError):
+    passing = ChecksumRefusedError | ConnectionCutError | IncompleteReadError | ResponseParserError
+    if isinstance(error, passing):
         return True
     if isinstance(error, SSLError):
         # A certificate that isn't trusted stays so.
@@ -83,6 +89,15 @@ def is_transient(error: BaseException) -> bool:
     if answer is None or answer.status in _LASTING_STATUS or answer.code in _FULL_CODES:
         return False
     return answer.code in _TRANSIENT_CODES or answer.status == 429 or answer.status >= 500
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Say whether ``error`` came of a request; anything else is a bug, to be raised as it is."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+
+    own = ChecksumRefusedError | ConnectionCutError
+    return isinstance(error, own | BotoCoreError | ClientError | ResponseParserError)
 
 
 def is_missing(error: BaseException) -> bool:
@@ -186,6 +201,8 @@ def _connection_problem(error: BaseException) -> str:
     from botocore import exceptions
 
     for kind, text in (
+        (ConnectionCutError, "the connection was cut"),
+        (exceptions.IncompleteReadError, "the connection was cut"),
         (exceptions.ConnectTimeoutError, "no connection in time"),
         (exceptions.ReadTimeoutError, "no answer in time"),
         (exceptions.ConnectionClosedError, "the connection was cut"),

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from mmstack_ops.adapters.tiers.s3_calls import S3Calls
-from mmstack_ops.adapters.tiers.s3_errors import answer_of, is_missing
+from mmstack_ops.adapters.tiers.s3_errors import (
+    ConnectionCutError,
+    answer_of,
+    is_missing,
+    is_transient,
+)
 from mmstack_ops.domain.errors import FileMissingError, TierError
 
 _PIECE = 1 << 20
@@ -55,7 +60,7 @@ class Download:
                 self._position += len(data)
                 self._cuts = 0
                 return data
-            self._after_cut(EOFError("the connection ended too soon"))
+            self._after_cut(ConnectionCutError())
         return b""
 
     def close(self) -> None:
@@ -91,5 +96,5 @@ class Download:
     def _after_cut(self, error: Exception) -> None:
         self._cuts += 1
         self.close()
-        if self._cuts >= _MOST_CUTS:
+        if self._cuts >= _MOST_CUTS or not is_transient(error):
             raise self._calls.failure(error, f"read {self._name}") from None

@@ -16,13 +16,14 @@ from mmstack_ops.adapters.tiers.quota import Reservation
 from mmstack_ops.adapters.tiers.s3_calls import S3Calls
 from mmstack_ops.adapters.tiers.s3_errors import (
     is_missing,
+    is_refusal,
     is_taken,
     is_unsupported,
     is_upload_gone,
     taken,
 )
 from mmstack_ops.adapters.tiers.s3_parts import MOST_PARTS, in_flight, part_size
-from mmstack_ops.domain.errors import MmstackError, TierError
+from mmstack_ops.domain.errors import TierError
 
 WRITER = "mmstack-writer"
 """Metadata that tells our object from somebody else's under the same key."""
@@ -269,12 +270,12 @@ class Upload:
                 remedy="run it again; if it stays so, the endpoint isn't fit for backups",
             )
 
-    def _is_there(self, error: BaseException) -> bool:
+    def _is_there(self, error: Exception) -> bool:
         """Say whether the object stands there whole and ours, though a request failed.
 
         So it is after a lost answer: the retry then finds the key taken or the upload gone.
         """
-        if isinstance(error, MmstackError):
+        if not is_refusal(error):
             return False
         try:
             return self._ours() is not None
@@ -295,8 +296,6 @@ class Upload:
         return found if ours and whole else None
 
     def _failure(self, error: Exception) -> Exception:
-        if isinstance(error, MmstackError):
-            return error
         if is_taken(error):
             return taken(self._calls.tier, self._name)
         return self._calls.failure(error, f"write {self._name}")

@@ -157,8 +157,8 @@ def test_an_edited_value_recreates_only_who_uses_it(product: Product) -> None:
             field = f"environment.{wanted[service]}"
             assert result["changes"] == [f"{field}: DEBUG → ERROR"]
             assert result["reason"]
-            else:
-                assert (service, result["outcome"]) == (service, "unchanged")
+        else:
+            assert (service, result["outcome"]) == (service, "unchanged")
     after = product.lives()
     assert after.keys() == before.keys()
     changed = {name for name in after if after[name] != before[name]}

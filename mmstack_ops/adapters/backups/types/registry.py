@@ -28,6 +28,14 @@ REGISTRY: dict[tuple[str, str], Callable[[], BackupType]] = {
     ("postgres", "data"): _lazily("postgres_data", "PostgresData"),
     ("redis", "rdb"): _lazily("redis_rdb", "RedisRdb"),
     ("redis", "aof"): _lazily("redis_aof", "RedisAof"),
+    ("qdrant", "collection"): _lazily("qdrant_collection", "QdrantCollection"),
+    ("s3", "bucket"): _lazily("s3_bucket", "S3Bucket"),
+    ("huggingface", "models"): _lazily("huggingface_models", "HuggingfaceModels"),
+    ("volumes", "full"): _lazily("volumes_full", "VolumesFull"),
+    ("sqlite", "full"): _lazily("sqlite_full", "SqliteFull"),
+    ("prometheus", "full"): _lazily("prometheus_full", "PrometheusFull"),
+    ("elasticsearch", "full"): _lazily("elasticsearch_full", "ElasticsearchFull"),
+    (EVERY_METHOD, "config"): _lazily("config", "Config"),
 }
 """(the schema's ``backup.method``, the type's name) → what makes the type."""
 

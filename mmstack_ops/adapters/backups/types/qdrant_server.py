@@ -1,0 +1,259 @@
+"""A Qdrant server's HTTP API, as far as backups need it.
+
+Plain HTTP and not qdrant-client: that takes a second to import, and uploads a snapshot from
+memory (https://api.qdrant.tech/api-reference/snapshots).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import quote
+
+from mmstack_ops.adapters.backups.types.base import Instance
+from mmstack_ops.domain.errors import BackupError
+
+if TYPE_CHECKING:
+    import requests
+
+_KEY = "QDRANT__SERVICE__API_KEY"
+_PORT = 6333
+_CONNECT = 10.0
+# Answers of a few bytes; a snapshot of many gigabytes is made or taken in before its answer.
+_SHORT, _LONG = 60.0, 3600.0
+_POLL = 2.0
+_BLOCK = 1 << 20
+_BOUNDARY = "mmstack-snapshot"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot that stands on the server."""
+
+    name: str
+    size: int
+    checksum: str
+    """SHA-256 as the server computed it; empty from servers that don't."""
+
+
+class QdrantServer:
+    """One server.
+
+    Args:
+        url: ``http://address:port``.
+        key: the API key; None where the server wants none.
+    """
+
+    def __init__(self, service: str, url: str, key: str | None) -> None:
+        self._service = service
+        self._url = url
+        self._headers = {"api-key": key} if key else {}
+
+    @classmethod
+    def of(cls, instance: Instance) -> QdrantServer:
+        """Return the server of a running instance."""
+        ports = [port.container for port in instance.definition.ports if port.name == "http"]
+        port = ports[0] if ports else _PORT
+        key = instance.spec.environment.get(_KEY)
+        return cls(instance.service, f"http://{instance.address}:{port}", key)
+
+    def version(self) -> str:
+        """Return the server's version."""
+        return str(self._ask("GET", "").get("version", ""))
+
+    def collections(self) -> list[str]:
+        """Return the names of all collections."""
+        return sorted(one["name"] for one in self._result("GET", "/collections")["collections"])
+
+    def aliases(self) -> dict[str, str]:
+        """Return alias → collection."""
+        found = self._result("GET", "/aliases")["aliases"]
+        return {one["alias_name"]: one["collection_name"] for one in found}
+
+    def parameters(self, collection: str) -> dict[str, Any]:
+        """Return the parameters a collection was created with."""
+        found: dict[str, Any] = self._result("GET", _path(collection))["config"]["params"]
+        return found
+
+    def count(self, collection: str) -> int:
+        """Return how many points a collection holds."""
+        path = f"{_path(collection)}/points/count"
+        return int(self._result("POST", path, {"exact": True})["count"])
+
+    def first_points(self, collection: str, limit: int) -> list[dict[str, Any]]:
+        """Return the points with the smallest ids, with vectors and payloads."""
+        wanted = {"limit": limit, "with_payload": True, "with_vector": True}
+        points = self._result("POST", f"{_path(collection)}/points/scroll", wanted)["points"]
+        return list(points)
+
+    def points(self, collection: str, ids: list[Any]) -> list[dict[str, Any]]:
+        """Return points by id, with vectors and payloads; those that aren't there are missing."""
+        wanted = {"ids": ids, "with_payload": True, "with_vector": True}
+        return list(self._result("POST", f"{_path(collection)}/points", wanted))
+
+    def snapshots(self, collection: str) -> list[Snapshot]:
+        """Return the snapshots of a collection that stand on the server."""
+        return [_snapshot(one) for one in self._result("GET", f"{_path(collection)}/snapshots")]
+
+    def create_snapshot(self, collection: str, *, give_up: Callable[[], None]) -> Snapshot:
+        """Make a snapshot of a collection; wait until it is whole.
+
+        Args:
+            give_up: raises when nobody waits any more.
+
+        Raises:
+            BackupError: the server failed, or took longer than an hour.
+        """
+        import requests
+
+        known = {one.name for one in self.snapshots(collection)}
+        path = f"{_path(collection)}/snapshots?wait=true"
+        try:
+            return _snapshot(self._result("POST", path, within=_SHORT))
+        except requests.ReadTimeout:
+            # It goes on making it; large ones take longer than anybody keeps a connection.
+            deadline = time.monotonic() + _LONG
+        while time.monotonic() < deadline:
+            give_up()
+            for one in self.snapshots(collection):
+                if one.name not in known and one.checksum:
+                    return one
+            time.sleep(_POLL)
+        raise BackupError(
+            f"{self._service} didn't finish a snapshot of {collection} within an hour",
+            remedy="look at its log and at the free space of its snapshots volume",
+        )
+
+    @contextmanager
+    def download(self, collection: str, snapshot: str) -> Iterator[Iterator[bytes]]:
+        """Yield a snapshot's bytes in blocks."""
+        path = f"{_path(collection)}/snapshots/{quote(snapshot, safe='')}"
+        with self._send("GET", path, stream=True) as response:
+            yield response.iter_content(_BLOCK)
+
+    def delete_snapshot(self, collection: str, snapshot: str) -> None:
+        """Delete a snapshot; one that isn't there is fine."""
+        path = f"{_path(collection)}/snapshots/{quote(snapshot, safe='')}"
+        self._send("DELETE", path, missing_is_fine=True).close()
+
+    def recover(self, collection: str, source: BinaryIO, size: int, checksum: str) -> None:
+        """Make a collection what a snapshot holds, also one that isn't there yet.
+
+        Args:
+            size: bytes that ``source`` gives.
+        """
+        query = "priority=snapshot&wait=true" + (f"&checksum={checksum}" if checksum else "")
+        body = _Upload(source, size)
+        with self._send(
+            "POST",
+            f"{_path(collection)}/snapshots/upload?{query}",
+            data=body,
+            headers={"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"},
+            within=_LONG,
+        ):
+            return
+
+    def delete_collection(self, collection: str) -> None:
+        """Delete a collection with all its points."""
+        self._result("DELETE", _path(collection), within=_LONG)
+
+    def replace_aliases(self, wanted: Mapping[str, str]) -> None:
+        """Make the server's aliases exactly these."""
+        actions: list[dict[str, Any]] = [
+            {"delete_alias": {"alias_name": name}} for name in self.aliases()
+        ]
+        actions += [
+            {"create_alias": {"alias_name": name, "collection_name": collection}}
+            for name, collection in sorted(wanted.items())
+        ]
+        if actions:
+            self._result("POST", "/collections/aliases", {"actions": actions})
+
+    def _result(self, method: str, path: str, body: Any = None, *, within: float = _SHORT) -> Any:
+        return self._ask(method, path, body, within=within)["result"]
+
+    def _ask(
+        self, method: str, path: str, body: Any = None, *, within: float = _SHORT
+    ) -> dict[str, Any]:
+        content = None if body is None else json.dumps(body)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        with self._send(method, path, data=content, headers=headers, within=within) as response:
+            answer: dict[str, Any] = response.json()
+            return answer
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        within: float = _SHORT,
+        stream: bool = False,
+        missing_is_fine: bool = False,
+    ) -> requests.Response:
+        import requests
+
+        doing = f"{method} {path.partition('?')[0] or '/'}"
+        try:
+            response = requests.request(
+                method,
+                self._url + path,
+                data=data,
+                headers={**self._headers, **(headers or {})},
+                timeout=(_CONNECT, within),
+                stream=stream,
+            )
+        except requests.ReadTimeout:
+            if stream or data is not None or within == _LONG:
+                raise self._failed(doing, "it didn't answer in time") from None
+            raise
+        except requests.RequestException as error:
+            # Its text holds the URL, which holds no secret; its headers would.
+            raise self._failed(doing, type(error).__name__) from None
+        if response.ok or (missing_is_fine and response.status_code == 404):
+            return response
+        why = response.text[:300]
+        response.close()
+        raise self._failed(doing, f"status {response.status_code}: {why}")
+
+    def _failed(self, doing: str, why: str) -> BackupError:
+        return BackupError(
+            f"{self._service} refused {doing}",
+            why=why,
+            remedy=f"look at its log: `mmstack logs {self._service}`",
+        )
+
+
+class _Upload:
+    """A multipart body with one file in it, read as it is sent."""
+
+    def __init__(self, source: BinaryIO, size: int) -> None:
+        self._head = (
+            f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="snapshot";'
+            ' filename="snapshot"\r\nContent-Type: application/octet-stream\r\n\r\n'
+        ).encode()
+        self._tail = f"\r\n--{_BOUNDARY}--\r\n".encode()
+        self._source = source
+        self._size = size
+
+    def __len__(self) -> int:
+        return len(self._head) + self._size + len(self._tail)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._head
+        while block := self._source.read(_BLOCK):
+            yield block
+        yield self._tail
+
+
+def _path(collection: str) -> str:
+    return f"/collections/{quote(collection, safe='')}"
+
+
+def _snapshot(found: dict[str, Any]) -> Snapshot:
+    return Snapshot(str(found["name"]), int(found["size"]), str(found.get("checksum") or ""))

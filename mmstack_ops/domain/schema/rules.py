@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from zoneinfo import ZoneInfo, available_timezones
 
+from mmstack_ops.domain.backups.kinds import declared_types, offers
 from mmstack_ops.domain.catalogue.resolve import Catalogue, resolve
 from mmstack_ops.domain.cron import cron_problem
 from mmstack_ops.domain.graph import find_cycle
@@ -324,6 +325,17 @@ def _clashes_in(catalogue: Catalogue) -> Iterator[Problem]:
                 yield Problem((*at, "container_name"), message)
 
 
+def _methods_offer_types(schema: Schema) -> Iterator[Problem]:
+    for name, service in schema.services.items():
+        method = service.backup.method
+        for index, kind in enumerate(service.backup.types):
+            if not offers(method, kind):
+                path: Path = ("services", name, "backup", "types", index)
+                known = ", ".join(declared_types(method))
+                message = f"the backup method {method!r} has no type {kind!r}; it has {known}"
+                yield Problem(path, message)
+
+
 _RULES: tuple[Callable[[Schema], Iterator[Problem]], ...] = (
     _names_exist,
     _each_service_in_one_stack,
@@ -335,6 +347,7 @@ _RULES: tuple[Callable[[Schema], Iterator[Problem]], ...] = (
     _valid_images,
     _no_literal_secrets,
     _subnets_dont_overlap,
+    _methods_offer_types,
 )
 _LATE_RULES: tuple[Callable[[Schema], Iterator[Problem]], ...] = (
     _dependencies_cross_declared_stacks,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-from mmstack_ops.adapters.backups.types.s3_server import refusal
 
 Settings = dict[str, Any]
 _LOCK = "object_lock"
@@ -33,9 +32,7 @@ def _setting(
     read: str, write: str, clear: str | None, answer: str, argument: str | None = None
 ) -> _Setting:
     if argument is None:
-        return _Setting(
-            read, write, clear, lambda f: f.get(answer), lambda value: {answer: value}
-        )
+        return _Setting(read, write, clear, lambda f: f.get(answer), lambda value: {answer: value})
     keep, arguments = _one(answer, argument)
     return _Setting(read, write, clear, keep, arguments)
 
@@ -118,6 +115,18 @@ def write_settings(client: Any, bucket: str, settings: Settings) -> None:
             )
 
 
-def _is_absent(error: BaseException) -> bool:
-    code, status = refusal(error)
+def settings_digest(settings: Settings) -> str:
+    """Return settings as text that is the same for the same settings."""
+    return json.dumps(settings, sort_keys=True, default=str)
+
+
+def deleted_keys(client: Any, bucket: str) -> int:
+    """Count the objects of a versioned bucket that are gone behind a delete marker."""
+    pages = client.get_paginator("list_object_versions").paginate(Bucket=bucket)
+    return sum(one["IsLatest"] for page in pages for one in page.get("DeleteMarkers", ()))
+
+
+def _is_absent(error: Any) -> bool:
+    code = error.response["Error"].get("Code", "")
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     return code != "NoSuchBucket" and (status in (404, 501) or code == "NotImplemented")

@@ -122,8 +122,8 @@ class DirectoryTier:
     def list(self, prefix: str = "") -> Iterator[StoredFile]:
         """Yield the published files. See ``Tier.list``."""
         folder = checked_prefix(prefix)
-        with self._looked_at() as root:
-            if root is None:
+        with self._looked_at() as there:
+            if there is None:
                 return
         # Plain strings and few steps for each file: 100,000 backups are 300,000 of them.
         root = str(self.root)

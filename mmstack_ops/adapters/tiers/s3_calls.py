@@ -149,12 +149,10 @@ class S3Calls:
         if not is_refusal(error):
             return error
         found = translated(error, tier=self.tier, place=str(self.location), doing=doing)
+        why = found.why
         for part in (self._credentials.secret_key, self._credentials.access_key):
-            if part and part in found.why:
-                return type(found)(
-                    found.what, why=found.why.replace(part, "***"), remedy=found.remedy
-                )
-        return found
+            why = why.replace(part, "***") if part else why
+        return type(found)(found.what, why=why, remedy=found.remedy)
 
     def impatient(self) -> S3Calls:
         """Return one that asks once and gives up soon: for checks."""

@@ -37,7 +37,7 @@ _REMEDIES = {
     " that holds it",
     "AccessDenied": "allow this key to list, read, write and delete in the bucket",
 }
-_UNAVAILABLE_STATUS = frozenset({301, 307, 400, 401, 403})
+_UNAVAILABLE_STATUS = frozenset({301, 307, 401, 403})
 
 
 class ChecksumRefusedError(Exception):
@@ -211,7 +211,7 @@ def _connection_problem(error: BaseException) -> str:
     ):
         if isinstance(error, kind):
             return text
-    text = str(error)
+    text = str(getattr(error, "kwargs", {}).get("error", ""))
     for sign, meaning in (
         ("Connection refused", "connection refused"),
         ("Name or service not known", "its name can't be resolved"),

@@ -188,6 +188,8 @@ class Upload:
             stop=self._stop,
             accept=lambda answer: answer.get("ChecksumCRC32", checksum) == checksum,
             Key=self._key,
+            # The algorithm as well: some endpoints look for no more than that.
+            ChecksumAlgorithm="CRC32",
             ChecksumCRC32=checksum,
             **parameters,
         )

@@ -75,7 +75,7 @@ def _folder(folder: Path, kind: type[DirectoryTier]) -> Iterator[Place]:
 
 @contextmanager
 def s3(folder: Path) -> Iterator[Place]:
-    endpoint = _server()
+    endpoint = s3_endpoint()
     bucket = f"b-{uuid.uuid4().hex}"
     client = s3_client(endpoint)
     client.create_bucket(Bucket=bucket)
@@ -111,7 +111,7 @@ def s3_client(endpoint: str) -> Any:
 _running: list[ThreadedMotoServer] = []
 
 
-def _server() -> str:
+def s3_endpoint() -> str:
     """Start moto once for each test process."""
     if not _running:
         server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)

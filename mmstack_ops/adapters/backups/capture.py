@@ -70,6 +70,7 @@ class ArtifactCapture:
         pack_bytes: int,
     ) -> None:
         self.previous = previous
+        self.encrypted = bool(packing.recipients)
         self._tier = tier
         self._ref = ref
         self._project = project

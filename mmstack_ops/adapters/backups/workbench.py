@@ -23,6 +23,7 @@ from mmstack_ops.adapters.backups.exchange import (
 from mmstack_ops.adapters.backups.journal import Journal
 from mmstack_ops.adapters.backups.one_shot import InStream, OutStream, Running, program_of
 from mmstack_ops.adapters.backups.types.base import Instance
+from mmstack_ops.adapters.files import make_private_directory
 from mmstack_ops.domain.errors import BackupError, CancelledError, EngineError
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class EngineWorkbench:
             connection, owner=owner, environment=environment, working_dir=str(state)
         )
         self._prefix = f"{owner}-{environment}"
+        self._state = state
         self._exchange = state / "exchange"
         self._journal = Journal(state / "journal")
         self.cancel = cancel
@@ -261,6 +263,11 @@ class EngineWorkbench:
         what ``read_tree`` gives of the same container.
         """
         self._engine.write_archive(instance.container_id, instance.name, path, archive)
+
+    def folder(self, name: str) -> Path:
+        """Return a private folder of the environment's state."""
+        make_private_directory(self._state / name)
+        return self._state / name
 
     def stop(self, instance: Instance) -> None:
         """Stop the container with its own grace period."""

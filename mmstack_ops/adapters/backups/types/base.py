@@ -130,6 +130,10 @@ class Workbench(Protocol):
         """Unpack a tar into ``path`` inside the container (any state), owners kept."""
         ...
 
+    def folder(self, name: str) -> Path:
+        """Return a private folder of the environment's state, made when it isn't there."""
+        ...
+
     def stop(self, instance: Instance) -> None:
         """Stop the container with its own grace period."""
         ...
@@ -168,6 +172,8 @@ class Capture(Protocol):
 
     previous: Manifest | None
     """The newest complete backup of this series on this tier."""
+    encrypted: bool
+    """Payloads are encrypted: secrets may be among them."""
 
     def payload(
         self, name: str, role: str, *, attributes: Mapping[str, str] | None = None

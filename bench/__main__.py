@@ -13,7 +13,16 @@ from pathlib import Path
 
 from bench.measure import as_markdown
 
-_ALL = ("reconcile", "commands", "definitions", "whole_stack", "web_ui", "postgres", "trees")
+_ALL = (
+    "reconcile",
+    "commands",
+    "definitions",
+    "whole_stack",
+    "web_ui",
+    "postgres",
+    "trees",
+    "s3_upload",
+)
 _REPORT = Path(__file__).parents[1] / "docs" / "performance.md"
 _INTRODUCTION = """# Performance
 

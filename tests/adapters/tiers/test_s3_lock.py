@@ -38,11 +38,10 @@ def test_a_locked_file_is_not_deleted(client: Any) -> None:
     tier = tier_in(bucket, lock=3600)
     tier.check(writing=True)
     put(tier, "a", b"kept")
-    put(tier, "b", b"x" * (9 << 20))
-    for key in ("a", "b"):
-        with pytest.raises(ImmutableError, match="locked"):
-            tier.delete([key])
-    assert keys(tier) == ["a", "b"]
+    put(tier_in(bucket), "before", b"x")
+    with pytest.raises(ImmutableError, match="locked"):
+        tier.delete(["before", "a"])
+    assert keys(tier) == ["a"]
     assert get(tier, "a") == b"kept"
     found = client.head_object(Bucket=bucket, Key="p/a")
     left = found["ObjectLockRetainUntilDate"] - datetime.now(UTC)

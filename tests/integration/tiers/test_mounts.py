@@ -29,7 +29,8 @@ from mmstack_ops.adapters.tiers.directory import DirectoryTier
 tier = DirectoryTier("killed", Path(sys.argv[1]))
 for number in itertools.count():
     size = (1 << 20) * (number % 3 * 5) + number
-    with tier.create(f"a/{number % 4}/{number}", expected_size=size if number % 2 else None) as file:
+    known = size if number % 2 else None
+    with tier.create(f"a/{number % 4}/{number}", expected_size=known) as file:
         left = size
         while left:
             left -= file.write(bytes([number % 256]) * min(left, 1 << 19))
@@ -79,7 +80,7 @@ def test_a_file_that_can_not_fit_is_refused_before_the_first_byte(tmp_path: Path
 def test_out_of_inodes(tmp_path: Path) -> None:
     with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "nr_inodes=6", "tmpfs") as point:
         tier = MountTier("small", point)
-        with pytest.raises(TierFullError):
+        with pytest.raises(TierFullError):  # noqa: PT012
             for number in range(10):
                 put(tier, f"a/{number}", b"x")
         found = keys(tier)
@@ -177,11 +178,8 @@ def test_a_writer_that_is_killed(tmp_path: Path, seed: int) -> None:
     tier.sweep(older_than=datetime.now(UTC), tell=told.append)
     assert told == [], "the file of a live writer was taken"
     writer.kill()
-    published = dict(
-        (key, (int(size), int(byte)))
-        for key, size, byte in (line.split() for line in writer.stdout)
-        if key
-    )
+    lines = [line.split() for line in writer.stdout if line.endswith("\n")]
+    published = {key: (int(size), int(byte)) for key, size, byte in lines}
     writer.wait()
     found = {file.key: file.size for file in tier.list()}
     for key, (size, byte) in published.items():

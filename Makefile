@@ -30,10 +30,14 @@ setup: ## Make .venv with the locked versions (again only when the lock changed)
 	@bash .ci/setup $(PYTHON) $(VENV)
 
 .PHONY: demo
-demo: setup lab-up ## Bring development's core stack up through Dagster, and the web UI
+demo: setup lab-up ## Core stack up, sample data in, backed up, copied, proven; then the web UI
 	@$(MMSTACK) secrets generate
 	@$(MMSTACK) start core
+	@$(BIN)/python lab/sample/seed.py
+	@$(MMSTACK) backup run core
+	@$(MMSTACK) drill core
 	@$(MMSTACK) status core
+	@$(MMSTACK) backup status core
 	@$(MMSTACK) ui --detach
 
 .PHONY: test

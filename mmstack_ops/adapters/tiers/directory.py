@@ -14,8 +14,9 @@ from datetime import datetime
 from pathlib import Path
 
 from mmstack_ops.adapters.tiers.base import FileReader, StoredFile, Usage
+from mmstack_ops.adapters.tiers.directory_files import Reader, Writer
 from mmstack_ops.adapters.tiers.keys import checked_key, checked_prefix
-from mmstack_ops.adapters.tiers.quota import Quota, Reservation
+from mmstack_ops.adapters.tiers.quota import Quota
 from mmstack_ops.domain.errors import (
     FileMissingError,
     ImmutableError,
@@ -26,9 +27,6 @@ from mmstack_ops.domain.errors import (
 from mmstack_ops.domain.units import format_bytes
 
 _INCOMING = ".incoming"
-# Written back and dropped from the page cache in windows: several times the speed of letting
-# the kernel decide, and the databases keep their cache (measured, docs/performance.md).
-_WINDOW = 64 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _GONE = frozenset(
     {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -64,7 +62,7 @@ class DirectoryTier:
                 raise self._unavailable("this process may not write there")
 
     @contextmanager
-    def create(self, key: str, *, expected_size: int | None = None) -> Iterator[_Writer]:
+    def create(self, key: str, *, expected_size: int | None = None) -> Iterator[Writer]:
         """Write a file. See ``Tier.create``."""
         parts = checked_key(key)
         with self._opened() as root:
@@ -74,12 +72,12 @@ class DirectoryTier:
                 self._require_space(root, expected_size)
             reservation = self._quota.reserve(expected_size)
             kept = 0
-            writer: _Writer | None = None
+            writer: Writer | None = None
             try:
                 with self._translated(f"write {key}"):
                     self._make_folders(root, (_INCOMING,))
                     temporary = f"{_INCOMING}/{secrets.token_hex(8)}"
-                    writer = _Writer(self, root, temporary, reservation)
+                    writer = Writer(self.failure, root, temporary, reservation)
                 yield writer
                 with self._translated(f"write {key}"):
                     writer.finish()
@@ -106,7 +104,7 @@ class DirectoryTier:
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
             except FileNotFoundError:
                 raise self._missing(key) from None
-            reader = _Reader(self, key, descriptor)
+            reader = Reader(self.failure, key, descriptor)
             try:
                 yield reader
             finally:
@@ -365,81 +363,3 @@ class DirectoryTier:
             why="files on a tier are never replaced",
             remedy="this is a bug, or two backups had the same name: run it again",
         )
-
-
-class _Writer:
-    """A file on its way, under ``.incoming``."""
-
-    def __init__(self, tier: DirectoryTier, root: int, path: str, reservation: Reservation) -> None:
-        self._tier = tier
-        self._path = path
-        self._descriptor = os.open(
-            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=root
-        )
-        # Tells a sweep that somebody is at work here; the kernel frees it with the process.
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        self.written = 0
-        self._synced = 0
-        self._reservation = reservation
-
-    def write(self, data: bytes | memoryview, /) -> int:
-        view = memoryview(data).cast("B")
-        self._reservation.cover(self.written + len(view))
-        done = 0
-        try:
-            while done < len(view):
-                done += os.write(self._descriptor, view[done:])
-            self.written += done
-            if self.written - self._synced >= _WINDOW:
-                self._sync()
-        except OSError as error:
-            raise self._tier.failure(error, f"write {self._path}") from None
-        return done
-
-    def finish(self) -> None:
-        self._sync()
-        os.fsync(self._descriptor)
-
-    def _sync(self) -> None:
-        os.fdatasync(self._descriptor)
-        length = self.written - self._synced
-        os.posix_fadvise(self._descriptor, self._synced, length, os.POSIX_FADV_DONTNEED)
-        self._synced = self.written
-
-    def close(self, root: int) -> None:
-        # The name under .incoming goes in every case; a published file has its other one.
-        with contextlib.suppress(OSError):
-            os.unlink(self._path, dir_fd=root)
-        os.close(self._descriptor)
-
-
-class _Reader:
-    def __init__(self, tier: DirectoryTier, key: str, descriptor: int) -> None:
-        self._tier = tier
-        self._key = key
-        self._descriptor = descriptor
-        self._position = 0
-        self._dropped = 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        if size < 0:
-            return b"".join(iter(lambda: self.read(1 << 20), b""))
-        try:
-            data = os.read(self._descriptor, size)
-        except OSError as error:
-            raise self._tier.failure(error, f"read {self._key}") from None
-        self._position += len(data)
-        if self._position - self._dropped >= _WINDOW:
-            self._drop()
-        return data
-
-    def _drop(self) -> None:
-        length = self._position - self._dropped
-        os.posix_fadvise(self._descriptor, self._dropped, length, os.POSIX_FADV_DONTNEED)
-        self._dropped = self._position
-
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            self._drop()
-            os.close(self._descriptor)
-            self._descriptor = -1

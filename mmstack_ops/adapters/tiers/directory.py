@@ -257,15 +257,26 @@ class DirectoryTier:
     def _publish(self, root: int, temporary: str, parts: tuple[str, ...]) -> None:
         key = "/".join(parts)
         while True:
-            self._make_folders(root, parts[:-1])
             try:
+                self._make_folders(root, parts[:-1])
                 os.link(temporary, key, src_dir_fd=root, dst_dir_fd=root, follow_symlinks=False)
                 break
             except FileExistsError:
                 raise self._taken(key) from None
             except FileNotFoundError:
+                if self._stat(root, temporary) is None:
+                    raise TierError(
+                        f"tier {self.name} can't write {key}",
+                        why=f"{temporary} was removed while it was written",
+                        remedy="let nothing but `mmstack` clean up there, and run it again",
+                    ) from None
                 # Somebody deleted the last file of this folder, and the folder with it.
                 continue
+            except NotADirectoryError:
+                raise TierError(
+                    f"tier {self.name} can't write {key}",
+                    why="a file stands where it needs a folder",
+                ) from None
         self._sync_folder(root, "/".join(parts[:-1]))
 
     def _make_folders(self, root: int, parts: tuple[str, ...]) -> None:

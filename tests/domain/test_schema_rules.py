@@ -349,6 +349,12 @@ CASES = {
         "retention: {? [a] : b} #!",
         "retention: a key must be a plain text",
     ),
+    "backup type of another method": (
+        "    ports:\n      - {name: cache",
+        "    backup:\n      types: [config, rdb] #!\n    ports:\n      - {name: cache",
+        "services.cache.backup.types[1]: the backup method 'volumes' has no type 'rdb'; it has"
+        " full, config",
+    ),
     "syntax error": (
         "stacks: [base, front]",
         "stacks: [base, front #!",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
 
@@ -52,6 +53,15 @@ class QdrantServer:
         self._service = service
         self._url = url
         self._headers = {"api-key": key} if key else {}
+
+    @cached_property
+    def _session(self) -> requests.Session:
+        import requests
+
+        session = requests.Session()
+        # A container on this host is never reached through a proxy, nor with a key of ~/.netrc.
+        session.trust_env = False
+        return session
 
     @classmethod
     def of(cls, instance: Instance) -> QdrantServer:
@@ -113,7 +123,7 @@ class QdrantServer:
         known = {one.name for one in self.snapshots(collection)}
         path = f"{_path(collection)}/snapshots?wait=true"
         try:
-            return _snapshot(self._result("POST", path, within=_SHORT))
+            return _snapshot(self._result("POST", path, may_take_long=True))
         except requests.ReadTimeout:
             # It goes on making it; large ones take longer than anybody keeps a connection.
             deadline = time.monotonic() + _LONG
@@ -133,7 +143,15 @@ class QdrantServer:
         """Yield a snapshot's bytes in blocks."""
         path = f"{_path(collection)}/snapshots/{quote(snapshot, safe='')}"
         with self._send("GET", path, stream=True) as response:
-            yield response.iter_content(_BLOCK)
+            yield self._blocks(response, f"GET {path}")
+
+    def _blocks(self, response: requests.Response, doing: str) -> Iterator[bytes]:
+        import requests
+
+        try:
+            yield from response.iter_content(_BLOCK)
+        except requests.RequestException as error:
+            raise self._failed(doing, type(error).__name__) from None
 
     def delete_snapshot(self, collection: str, snapshot: str) -> None:
         """Delete a snapshot; one that isn't there is fine."""
@@ -173,15 +191,13 @@ class QdrantServer:
         if actions:
             self._result("POST", "/collections/aliases", {"actions": actions})
 
-    def _result(self, method: str, path: str, body: Any = None, *, within: float = _SHORT) -> Any:
-        return self._ask(method, path, body, within=within)["result"]
+    def _result(self, method: str, path: str, body: Any = None, **how: Any) -> Any:
+        return self._ask(method, path, body, **how)["result"]
 
-    def _ask(
-        self, method: str, path: str, body: Any = None, *, within: float = _SHORT
-    ) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, body: Any = None, **how: Any) -> dict[str, Any]:
         content = None if body is None else json.dumps(body)
         headers = {"Content-Type": "application/json"} if body is not None else {}
-        with self._send(method, path, data=content, headers=headers, within=within) as response:
+        with self._send(method, path, data=content, headers=headers, **how) as response:
             answer: dict[str, Any] = response.json()
             return answer
 
@@ -195,12 +211,13 @@ class QdrantServer:
         within: float = _SHORT,
         stream: bool = False,
         missing_is_fine: bool = False,
+        may_take_long: bool = False,
     ) -> requests.Response:
         import requests
 
         doing = f"{method} {path.partition('?')[0] or '/'}"
         try:
-            response = requests.request(
+            response = self._session.request(
                 method,
                 self._url + path,
                 data=data,
@@ -209,9 +226,9 @@ class QdrantServer:
                 stream=stream,
             )
         except requests.ReadTimeout:
-            if stream or data is not None or within == _LONG:
-                raise self._failed(doing, "it didn't answer in time") from None
-            raise
+            if may_take_long:
+                raise
+            raise self._failed(doing, "it didn't answer in time") from None
         except requests.RequestException as error:
             # Its text holds the URL, which holds no secret; its headers would.
             raise self._failed(doing, type(error).__name__) from None

@@ -14,12 +14,13 @@ _PORT = 9000
 
 
 def s3_client(instance: Instance) -> Any:
-    """Return a boto3 client for the instance's own store. It may be used from several threads.
+    """Return a client for the instance's own store. It may be used from several threads.
 
     Raises:
         BackupError: the instance's environment names no credentials.
     """
     import boto3
+    import botocore.session
     from botocore.config import Config
 
     user = password_from(instance, "MINIO_ROOT_USER")
@@ -31,7 +32,16 @@ def s3_client(instance: Instance) -> Any:
             remedy="set them in the schema",
         )
     ports = [port.container for port in instance.definition.ports if port.name == "s3"]
-    return boto3.client(
+    # Neither a profile, nor credentials, nor settings of whoever runs this play a part.
+    nothing = (None, None, None, None)
+    session = botocore.session.Session(
+        session_vars={
+            "profile": nothing,
+            "config_file": (None, None, "/dev/null", None),
+            "credentials_file": (None, None, "/dev/null", None),
+        }
+    )
+    return boto3.Session(botocore_session=session).client(
         "s3",
         endpoint_url=f"http://{instance.address}:{ports[0] if ports else _PORT}",
         aws_access_key_id=user,
@@ -40,7 +50,10 @@ def s3_client(instance: Instance) -> Any:
         config=Config(
             signature_version="s3v4",
             s3={"addressing_style": "path"},
-            retries={"mode": "standard", "max_attempts": 5},
+            retries={"mode": "standard", "total_max_attempts": 5},
+            # A container on this host is never reached through a proxy.
+            proxies={},
+            ignore_configured_endpoint_urls=True,
             connect_timeout=10,
             read_timeout=120,
             max_pool_connections=CONNECTIONS + 2,

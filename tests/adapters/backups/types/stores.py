@@ -1,0 +1,122 @@
+"""An object store of this process as an instance, and backups of it by the real code."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from mmstack_ops.adapters.backups.capture import newest_manifest, taking
+from mmstack_ops.adapters.backups.encryption import Keys
+from mmstack_ops.adapters.backups.instances import tool_instance
+from mmstack_ops.adapters.backups.opening import Artifact
+from mmstack_ops.adapters.backups.pipeline import Packing
+from mmstack_ops.adapters.backups.types.base import BackupType, Instance, Workbench
+from mmstack_ops.adapters.backups.types.s3_client import s3_client
+from mmstack_ops.adapters.tiers.directory import DirectoryTier
+from mmstack_ops.domain.backups.facts import Comparison, compare
+from mmstack_ops.domain.schema.service import Port
+from tests.adapters.backups.building import NOW, ref_at
+
+USER, PASSWORD = "minio-user", "minio-password"
+
+
+@dataclass
+class QuietBench:
+    """What types use of a workbench when they need no container."""
+
+    told: list[str] = field(default_factory=list)
+    cancel: threading.Event = field(default_factory=threading.Event)
+
+    def tell(self, message: str) -> None:
+        self.told.append(message)
+
+
+def bench() -> Workbench:
+    return cast(Workbench, QuietBench())
+
+
+def instance_at(port: int, *, include: list[str] | None = None) -> Instance:
+    """An instance whose store listens on this host."""
+    made = tool_instance("lab/minio:1", "testing", "minio")
+    backup = made.definition.backup.model_copy(update={"method": "s3", "include": include or []})
+    definition = made.definition.model_copy(
+        update={"ports": [Port(name="s3", container=port)], "backup": backup}
+    )
+    environment = {"MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD": PASSWORD}
+    return replace(
+        made,
+        definition=definition,
+        spec=replace(made.spec, environment=environment),
+        address="127.0.0.1",
+        running=True,
+    )
+
+
+@contextmanager
+def store(**backup: Any) -> Iterator[tuple[Instance, Any]]:
+    """An empty store of its own; gives the instance and a client."""
+    from moto.core.models import DEFAULT_ACCOUNT_ID
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+    from moto.s3.models import s3_backends
+
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+    backend.reset()
+    try:
+        _, port = server.get_host_and_port()
+        instance = instance_at(port, **backup)
+        yield instance, s3_client(instance)
+    finally:
+        backend.reset()
+        server.stop()
+
+
+def empty(client: Any) -> None:
+    """Take everything away, as somebody does by mistake."""
+    for bucket in client.list_buckets()["Buckets"]:
+        name = bucket["Name"]
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=name):
+            for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                client.delete_object(Bucket=name, Key=one["Key"], VersionId=one["VersionId"])
+        client.delete_bucket(Bucket=name)
+
+
+def back_up(
+    kind: BackupType,
+    instance: Instance,
+    folder: Path,
+    *,
+    moment: datetime = NOW,
+    days: int = 0,
+    at: Workbench | None = None,
+) -> Artifact:
+    """Back an instance up onto a folder; open what was stored."""
+    tier = DirectoryTier("local", folder)
+    moment += timedelta(days=days)
+    ref = ref_at(moment, service=instance.service, type_name=kind.name)
+    with taking(
+        tier,
+        ref,
+        project="lab",
+        image=instance.spec.image,
+        packing=Packing(threads=0),
+        keys=Keys(None),
+        cancel=threading.Event(),
+        tell=lambda _: None,
+        previous=newest_manifest(tier, ref.series, now=moment, tell=lambda _: None),
+    ) as capture:
+        kind.capture(at or bench(), instance, capture)
+    assert capture.manifest is not None
+    return Artifact(tier, capture.manifest, Keys(None))
+
+
+def compared(kind: BackupType, instance: Instance, artifact: Artifact) -> Comparison:
+    """Compare what an instance holds now with what was recorded."""
+    facts = artifact.facts()
+    return compare(facts, kind.inspect(bench(), instance, facts))

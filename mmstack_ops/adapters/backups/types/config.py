@@ -132,7 +132,9 @@ def _documents(instance: Instance) -> dict[str, bytes]:
     lines = [f"{name}={values.variables[name]}" for name in sorted(named & set(values.variables))]
     documents = {
         "schema.json": instance.definition.model_dump_json(indent=1).encode(),
-        "container.json": json.dumps(public, indent=1, sort_keys=True).encode(),
+        "container.json": json.dumps(
+            _without(_secret_values(instance), public), indent=1, sort_keys=True
+        ).encode(),
         "variables.env": ("\n".join(lines) + "\n").encode(),
     }
     for mount in instance.spec.mounts:
@@ -172,6 +174,26 @@ def _secrets(instance: Instance) -> dict[str, str]:
     }
     found = {name: values.secrets[name] for name in names if name in values.secrets}
     return found | {name: values.variables[name] for name in variables}
+
+
+def _secret_values(instance: Instance) -> list[str]:
+    values = instance.values
+    hidden = (values.variables.get(name, "") for name in values.secret_variables)
+    # The longest first: one may be part of another.
+    return sorted({*values.secrets.values(), *hidden} - {""}, key=len, reverse=True)
+
+
+def _without(secrets: list[str], value: Any) -> Any:
+    """Return ``value`` without secrets, which a command or a health check may hold too."""
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, "***")
+        return value
+    if isinstance(value, Mapping):
+        return {name: _without(secrets, one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_without(secrets, one) for one in value]
+    return value
 
 
 def _facts(documents: Mapping[str, bytes]) -> Facts:

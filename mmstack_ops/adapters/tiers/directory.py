@@ -120,9 +120,15 @@ class DirectoryTier:
     def list(self, prefix: str = "") -> Iterator[StoredFile]:
         """Yield the published files. See ``Tier.list``."""
         folder = checked_prefix(prefix)
-        with self._looked_at() as there:
-            if there is None:
+        with self._looked_at() as root:
+            if root is None:
                 return
+            yield from self._walk(folder, prefix)
+            # A mount that went away meanwhile looks like folders that were deleted: whoever
+            # believes a list that is too short may delete what the missing part needs.
+            self.require_same(root)
+
+    def _walk(self, folder: str, prefix: str) -> Iterator[StoredFile]:
         # Plain strings and few steps for each file: 100,000 backups are 300,000 of them.
         root = str(self.root)
         pending = [folder]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -28,13 +28,10 @@ from mmstack_ops.domain.suggest import require_known
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.encryption import Keys
-    from mmstack_ops.adapters.backups.environment import RestoreEnvironment
     from mmstack_ops.adapters.backups.turns import Turns
     from mmstack_ops.adapters.backups.types.base import (
         BackupType,
-        Instance,
         OpenArtifact,
-        Workbench,
     )
 
 Listener = Callable[[BackupEvent], None]
@@ -332,25 +329,6 @@ class BackupControl(BackupOverview):
             gone += place.scratch.sweep()
         return tuple(gone)
 
-    def probe_models(self) -> str:
-        """Return a digest that changes when the model caches do; empty while unreadable."""
-        from mmstack_ops.adapters.backups.probes import models_digest
-
-        return "".join(self._probed(models_digest, "huggingface", must_run=False))
-
-    def probe_schema(self) -> str:
-        """Return a digest of the databases' definitions; empty while they don't run."""
-        from mmstack_ops.adapters.backups.probes import schema_digest
-
-        return "".join(self._probed(schema_digest, "postgres", must_run=True))
-
-    def probe_buckets(self) -> Mapping[str, int]:
-        """Return bytes by bucket (``service/bucket``); empty while the stores don't run."""
-        from mmstack_ops.adapters.backups.probes import bucket_sizes
-
-        found = self._probed(bucket_sizes, "s3", must_run=True)
-        return {bucket: size for sizes in found for bucket, size in sizes.items()}
-
     def _keys(self) -> Keys:
         from mmstack_ops.adapters.backups.encryption import Keys
 
@@ -369,18 +347,6 @@ class BackupControl(BackupOverview):
         opened = self._holdings.tiers.open(tier)
         yield Artifact(opened, read_manifest(opened, ref), self._keys())
 
-    @contextmanager
-    def _place(self, holder: str, on_event: Listener) -> Iterator[RestoreEnvironment]:
-        from mmstack_ops.adapters.backups.environment import RestoreEnvironment
-        from mmstack_ops.adapters.engine.client import EngineConnection
-
-        url = self._project.settings.docker_base_url
-        connection = EngineConnection(url, read_only=False)
-        try:
-            yield RestoreEnvironment(self._project, self.catalogue, connection, holder, on_event)
-        finally:
-            connection.close()
-
     def _turns(self, holder: str, cancel: threading.Event, on_event: Listener) -> Turns:
         from mmstack_ops.adapters.backups.turns import Turns
 
@@ -392,25 +358,6 @@ class BackupControl(BackupOverview):
             cancel=cancel,
             on_event=on_event,
         )
-
-    def _probed(
-        self,
-        probe: Callable[[Workbench, Instance], Answer],
-        method: str,
-        *,
-        must_run: bool,
-    ) -> list[Answer]:
-        """Ask each service of a backup method that is there."""
-        answers: list[Answer] = []
-        with self._place("a sensor", lambda _: None) as place:
-            bench = place.bench(threading.Event())
-            for name, entry in self.catalogue.services.items():
-                if entry.definition.backup.method != method:
-                    continue
-                instance = place.find(name)
-                if instance is not None and (instance.running or not must_run):
-                    answers.append(probe(bench, instance))
-        return answers
 
 
 def _series(ref: BackupRef) -> Series:

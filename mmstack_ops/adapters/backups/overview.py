@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -25,6 +27,8 @@ from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.suggest import require_known
 
 if TYPE_CHECKING:
+    from mmstack_ops.adapters.backups.environment import RestoreEnvironment
+    from mmstack_ops.adapters.backups.types.base import Instance, Workbench
     from mmstack_ops.adapters.stacks.control import StackControl
     from mmstack_ops.domain.secrets.values import EnvironmentValues
 
@@ -284,3 +288,53 @@ class BackupOverview:
         local = self._now().astimezone(ZoneInfo(self.catalogue.timezone))
         found: datetime = croniter(cron, local).get_next(datetime)
         return found
+
+    def probe_models(self) -> str:
+        """Return a digest that changes when the model caches do; empty while unreadable."""
+        from mmstack_ops.adapters.backups.probes import models_digest
+
+        return "".join(self._probed(models_digest, "huggingface", must_run=False))
+
+    def probe_schema(self) -> str:
+        """Return a digest of the databases' definitions; empty while they don't run."""
+        from mmstack_ops.adapters.backups.probes import schema_digest
+
+        return "".join(self._probed(schema_digest, "postgres", must_run=True))
+
+    def probe_buckets(self) -> Mapping[str, int]:
+        """Return bytes by bucket (``service/bucket``); empty while the stores don't run."""
+        from mmstack_ops.adapters.backups.probes import bucket_sizes
+
+        found = self._probed(bucket_sizes, "s3", must_run=True)
+        return {bucket: size for sizes in found for bucket, size in sizes.items()}
+
+    @contextmanager
+    def _place(self, holder: str, on_event: Listener) -> Iterator[RestoreEnvironment]:
+        from mmstack_ops.adapters.backups.environment import RestoreEnvironment
+        from mmstack_ops.adapters.engine.client import EngineConnection
+
+        url = self._project.settings.docker_base_url
+        connection = EngineConnection(url, read_only=False)
+        try:
+            yield RestoreEnvironment(self._project, self.catalogue, connection, holder, on_event)
+        finally:
+            connection.close()
+
+    def _probed(
+        self,
+        probe: Callable[[Workbench, Instance], Answer],
+        method: str,
+        *,
+        must_run: bool,
+    ) -> list[Answer]:
+        """Ask each service of a backup method that is there."""
+        answers: list[Answer] = []
+        with self._place("a sensor", lambda _: None) as place:
+            bench = place.bench(threading.Event())
+            for name, entry in self.catalogue.services.items():
+                if entry.definition.backup.method != method:
+                    continue
+                instance = place.find(name)
+                if instance is not None and (instance.running or not must_run):
+                    answers.append(probe(bench, instance))
+        return answers

@@ -16,6 +16,7 @@ from mmstack_ops.adapters.files import make_private_directory, write_atomically
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.errors import BackupError
 from mmstack_ops.domain.interpolation import references
+from mmstack_ops.domain.secrets.redact import redactor
 
 _FILES = "config.tar"
 _SECRETS = "secrets.json"
@@ -133,7 +134,7 @@ def _documents(instance: Instance) -> dict[str, bytes]:
     documents = {
         "schema.json": instance.definition.model_dump_json(indent=1).encode(),
         "container.json": json.dumps(
-            _without(_secret_values(instance), public), indent=1, sort_keys=True
+            _redacted(instance, public), indent=1, sort_keys=True
         ).encode(),
         "variables.env": ("\n".join(lines) + "\n").encode(),
     }
@@ -176,24 +177,20 @@ def _secrets(instance: Instance) -> dict[str, str]:
     return found | {name: values.variables[name] for name in variables}
 
 
-def _secret_values(instance: Instance) -> list[str]:
+def _redacted(instance: Instance, value: Any) -> Any:
+    """Return ``value`` without secrets, which a command or a health check may hold too."""
     values = instance.values
     hidden = (values.variables.get(name, "") for name in values.secret_variables)
-    # The longest first: one may be part of another.
-    return sorted({*values.secrets.values(), *hidden} - {""}, key=len, reverse=True)
+    redact = redactor([*values.secrets.values(), *hidden])
 
+    def without(one: Any) -> Any:
+        if isinstance(one, str):
+            return redact(one)
+        if isinstance(one, Mapping):
+            return {name: without(part) for name, part in one.items()}
+        return [without(part) for part in one] if isinstance(one, list) else one
 
-def _without(secrets: list[str], value: Any) -> Any:
-    """Return ``value`` without secrets, which a command or a health check may hold too."""
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, "***")
-        return value
-    if isinstance(value, Mapping):
-        return {name: _without(secrets, one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_without(secrets, one) for one in value]
-    return value
+    return without(value)
 
 
 def _facts(documents: Mapping[str, bytes]) -> Facts:

@@ -13,6 +13,7 @@ from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtif
 from mmstack_ops.adapters.backups.types.s3_client import s3_client
 from mmstack_ops.adapters.backups.types.s3_objects import Listed, Objects, described
 from mmstack_ops.adapters.backups.types.s3_settings import (
+    create_bucket,
     deleted_keys,
     read_settings,
     settings_digest,
@@ -88,7 +89,7 @@ class S3Bucket:
             there = {one["Name"] for one in client.list_buckets()["Buckets"]}
             for bucket, settings in document["settings"].items():
                 if bucket not in there:
-                    client.create_bucket(Bucket=bucket)
+                    create_bucket(client, bucket, settings)
                 write_settings(client, bucket, settings)
             objects = Objects(client, document["settings"])
             held = {file.path for file in artifact.files()}

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mmstack_ops.adapters.tiers.mount import MountTier
 from mmstack_ops.adapters.tiers.s3 import S3Tier
 from mmstack_ops.adapters.tiers.s3_calls import Credentials, Patience
 from mmstack_ops.adapters.tiers.s3_location import S3Location
+from mmstack_ops.adapters.tiers.tape import open_tape
 
 KEYS = Credentials("test-access", "test-secret")
 QUICK = Patience(attempts=4, first_pause=0.01, longest_pause=0.05, connect=2.0, read=5.0)
@@ -95,6 +97,24 @@ def s3(folder: Path) -> Iterator[Place]:
         client.close()
 
 
+@contextmanager
+def tape(folder: Path) -> Iterator[Place]:
+    library = folder / "library"
+
+    def leftovers() -> list[str]:
+        told: list[str] = []
+        opened(None).sweep(older_than=datetime.now(UTC), tell=told.append)
+        return told
+
+    def opened(quota: int | None) -> Tier:
+        return open_tape(
+            "place", str(library), volume_size=4_000_000, quota=quota, state=folder / "state"
+        )
+
+    # Over several volumes.
+    yield Place(open=opened, leftovers=leftovers, large=(10 << 20) + 7, reclaims=False)
+
+
 def s3_client(endpoint: str) -> Any:
     """Return a plain client, as other software has one."""
     import boto3
@@ -131,4 +151,5 @@ MAKERS: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {
     "directory": directory,
     "mount": mount,
     "s3": s3,
+    "tape": tape,
 }

@@ -7,7 +7,8 @@ import re
 from typing import ClassVar
 
 from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact, Workbench
-from mmstack_ops.adapters.backups.types.volume_trees import Wanted, structure_problems
+from mmstack_ops.adapters.backups.types.volume_roots import Wanted
+from mmstack_ops.adapters.backups.types.volume_trees import structure_problems
 from mmstack_ops.adapters.backups.types.volumes_full import VolumesFull
 
 _BLOCK = 1 << 20

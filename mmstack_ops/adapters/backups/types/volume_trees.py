@@ -6,15 +6,17 @@ import hashlib
 import io
 import os
 import stat
-import tarfile
-from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.backups.types.volume_archive import ArchivedFile, scan_archive
+from mmstack_ops.adapters.backups.types.volume_refill import refill
+from mmstack_ops.adapters.backups.types.volume_roots import Root, Wanted
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.errors import BackupError, FileVanishedError, RestoreError
@@ -24,20 +26,6 @@ _BLOCK = 1 << 20
 # restore; all content is checked against the index anyway while it is written.
 _SAMPLED = 64
 _SAMPLE_BYTES = 16 << 20
-
-Wanted = Callable[[str], bool]
-
-
-@dataclass(frozen=True)
-class Root:
-    """A volume that is backed up: its files stand under ``name/`` in the tree."""
-
-    name: str
-    """The volume's name in the schema."""
-    target: str
-    """Where it is mounted inside the container."""
-    volume: str
-    """Its name on the engine."""
 
 
 def roots_of(instance: Instance) -> list[Root]:
@@ -77,16 +65,38 @@ class VolumeTree:
 
     Args:
         wanted: judges paths of the tree; what it refuses is neither read nor compared.
+        below: only this folder of each volume; paths of the tree begin in it.
     """
 
     def __init__(
-        self, bench: Workbench, instance: Instance, *, wanted: Wanted = lambda _: True
+        self,
+        bench: Workbench,
+        instance: Instance,
+        *,
+        wanted: Wanted = lambda _: True,
+        below: str = "",
     ) -> None:
         self._bench = bench
         self._instance = instance
         self._wanted = wanted
-        self.roots = roots_of(instance)
-        self._folders = {root.name: bench.volume_path(root.volume) for root in self.roots}
+        found = roots_of(instance)
+        self.roots = [replace(one, target=f"{one.target}/{below}".rstrip("/")) for one in found]
+        self._folders = {
+            one.name: None if (path := bench.volume_path(one.volume)) is None else path / below
+            for one in found
+        }
+
+    def place(self, path: str) -> Path:
+        """Return where a path of the tree stands on this host.
+
+        Raises:
+            BackupError: its volume can't be read directly.
+        """
+        name, _, inside = path.partition("/")
+        folder = self._folders[name]
+        if folder is None:
+            raise BackupError(f"the volume {name} can't be read from this host")
+        return folder / inside
 
     def scan(self) -> Iterator[TreeFile]:
         """Yield every file, folder and link; sockets, pipes and devices are told and left out."""
@@ -95,7 +105,7 @@ class VolumeTree:
             if folder is not None:
                 yield from self._scan_folder(root.name, folder)
             else:
-                yield from self._scan_archive(root)
+                yield from scan_archive(self._bench, self._instance, root, self._wanted)
 
     def open(self, file: TreeFile) -> BinaryIO:
         """Open a file of ``scan``.
@@ -119,7 +129,7 @@ class VolumeTree:
         Their figures count only when nothing changed at all.
         """
         same = {path: file for path, file in before.items() if after.get(path) == file}
-        items = {path: _described(file) for path, file in same.items()}
+        items = {path: described(file) for path, file in same.items()}
         for path in sampled(same.values()):
             items[path] += f" sha256={self._digest(same[path])}"
         whole = len(same) == len(before) == len(after)
@@ -130,7 +140,7 @@ class VolumeTree:
     def look(self, like: Facts | None) -> Facts:
         """Return facts of what is there now; ``like`` names the sample."""
         files = {file.path: file for file in self.scan()}
-        items = {path: _described(file) for path, file in files.items()}
+        items = {path: described(file) for path, file in files.items()}
         hashed = sampled(files.values()) if like is None else _hashed_in(like)
         for path in hashed:
             if path in files and files[path].kind == "file":
@@ -150,14 +160,7 @@ class VolumeTree:
                 f" {', '.join(sorted(unknown))}",
                 remedy="restore it with the schema it was made with, or by hand",
             )
-        for root in self.roots:
-            folder = self._folders[root.name]
-            if folder is None:
-                self._refill_archive(root, artifact)
-            else:
-                _empty(folder)
-        if any(self._folders.values()):
-            self._refill_folders(artifact)
+        refill(self._bench, self._instance, self.roots, self._folders, artifact)
 
     def _scan_folder(self, name: str, folder: Path) -> Iterator[TreeFile]:
         pending = [("", folder)]
@@ -184,66 +187,9 @@ class VolumeTree:
                     # Deleted since its folder was read: then it isn't there.
                     continue
 
-    def _scan_archive(self, root: Root) -> Iterator[TreeFile]:
-        with (
-            self._bench.read_tree(self._instance, root.target) as stream,
-            tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape") as archive,
-        ):
-            for member in archive:
-                inside = member.name.removeprefix("./").rstrip("/").removeprefix(".")
-                path = f"{root.name}/{inside}" if inside else root.name
-                if (member.isdir() or member.isreg() or member.issym()) and self._wanted(path):
-                    yield TreeFile(
-                        path=path,
-                        kind="dir" if member.isdir() else "symlink" if member.issym() else "file",
-                        size=member.size if member.isreg() else 0,
-                        mode=member.mode & 0o7777,
-                        uid=member.uid,
-                        gid=member.gid,
-                        mtime_ns=int(float(member.mtime) * 1e9),
-                        target=member.linkname if member.issym() else "",
-                    )
-
     def _open_archive(self, name: str, path: str, file: TreeFile) -> BinaryIO:
         root = next(root for root in self.roots if root.name == name)
-        return cast("BinaryIO", _Member(self._bench, self._instance, root.target, path, file))
-
-    def _refill_folders(self, artifact: OpenArtifact) -> None:
-        folders: list[TreeFile] = []
-        for file, content in artifact.contents():
-            name, _, path = file.path.partition("/")
-            base = self._folders[name]
-            if base is None:
-                continue
-            place = base / path if path else base
-            if file.kind == "dir":
-                place.mkdir(exist_ok=True, parents=True)
-                folders.append(file)
-            elif file.kind == "symlink":
-                place.parent.mkdir(exist_ok=True, parents=True)
-                place.symlink_to(file.target)
-                os.chown(place, file.uid, file.gid, follow_symlinks=False)
-                os.utime(place, ns=(file.mtime_ns, file.mtime_ns), follow_symlinks=False)
-            elif content is not None:
-                place.parent.mkdir(exist_ok=True, parents=True)
-                _write(place, content)
-                _dress(place, file)
-        # Last, since what is put into a folder changes its time; the deepest first.
-        for file in sorted(folders, key=lambda one: one.path, reverse=True):
-            name, _, path = file.path.partition("/")
-            base = self._folders[name]
-            if base is not None:
-                _dress(base / path if path else base, file)
-
-    def _refill_archive(self, root: Root, artifact: OpenArtifact) -> None:
-        self._bench.run(
-            self._instance,
-            ["sh", "-c", "rm -rf /volume/* /volume/.[!.]* /volume/..?*"],
-            volumes={root.volume: "/volume"},
-            writable=True,
-        )
-        for batch in _batches(artifact, root.name):
-            self._bench.write_tree(self._instance, root.target, batch)
+        return cast("BinaryIO", ArchivedFile(self._bench, self._instance, root.target, path, file))
 
     def _digest(self, file: TreeFile) -> str:
         digest = hashlib.sha256()
@@ -320,7 +266,7 @@ def _attributes(place: Path) -> dict[str, str]:
         return {}
 
 
-def _described(file: TreeFile) -> str:
+def described(file: TreeFile) -> str:
     """Return what of a file must come back the same."""
     owner = f"{file.mode:04o} {file.uid}:{file.gid}"
     if file.kind == "dir":
@@ -336,97 +282,3 @@ def _hashed_in(facts: Facts) -> list[str]:
 
 def _order(path: str) -> str:
     return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _write(place: Path, content: BinaryIO) -> None:
-    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with io.FileIO(descriptor, "wb") as target:
-        while block := content.read(_BLOCK):
-            target.write(block)
-
-
-def _dress(place: Path, file: TreeFile) -> None:
-    for name, value in file.attributes.items():
-        os.setxattr(place, name, b64decode(value))
-    os.chown(place, file.uid, file.gid)
-    place.chmod(file.mode)
-    os.utime(place, ns=(file.mtime_ns, file.mtime_ns))
-
-
-def _empty(folder: Path) -> None:
-    """Remove all that is in a folder, not the folder; links aren't followed."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            path = Path(entry.path)
-            if entry.is_dir(follow_symlinks=False):
-                _empty(path)
-                path.rmdir()
-            else:
-                path.unlink()
-
-
-def _batches(artifact: OpenArtifact, name: str) -> Iterator[BinaryIO]:
-    """Yield tars of what stands under one volume, folders first, a few files at a time."""
-    import tempfile
-
-    with tempfile.TemporaryFile() as spool:
-        folders = [f for f in artifact.files() if f.kind == "dir" and f.path != name]
-        with tarfile.open(fileobj=spool, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            for file in folders:
-                if file.path.startswith(f"{name}/"):
-                    archive.addfile(_member(file, name))
-        spool.seek(0)
-        yield cast("BinaryIO", spool)
-    for file, content in artifact.contents(lambda one: one.path.startswith(f"{name}/")):
-        if file.kind == "dir":
-            continue
-        with tempfile.TemporaryFile() as spool:
-            with tarfile.open(fileobj=spool, mode="w", format=tarfile.PAX_FORMAT) as archive:
-                archive.addfile(_member(file, name), content)
-            spool.seek(0)
-            yield cast("BinaryIO", spool)
-
-
-def _member(file: TreeFile, name: str) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(file.path.removeprefix(f"{name}/"))
-    info.mode, info.uid, info.gid = file.mode, file.uid, file.gid
-    info.mtime = file.mtime_ns // 1_000_000_000
-    if file.kind == "dir":
-        info.type = tarfile.DIRTYPE
-    elif file.kind == "symlink":
-        info.type, info.linkname = tarfile.SYMTYPE, file.target
-    else:
-        info.size = file.size
-    return info
-
-
-class _Member(io.RawIOBase):
-    """One file read through the engine's archive of it."""
-
-    def __init__(
-        self, bench: Workbench, instance: Instance, target: str, path: str, file: TreeFile
-    ) -> None:
-        super().__init__()
-        parent, _, name = path.rpartition("/")
-        self._context = bench.read_tree(instance, f"{target}/{parent}".rstrip("/"))
-        stream = self._context.__enter__()
-        self._archive = tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape")
-        for member in self._archive:
-            found = self._archive.extractfile(member) if member.isreg() else None
-            if found is not None and member.name.removeprefix("./") == name:
-                self._source = found
-                return
-        self.close()
-        raise FileVanishedError(f"{file.path!r} went away")
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1, /) -> bytes:
-        return self._source.read(size)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._archive.close()
-            self._context.__exit__(None, None, None)
-        super().close()

@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar, Literal
 
 from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.backups.types.volume_roots import Wanted
 from mmstack_ops.adapters.backups.types.volume_trees import (
     VolumeTree,
-    Wanted,
     excluding,
     structure_problems,
 )

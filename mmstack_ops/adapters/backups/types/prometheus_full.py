@@ -1,0 +1,128 @@
+"""Prometheus through its own snapshots: hard links to blocks that never change."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from mmstack_ops.adapters.backups.types.base import Capture, Instance, Workbench
+from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree
+from mmstack_ops.adapters.backups.types.volumes_full import VolumesFull, by_hand
+from mmstack_ops.domain.backups.facts import Facts
+from mmstack_ops.domain.backups.files import TreeFile
+from mmstack_ops.domain.errors import BackupError
+
+_PORT = 9090
+# Making a snapshot writes what is still in memory; minutes on a large server.
+_SNAPSHOT_SECONDS = 900.0
+_FOLDER = "snapshots"
+_JOURNAL = "prometheus-snapshot"
+
+
+class PrometheusFull(VolumesFull):
+    """All blocks and what isn't in a block yet, at one moment, while the server works."""
+
+    method: ClassVar[str] = "prometheus"
+    needs_running: ClassVar[bool] = True
+
+    def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
+        """Store a snapshot; see ``BackupType.capture``."""
+        for record in bench.leftovers(_JOURNAL):
+            if record.get("service") == instance.service:
+                bench.tell(f"deleting snapshot {record['snapshot']} that a killed backup left")
+                _delete(bench, instance, record["snapshot"])
+        version = _ask(instance, "GET", "/api/v1/status/buildinfo")["version"]
+        bench.tell(f"snapshot of {instance.service}")
+        made = _ask(instance, "POST", "/api/v1/admin/tsdb/snapshot?skip_head=false")["name"]
+        failure: BaseException | None = None
+        with bench.journal(_JOURNAL, {"service": instance.service, "snapshot": made}):
+            try:
+                tree = VolumeTree(bench, instance, below=f"{_FOLDER}/{made}")
+                files = {file.path: file for file in _unversioned(tree.scan())}
+                capture.tree(iter(files.values()), tree.open)
+                facts = tree.facts(files, files)
+            except BaseException as error:
+                # The server's disk first: the snapshot keeps old blocks from being deleted.
+                failure = error
+            _delete(bench, instance, made)
+        if failure is not None:
+            raise failure
+        capture.note(
+            method="a snapshot made by the server, what is only in memory included",
+            versions={"prometheus": str(version)},
+            restore_by_hand=by_hand(tree),
+            # A server that starts adds files of its own, such as its log of writes.
+            facts=replace(facts, complete=False, figures={"blocks": _blocks(files)}),
+        )
+
+    def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
+        """Look at the blocks; see ``BackupType.inspect``."""
+        tree = VolumeTree(bench, instance)
+        found = tree.look(like)
+        paths = found.items if like is None else {p: "" for p in found.items if p in like.items}
+        return replace(found, complete=False, figures={"blocks": _blocks(paths)})
+
+
+def _unversioned(files: Iterator[TreeFile]) -> Iterator[TreeFile]:
+    """Leave out what tells two hard links of one block apart: blocks never change."""
+    for file in files:
+        # A folder of a snapshot is always new; the time of a block's files is the block's.
+        yield replace(file, version="", mtime_ns=0 if file.kind == "dir" else file.mtime_ns)
+
+
+def _blocks(paths: Any) -> int:
+    return sum(path.endswith("/meta.json") for path in paths)
+
+
+def _delete(bench: Workbench, instance: Instance, snapshot: str) -> None:
+    """Delete a snapshot's folder; one that isn't there is fine."""
+    if not snapshot or "/" in snapshot or snapshot.startswith("."):
+        raise BackupError(
+            f"{instance.service} calls a snapshot {snapshot!r}",
+            why="that isn't the name of a folder",
+            remedy="look at its log",
+        )
+    for root in VolumeTree(bench, instance).roots:
+        folder = bench.volume_path(root.volume)
+        if folder is not None:
+            place = folder / _FOLDER / snapshot
+            if place.is_dir():
+                shutil.rmtree(place)
+        else:
+            bench.run(
+                instance,
+                ["rm", "-rf", f"/volume/{_FOLDER}/{snapshot}"],
+                volumes={root.volume: "/volume"},
+                writable=True,
+            )
+
+
+def _ask(instance: Instance, method: str, path: str) -> dict[str, Any]:
+    import requests
+
+    ports = [port.container for port in instance.definition.ports if port.name == "http"]
+    url = f"http://{instance.address}:{ports[0] if ports else _PORT}{path}"
+    session = requests.Session()
+    # The address is the container's: no proxy of this machine leads there.
+    session.trust_env = False
+    try:
+        with session, session.request(method, url, timeout=(10, _SNAPSHOT_SECONDS)) as response:
+            answer = json.loads(response.content)
+    except (requests.RequestException, ValueError) as error:
+        raise _refused(instance, path, type(error).__name__) from None
+    if answer.get("status") != "success":
+        raise _refused(instance, path, str(answer.get("error", f"status {response.status_code}")))
+    data: dict[str, Any] = answer["data"]
+    return data
+
+
+def _refused(instance: Instance, path: str, why: str) -> BackupError:
+    return BackupError(
+        f"{instance.service} refused {path.partition('?')[0]}",
+        why=why,
+        remedy="snapshots need --web.enable-admin-api; look at its log:"
+        f" `mmstack logs {instance.service}`",
+    )

@@ -1,0 +1,267 @@
+"""Volumes, SQLite, model caches and Prometheus: backed up, proven, lost, brought back."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from mmstack_ops.adapters.backups.control import BackupControl
+from mmstack_ops.adapters.project import open_project
+from mmstack_ops.adapters.secrets.store import generate
+from mmstack_ops.adapters.stacks.control import StackControl
+from mmstack_ops.domain.backups.events import BackupDone, BackupEvent, BackupProgress
+from mmstack_ops.domain.backups.plan import Series
+from tests.e2e.product import Product, make_product
+
+pytestmark = pytest.mark.integration
+ENVIRONMENT = "development"
+
+
+@dataclass
+class Here:
+    product: Product
+    control: BackupControl
+    stacks: StackControl
+    events: list[BackupEvent] = field(default_factory=list)
+
+    def start(self, service: str) -> None:
+        results = self.stacks.apply(
+            self.stacks.plan_up([service], dependencies=False),
+            holder="a test",
+            cancel=threading.Event(),
+            on_event=lambda _: None,
+        )
+        assert all(result.ok for result in results), results
+
+    def folder(self, service: str, target: str) -> Path:
+        """Where a volume of the service stands on this host."""
+        (mount,) = [
+            mount
+            for mount in self.product.one(service).attrs["Mounts"]
+            if mount["Destination"] == target
+        ]
+        return Path(mount["Source"])
+
+    def back_up(self, service: str, kind: str) -> BackupDone:
+        return self.control.back_up(
+            Series(service, kind),
+            holder="a test",
+            cancel=threading.Event(),
+            on_event=self.events.append,
+        )
+
+    def prove_and_bring_back(self, service: str, kind: str, spoil: Callable[[], None]) -> None:
+        self.back_up(service, kind)
+        again = self.back_up(service, kind)
+        assert again.manifest.parent is not None
+        ref = again.manifest.ref
+        proof = self.control.drill(
+            ref, holder="a test", cancel=threading.Event(), on_event=self.events.append
+        )
+        assert proof.proven, proof
+        result = self.control.verify(
+            ref,
+            tier="local",
+            holder="a test",
+            cancel=threading.Event(),
+            on_event=self.events.append,
+        )
+        assert result.ok, result
+        assert result.whole
+        spoil()
+        plan = self.control.plan_restore([], backup=ref)
+        self.control.restore(
+            plan,
+            confirmation=plan.confirmation,
+            holder="a test",
+            cancel=threading.Event(),
+            on_event=self.events.append,
+        )
+        assert self.product.containers()[service] == "running"
+
+    def said(self) -> list[str]:
+        return [event.message for event in self.events if isinstance(event, BackupProgress)]
+
+
+@pytest.fixture
+def here(tmp_path: Path, engine_url: str) -> Iterator[Here]:
+    client = docker.DockerClient(base_url=engine_url)
+    product = make_product(tmp_path / "project", client)
+    product.change_schema(_alone)
+    try:
+        with product.variables():
+            project = open_project(product.root)
+            generate(project, project.catalogue(ENVIRONMENT))
+            yield Here(
+                product, BackupControl(project, ENVIRONMENT), StackControl(project, ENVIRONMENT)
+            )
+    finally:
+        product.remove_everything()
+        client.close()
+
+
+def _alone(schema: dict[str, Any]) -> None:
+    """One service at a time: what it needs plays no part here."""
+    for service in schema["services"].values():
+        service.pop("depends_on", None)
+
+
+def _seen(folder: Path) -> dict[str, tuple[object, ...]]:
+    found: dict[str, tuple[object, ...]] = {}
+    for path in [folder, *folder.rglob("*")]:
+        seen = path.lstat()
+        content: object = None
+        if path.is_symlink():
+            content = str(path.readlink())
+        elif path.is_file():
+            content = path.read_bytes()
+        times = seen.st_mtime_ns if path != folder else 0
+        found[str(path.relative_to(folder))] = (
+            seen.st_mode,
+            seen.st_uid,
+            seen.st_gid,
+            times,
+            content,
+        )
+    return found
+
+
+def test_a_volume_comes_back_with_owners_modes_times_and_odd_names(here: Here) -> None:
+    here.start("n8n")
+    folder = here.folder("n8n", "/home/node/.n8n")
+    (folder / "empty folder").mkdir(mode=0o751)
+    (folder / "a b\n'ü\"").write_bytes(b"odd name")
+    (folder / "binary").mkdir()
+    big = folder / "binary" / "data"
+    big.write_bytes(os.urandom(3 << 20))
+    os.chown(big, 1234, 4321)
+    big.chmod(0o4640)
+    os.utime(big, ns=(1_000_000_000_000_000_123, 1_000_000_000_000_000_123))
+    (folder / "link").symlink_to("binary/data")
+    (folder / "dangling").symlink_to("../../nowhere")
+    os.setxattr(big, "user.note", b"\x00\xff")
+    started = here.product.one("n8n").attrs["State"]["StartedAt"]
+    before = _seen(folder)
+
+    def spoil() -> None:
+        assert here.product.one("n8n").attrs["State"]["StartedAt"] != started
+        big.write_bytes(b"spoilt")
+        (folder / "link").unlink()
+        (folder / "new").write_text("wasn't there")
+
+    here.prove_and_bring_back("n8n", "full", spoil)
+    assert _seen(here.folder("n8n", "/home/node/.n8n")) == before
+    assert os.getxattr(folder / "binary" / "data", "user.note") == b"\x00\xff"
+
+
+def test_an_unchanged_volume_is_referenced_not_read_again(here: Here) -> None:
+    here.start("allure-results")
+    folder = here.folder("allure-results", "/app/allure-results")
+    (folder / "result.json").write_bytes(os.urandom(1 << 20))
+    container = here.product.one("allure-results").id
+    first = here.back_up("allure-results", "full")
+    second = here.back_up("allure-results", "full")
+    assert first.written_bytes > 1 << 20
+    assert second.written_bytes < 20_000
+    assert here.product.one("allure-results").id == container
+    assert here.product.containers()["allure-results"] == "running"
+
+
+def test_a_sqlite_database_in_use_is_whole(here: Here) -> None:
+    here.start("grafana")
+    folder = here.folder("grafana", "/var/lib/grafana")
+    place = folder / "grafana.db"
+    (folder / "plugins").mkdir()
+    (folder / "plugins" / "plugin.json").write_text("{}")
+    stop = threading.Event()
+    with closing(sqlite3.connect(place)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE dashboard (id integer primary key, title text)")
+        database.execute("CREATE TABLE busy (n integer)")
+        database.executemany(
+            "INSERT INTO dashboard (title) VALUES (?)", [(f"title {n}",) for n in range(1000)]
+        )
+        database.commit()
+
+    def write() -> None:
+        with closing(sqlite3.connect(place, timeout=30)) as database:
+            while not stop.wait(0.01):
+                database.execute("INSERT INTO busy VALUES (1)")
+                database.commit()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    started = here.product.one("grafana").attrs["State"]["StartedAt"]
+    try:
+        here.back_up("grafana", "full")
+    finally:
+        stop.set()
+        writer.join()
+    # Nobody stopped it for that.
+    assert here.product.one("grafana").attrs["State"]["StartedAt"] == started
+
+    def spoil() -> None:
+        with closing(sqlite3.connect(place)) as database:
+            database.execute("DROP TABLE dashboard")
+            database.commit()
+
+    here.prove_and_bring_back("grafana", "full", spoil)
+    with closing(sqlite3.connect(here.folder("grafana", "/var/lib/grafana") / "grafana.db")) as db:
+        assert db.execute("SELECT count(*) FROM dashboard").fetchone() == (1000,)
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_damaged_database_fails_the_backup(here: Here) -> None:
+    from mmstack_ops.domain.errors import BackupError
+
+    here.start("grafana")
+    place = here.folder("grafana", "/var/lib/grafana") / "grafana.db"
+    place.write_bytes(b"SQLite format 3\x00" + os.urandom(8000))
+    with pytest.raises(BackupError, match=r"grafana\.db"):
+        here.back_up("grafana", "full")
+    assert here.control.backups() == ()
+
+
+def test_a_model_cache_keeps_links_and_leaves_downloads_out(here: Here) -> None:
+    here.start("vllm")
+    hub = here.folder("vllm", "/root/.cache/huggingface") / "hub" / "models--lab--tiny"
+    weights = os.urandom(2 << 20)
+    digest = hashlib.sha256(weights).hexdigest()
+    for name in ("blobs", "snapshots/abc", "refs", ".locks"):
+        (hub / name).mkdir(parents=True)
+    (hub / "blobs" / digest).write_bytes(weights)
+    (hub / "blobs" / f"{digest[:20]}.incomplete").write_bytes(b"half")
+    (hub / ".locks" / "x.lock").write_bytes(b"")
+    (hub / "refs" / "main").write_text("abc")
+    (hub / "snapshots/abc/model.safetensors").symlink_to(f"../../blobs/{digest}")
+
+    def spoil() -> None:
+        (hub / "blobs" / digest).unlink()
+
+    assert here.control.probe_models()
+    here.prove_and_bring_back("vllm", "models", spoil)
+    link = hub / "snapshots/abc/model.safetensors"
+    assert link.is_symlink()
+    assert link.read_bytes() == weights
+    assert not list(hub.rglob("*.incomplete"))
+
+
+def test_prometheus_is_taken_by_its_own_snapshot(here: Here) -> None:
+    here.start("prometheus")
+    folder = here.folder("prometheus", "/prometheus")
+    done = here.back_up("prometheus", "full")
+    assert done.manifest.figures["blocks"] >= 0
+    # The server's disk is as before.
+    assert list((folder / "snapshots").iterdir()) == []
+    here.prove_and_bring_back("prometheus", "full", lambda: None)
+    assert not [line for line in here.said() if "killed" in line]

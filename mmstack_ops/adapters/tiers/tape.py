@@ -184,7 +184,12 @@ class TapeTier:
         self._library.check(writing=False)
         return Usage(self._quota.used(), self._quota.limit, self._library.free())
 
-    def sweep(self, *, older_than: datetime, tell: Callable[[str], None]) -> None:
+    def sweep(
+        self,
+        *,
+        older_than: datetime,  # noqa: ARG002 - the lock tells who is at work
+        tell: Callable[[str], None],
+    ) -> None:
         """Cut off what killed writers left. See ``Tier.sweep``.
 
         Args:
@@ -282,7 +287,9 @@ class TapeTier:
             finally:
                 appender.close()
                 with self._lock:
-                    if abs(len(self._known().files) - self._saved) >= _SAVE_AFTER:
+                    unsaved = abs(len(self._known().files) - self._saved)
+                    # A library that shows one volume knows the others by this copy alone.
+                    if unsaved >= _SAVE_AFTER or not self._library.automatic:
                         self._save()
 
     def require_new(self, key: str) -> None:
@@ -351,8 +358,11 @@ class TapeTier:
         changed = [v for v in volumes if self._marks.get(v.slot) != marks[v.slot]]
         sets = {volume.label.set_id for volume in volumes if volume.label}
         if self._catalogue is not None:
-            if scanner.still_true(self._catalogue, changed):
-                return self._catalogue
+            known = self._catalogue
+            # Another process may have begun the set since the library was found empty.
+            known.set_id = known.set_id or next(iter(sets), "")
+            if sets <= {known.set_id} and scanner.still_true(known, changed):
+                return known
         else:
             for found in self._copies(volumes):
                 if sets <= {found.set_id} and scanner.still_true(found, volumes):
@@ -457,7 +467,7 @@ class _Writer:
             appending.finish()
         self._appending = None
 
-    def _leave(self, kind: object, error: object, trace: object) -> None:
+    def _leave(self, *_: object) -> None:
         if self._appending is not None:
             with self._tier.locked():
                 self._appending.abort()

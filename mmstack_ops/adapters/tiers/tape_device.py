@@ -110,6 +110,7 @@ class DeviceDrive:
             raise self._refused(error, "ask") from None
 
     def read_block(self) -> bytes | None:
+        """See ``Drive.read_block``."""
         try:
             data = os.read(self._descriptor, DATA_BLOCK)
         except OSError as error:
@@ -128,6 +129,7 @@ class DeviceDrive:
         return None
 
     def skip_file(self) -> bytes | None:
+        """See ``Drive.skip_file``."""
         last: bytes | None = None
         here = self.status()
         try:
@@ -146,6 +148,7 @@ class DeviceDrive:
         return last
 
     def resume(self, begun: int) -> bool:
+        """See ``Drive.resume``."""
         try:
             if self.tell() == begun:
                 self._operate(MTFSF, 1)
@@ -156,6 +159,7 @@ class DeviceDrive:
         return not self.status().end_of_data
 
     def write_block(self, block: bytes | memoryview) -> None:
+        """See ``Drive.write_block``."""
         try:
             done = os.write(self._descriptor, block)
         except OSError as error:
@@ -170,24 +174,29 @@ class DeviceDrive:
             )
 
     def write_filemark(self) -> None:
+        """See ``Drive.write_filemark``."""
         self._operate(MTWEOF, 1)
 
     def cut(self) -> None:
         """Nothing to do: the next write ends the recorded data by itself."""
 
     def sync(self) -> None:
+        """See ``Drive.sync``."""
         # Writing no filemark brings the drive's buffer to the medium.
         self._operate(MTWEOF, 0)
 
     def seek(self, place: int) -> None:
+        """See ``Drive.seek``."""
         self._operate(MTREW, 1)
         if place:
             self._operate(MTFSF, place)
 
     def tell(self) -> int:
+        """See ``Drive.tell``."""
         return self.status().file
 
     def close(self) -> None:
+        """See ``Drive.close``."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -232,7 +241,7 @@ class DeviceLibrary:
         self._state = state
         self._drive = drive or (lambda writing: DeviceDrive(name, device, writing=writing))
 
-    def check(self, *, writing: bool) -> None:
+    def check(self, *, writing: bool) -> None:  # noqa: ARG002 - labelling says it
         """See ``Library.check``."""
         self.volumes()
 
@@ -283,7 +292,7 @@ class DeviceLibrary:
             os.close(lock)
         return False
 
-    def load(self, volume: Volume, *, writing: bool) -> Drive:
+    def load(self, volume: Volume, *, writing: bool) -> Drive:  # noqa: ARG002 - the loaded one
         """See ``Library.load``."""
         return self._drive(writing)
 
@@ -303,7 +312,7 @@ class DeviceLibrary:
             )
         return name
 
-    def label(self, slot: str, label: Label) -> Volume:
+    def label(self, slot: str, label: Label) -> Volume:  # noqa: ARG002 - the loaded one
         """See ``Library.label``."""
         drive = self._drive(True)
         try:
@@ -314,7 +323,7 @@ class DeviceLibrary:
             drive.close()
         return self.volumes()[0]
 
-    def erase(self, volume: Volume) -> None:
+    def erase(self, volume: Volume) -> None:  # noqa: ARG002 - the loaded one
         """Make the loaded volume blank: a filemark at its begin ends what is recorded."""
         drive = self._drive(True)
         try:

@@ -73,6 +73,7 @@ class FileDrive:
             raise failure(tier, error, f"open volume file {path}") from None
 
     def read_block(self) -> bytes | None:
+        """See ``Drive.read_block``."""
         length, data_at = self._frame()
         if length == 0:
             self._place += _LENGTH.size
@@ -82,6 +83,7 @@ class FileDrive:
         return data
 
     def skip_file(self) -> bytes | None:
+        """See ``Drive.skip_file``."""
         last: tuple[int, int] | None = None
         while True:
             length, data_at = self._frame()
@@ -91,8 +93,10 @@ class FileDrive:
             last = length, data_at
             self._place = data_at + length + length % 2 + _LENGTH.size
 
-    def resume(self, begun: int) -> bool:
-        place = self._place
+    def resume(self, begun: int) -> bool:  # noqa: ARG002 - the place itself says it
+        """See ``Drive.resume``."""
+        # Where the magic of a record that is framed at this place would be.
+        place = self._place + _LENGTH.size
         end = os.fstat(self._descriptor).st_size
         step = 1 << 20
         while place < end:
@@ -132,6 +136,7 @@ class FileDrive:
         return data
 
     def write_block(self, block: bytes | memoryview) -> None:
+        """See ``Drive.write_block``."""
         length = len(block)
         if not 0 < length <= DATA_BLOCK:
             raise ValueError(f"a block has 1 to {DATA_BLOCK} bytes, not {length}")
@@ -150,6 +155,7 @@ class FileDrive:
         self._write((frame, block, b"\0" * (length % 2), frame))
 
     def write_filemark(self) -> None:
+        """See ``Drive.write_filemark``."""
         self._write((_LENGTH.pack(0),))
 
     def _write(self, parts: Sequence[bytes | memoryview]) -> None:
@@ -173,25 +179,30 @@ class FileDrive:
         self._synced = self._place
 
     def cut(self) -> None:
+        """See ``Drive.cut``."""
         try:
             os.ftruncate(self._descriptor, self._place)
         except OSError as error:
             raise failure(self._tier, error, f"cut volume file {self._path}") from None
 
     def sync(self) -> None:
+        """See ``Drive.sync``."""
         try:
             os.fsync(self._descriptor)
         except OSError as error:
             raise failure(self._tier, error, f"write volume file {self._path}") from None
 
     def seek(self, place: int) -> None:
+        """See ``Drive.seek``."""
         self._place = self._synced = place
         self._warned = False
 
     def tell(self) -> int:
+        """See ``Drive.tell``."""
         return self._place
 
     def close(self) -> None:
+        """See ``Drive.close``."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -223,6 +234,7 @@ class FileLibrary:
         self.catalogue_limit = volume_size // 8
 
     def check(self, *, writing: bool) -> None:
+        """See ``Library.check``."""
         if not writing:
             if self.folder.exists() and not os.access(self.folder, os.R_OK | os.X_OK):
                 raise self._refused("this process may not read there")
@@ -232,8 +244,9 @@ class FileLibrary:
             raise self._refused("this process may not write there")
 
     def volumes(self) -> Sequence[Volume]:
+        """See ``Library.volumes``."""
         try:
-            names = sorted(name for name in os.listdir(self.folder) if _NAME.match(name))
+            names = sorted(path.name for path in self.folder.iterdir() if _NAME.match(path.name))
             return [found for name in names if (found := self._look(name)) is not None]
         except FileNotFoundError:
             return []
@@ -269,6 +282,7 @@ class FileLibrary:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
+        """See ``Library.writing``."""
         self._make()
         place = str(self.folder.resolve())
         me = threading.get_ident()
@@ -299,6 +313,7 @@ class FileLibrary:
             os.close(lock)
 
     def busy(self) -> bool:
+        """See ``Library.busy``."""
         try:
             lock = os.open(self.folder / ".lock", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -314,6 +329,7 @@ class FileLibrary:
         return False
 
     def load(self, volume: Volume, *, writing: bool) -> FileDrive:
+        """See ``Library.load``."""
         if writing and volume.protected:
             raise TierUnavailableError(
                 f"tier {self._name}: volume {volume.slot} is write-protected",
@@ -325,6 +341,7 @@ class FileLibrary:
         )
 
     def blank(self, taken: Collection[str]) -> str:
+        """See ``Library.blank``."""
         for volume in self.volumes():
             if volume.label is None and not volume.protected:
                 return volume.slot
@@ -334,6 +351,7 @@ class FileLibrary:
         return slot
 
     def label(self, slot: str, label: Label) -> Volume:
+        """See ``Library.label``."""
         block = encode(label)
         frame = _LENGTH.pack(len(block))
         self._put(slot, frame + block + frame + _LENGTH.pack(0))
@@ -343,6 +361,7 @@ class FileLibrary:
         return made
 
     def erase(self, volume: Volume) -> None:
+        """See ``Library.erase``."""
         if volume.protected:
             self.load(volume, writing=True)
         self._put(volume.slot, b"")
@@ -369,6 +388,7 @@ class FileLibrary:
             raise failure(self._name, error, f"write volume file {slot}") from None
 
     def free(self) -> int | None:
+        """See ``Library.free``."""
         try:
             space = os.statvfs(self.folder if self.folder.exists() else self.folder.parent)
         except OSError:

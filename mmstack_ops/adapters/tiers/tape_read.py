@@ -30,6 +30,7 @@ class TapeReader:
         self._compared = False
 
     def read(self, size: int = -1, /) -> bytes:
+        """See ``FileReader.read``."""
         if size < 0:
             return b"".join(iter(lambda: self.read(1 << 20), b""))
         if size == 0:
@@ -84,6 +85,7 @@ class TapeReader:
         )
 
     def close(self) -> None:
+        """See ``FileReader.close``."""
         if self._drive is not None:
             self._drive.close()
             self._drive = None

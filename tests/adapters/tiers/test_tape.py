@@ -126,7 +126,7 @@ def test_what_earlier_volumes_hold_is_said_by_the_last(tmp_path: Path) -> None:
     with pytest.raises(TierUnavailableError, match=first.name) as caught:
         get(other, "f/000")
     assert "bring" in caught.value.remedy
-    assert [v.at_hand for v in other.volumes()][0] is False
+    assert not other.volumes()[0].at_hand
     (tmp_path / first.name).rename(first)
     assert get(other, "f/000") == bytes(200_000)
 
@@ -272,7 +272,7 @@ def test_tombstones_and_recycling(tmp_path: Path) -> None:
     put(tier, "c", b"c")
     first, second, *_ = [volume.name for volume in tier.volumes()]
     used = tier.usage().used
-    with pytest.raises(ImmutableError, match="aren't forgotten|can't be recycled"):
+    with pytest.raises(ImmutableError, match="can't be recycled"):
         tier.recycle(first)
     tier.delete(["a"])
     assert tier.usage().used == used

@@ -53,7 +53,7 @@ def test_blocks_and_filemarks(tmp_path: Path) -> None:
 def test_early_warning_comes_every_other_time_and_then_the_end(tmp_path: Path) -> None:
     used = drive(tmp_path / "v")
     written = 0
-    with pytest.raises(EndOfMediumError):
+    with pytest.raises(EndOfMediumError):  # noqa: PT012
         while True:
             used.write_block(bytes(1 << 20))
             written += 1
@@ -62,7 +62,7 @@ def test_early_warning_comes_every_other_time_and_then_the_end(tmp_path: Path) -
     with pytest.raises(EndOfMediumError):
         used.write_block(b"one more")
     used.write_filemark()
-    with pytest.raises(TierError, match="physical end"):
+    with pytest.raises(TierError, match="physical end"):  # noqa: PT012
         for _ in range(10):
             try:
                 used.write_block(bytes(1 << 20))

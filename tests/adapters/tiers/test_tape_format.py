@@ -84,8 +84,8 @@ def test_the_bytes_on_the_tape_stay_as_they_are() -> None:
     """Tapes are kept for years: this block must be read for ever."""
     block = encode(Trailer("0f", 5, "ab"))
     assert block.rstrip(b"\0") == (
-        b'MMSTACK-TAPE 1 trailer a0b5f76d 43\n{"file": "0f", "sha256": "ab", "size": 5}'
-    ) or block.startswith(b"MMSTACK-TAPE 1 trailer ")
+        b'MMSTACK-TAPE 1 trailer bb1d98ea 41\n{"file": "0f", "sha256": "ab", "size": 5}'
+    )
     assert len(block) == 512
 
 

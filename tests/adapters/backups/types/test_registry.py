@@ -32,18 +32,9 @@ def test_registry_and_rules_know_the_same_types() -> None:
     assert known | {(EVERY_METHOD, "config")} == REGISTRY.keys()
 
 
-# Registered, and built next; goes with the last of them.
-_COMING = pytest.mark.xfail(raises=ModuleNotFoundError, reason="not built yet", strict=False)
-_LATER = ("sqlite", "prometheus", "elasticsearch")
-
-
 @pytest.mark.parametrize(
     ("method", "name"),
-    [
-        pytest.param(m, name, marks=[_COMING] if m in _LATER and name == "full" else [])
-        for m in TYPES
-        for name in declared_types(m)
-    ],
+    [(method, name) for method in TYPES for name in declared_types(method)],
 )
 def test_each_type_says_its_method_and_name(method: str, name: str) -> None:
     kind = backup_type(service(method), name)

@@ -217,7 +217,11 @@ class World:
         return self.reader.observe(self.owner, [s.image.reference for s in services])
 
     def plan(self, *services: ServiceSpec, rebuild: bool = False) -> Plan:
-        return plan_up(self.desired(*services), self.observe(*services), rebuild=[s.name for s in services] if rebuild else [])
+        return plan_up(
+            self.desired(*services),
+            self.observe(*services),
+            rebuild=[s.name for s in services] if rebuild else [],
+        )
 
     def down_plan(self, *services: ServiceSpec, keep_containers: bool = False) -> Plan:
         return plan_down(

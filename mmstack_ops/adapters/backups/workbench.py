@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from mmstack_ops.adapters.backups.chunk_stream import ChunkStream
 from mmstack_ops.adapters.backups.exchange import (
     INSIDE,
     PIPE_BYTES,
@@ -253,7 +254,7 @@ class EngineWorkbench:
         """Return a tar of ``path``, with names relative to it (``./…``)."""
         inside = path.rstrip("/") + "/."
         chunks = self._engine.read_archive(instance.container_id, instance.name, inside)
-        with io.BufferedReader(_Chunks(chunks, self.cancel), PIPE_BYTES) as stream:
+        with io.BufferedReader(ChunkStream(chunks, self.cancel), PIPE_BYTES) as stream:
             yield cast(BinaryIO, stream)
 
     def write_tree(self, instance: Instance, path: str, archive: BinaryIO) -> None:
@@ -390,35 +391,3 @@ class EngineWorkbench:
                     self._engine.start(seen.id, seen.name)
                     done.append(f"started {seen.name}")
         return tuple(done)
-
-
-class _Chunks(io.RawIOBase):
-    """An iterator of byte strings as a file."""
-
-    def __init__(self, chunks: Iterator[bytes], cancel: threading.Event) -> None:
-        super().__init__()
-        self._chunks = chunks
-        self._rest = memoryview(b"")
-        self._cancel = cancel
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        if self._cancel.is_set():
-            raise CancelledError("cancelled while files of a container were read")
-        while not self._rest:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return 0
-            self._rest = memoryview(chunk)
-        target = memoryview(buffer)  # type: ignore[arg-type]
-        count = min(len(target), len(self._rest))
-        target[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
-
-    def close(self) -> None:
-        if not self.closed and hasattr(self._chunks, "close"):
-            self._chunks.close()
-        super().close()

@@ -20,13 +20,14 @@ from mmstack_ops.adapters.files import make_private_directory, write_atomically
 from mmstack_ops.adapters.tiers.base import FileReader, StoredFile, Tier, Usage
 from mmstack_ops.adapters.tiers.keys import checked_key, checked_prefix
 from mmstack_ops.adapters.tiers.mount import MountTier, is_mount_point
-from mmstack_ops.adapters.tiers.quota import Quota, Reservation
-from mmstack_ops.adapters.tiers.tape_append import Appender, Appending, last_volume
+from mmstack_ops.adapters.tiers.quota import Quota
+from mmstack_ops.adapters.tiers.tape_append import Appender, last_volume
 from mmstack_ops.adapters.tiers.tape_catalogue import Catalogue, dump, parse
 from mmstack_ops.adapters.tiers.tape_drive import Drive, Library, Volume
 from mmstack_ops.adapters.tiers.tape_files import DEFAULT_VOLUME_SIZE, FileLibrary
 from mmstack_ops.adapters.tiers.tape_read import TapeReader
 from mmstack_ops.adapters.tiers.tape_scan import Scanner, read_catalogue
+from mmstack_ops.adapters.tiers.tape_writer import TapeWriter
 from mmstack_ops.domain.errors import (
     FileMissingError,
     ImmutableError,
@@ -37,8 +38,6 @@ from mmstack_ops.domain.errors import (
 from mmstack_ops.domain.units import format_bytes
 
 _log = logging.getLogger(__name__)
-_SPOOL = 8 << 20
-"""Bytes of a file that are kept in memory before it takes the drive for itself."""
 _SAVE_AFTER = 64
 """Files that a later opening reads from the volumes rather than from the host's copy."""
 
@@ -109,7 +108,7 @@ class TapeTier:
                 self._library.load(volume, writing=True).close()
 
     @contextmanager
-    def create(self, key: str, *, expected_size: int | None = None) -> Iterator[_Writer]:
+    def create(self, key: str, *, expected_size: int | None = None) -> Iterator[TapeWriter]:
         """Write a file. See ``Tier.create``."""
         checked_key(key)
         self._library.check(writing=True)
@@ -125,7 +124,7 @@ class TapeTier:
         kept = 0
         try:
             with ExitStack() as stack:
-                writer = _Writer(self, key, expected_size, reservation, stack)
+                writer = TapeWriter(self, key, expected_size, reservation, stack)
                 yield writer
                 writer.finish()
                 kept = writer.written
@@ -415,59 +414,3 @@ class TapeTier:
                 "tier %s: no copy of the catalogue at %s: %s", self.name, self._cache, error
             )
         self._saved = len(catalogue.files)
-
-
-class _Writer:
-    """A file on its way: in memory first, then with the drive for itself."""
-
-    def __init__(
-        self,
-        tier: TapeTier,
-        key: str,
-        expected: int | None,
-        reservation: Reservation,
-        stack: ExitStack,
-    ) -> None:
-        self._tier = tier
-        self._key = key
-        self._expected = expected
-        self._reservation = reservation
-        self._stack = stack
-        self._spool = bytearray()
-        self._appending: Appending | None = None
-        self.written = 0
-
-    def write(self, data: bytes | memoryview, /) -> int:
-        view = memoryview(data).cast("B")
-        self._reservation.cover(self.written + len(view))
-        self.written += len(view)
-        if self._appending is None and len(self._spool) + len(view) <= _SPOOL:
-            self._spool += view
-        else:
-            appending = self._begin()
-            with self._tier.locked():
-                appending.write(view)
-        return len(view)
-
-    def _begin(self) -> Appending:
-        if self._appending is None:
-            appender = self._stack.enter_context(self._tier.session())
-            self._tier.require_new(self._key)
-            with self._tier.locked():
-                self._appending = appender.begin(self._key, self._expected)
-            self._stack.push(self._leave)
-            spool, self._spool = self._spool, bytearray()
-            with self._tier.locked():
-                self._appending.write(memoryview(spool))
-        return self._appending
-
-    def finish(self) -> None:
-        appending = self._begin()
-        with self._tier.locked():
-            appending.finish()
-        self._appending = None
-
-    def _leave(self, *_: object) -> None:
-        if self._appending is not None:
-            with self._tier.locked():
-                self._appending.abort()

@@ -24,7 +24,6 @@ from mmstack_ops.adapters.tiers.tape_drive import (
     EndOfMediumError,
     Volume,
 )
-from mmstack_ops.adapters.tiers.tape_files import failure
 from mmstack_ops.adapters.tiers.tape_format import (
     DATA_BLOCK,
     Label,
@@ -32,6 +31,7 @@ from mmstack_ops.adapters.tiers.tape_format import (
     decode,
     encode,
 )
+from mmstack_ops.adapters.tiers.tape_volume import failure
 from mmstack_ops.domain.errors import TierError, TierUnavailableError
 
 # linux/mtio.h: struct mtop { short mt_op; int mt_count; };

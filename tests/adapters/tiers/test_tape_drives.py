@@ -16,7 +16,7 @@ from mmstack_ops.adapters.tiers.tape_drive import (
     EndOfDataError,
     EndOfMediumError,
 )
-from mmstack_ops.adapters.tiers.tape_files import FileDrive
+from mmstack_ops.adapters.tiers.tape_volume import FileDrive
 from mmstack_ops.domain.errors import TierError, TierUnavailableError
 from tests.adapters.tiers.contract import get, keys, put
 

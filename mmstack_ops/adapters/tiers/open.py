@@ -38,7 +38,7 @@ def open_tier(
 
         return S3Tier.from_policy(name, policy, location, values)
     if policy.kind == "tape":
-        from mmstack_ops.adapters.tiers.tape import open_tape
+        from mmstack_ops.adapters.tiers.tape_location import open_tape
 
         return open_tape(
             name,

@@ -17,14 +17,12 @@ from datetime import datetime
 from pathlib import Path
 
 from mmstack_ops.adapters.files import make_private_directory, write_atomically
-from mmstack_ops.adapters.tiers.base import FileReader, StoredFile, Tier, Usage
+from mmstack_ops.adapters.tiers.base import FileReader, StoredFile, Usage
 from mmstack_ops.adapters.tiers.keys import checked_key, checked_prefix
-from mmstack_ops.adapters.tiers.mount import MountTier, is_mount_point
 from mmstack_ops.adapters.tiers.quota import Quota
 from mmstack_ops.adapters.tiers.tape_append import Appender, last_volume
 from mmstack_ops.adapters.tiers.tape_catalogue import Catalogue, dump, parse
 from mmstack_ops.adapters.tiers.tape_drive import Drive, Library, Volume
-from mmstack_ops.adapters.tiers.tape_files import DEFAULT_VOLUME_SIZE, FileLibrary
 from mmstack_ops.adapters.tiers.tape_read import TapeReader
 from mmstack_ops.adapters.tiers.tape_scan import Scanner, read_catalogue
 from mmstack_ops.adapters.tiers.tape_writer import TapeWriter
@@ -40,30 +38,6 @@ from mmstack_ops.domain.units import format_bytes
 _log = logging.getLogger(__name__)
 _SAVE_AFTER = 64
 """Files that a later opening reads from the volumes rather than from the host's copy."""
-
-
-def open_tape(
-    name: str, location: str, *, volume_size: int | None, quota: int | None, state: Path
-) -> Tier:
-    """Return the tape tier for what stands at ``location``; nothing is opened yet.
-
-    A device (below ``/dev``) is driven by ioctl; a mount point holds LTFS, whose driver keeps
-    the tape's format itself; any other path is a folder of volume files.
-
-    Args:
-        volume_size: bytes of a volume file; None for 100 GB.
-        state: where the host keeps its copy of the catalogue.
-    """
-    path = Path(location)
-    cache = state / "tape" / f"{name}.catalogue"
-    if location.startswith("/dev/"):
-        from mmstack_ops.adapters.tiers.tape_device import DeviceLibrary
-
-        return TapeTier(name, DeviceLibrary(name, path, state=state), quota=quota, cache=cache)
-    if is_mount_point(path):
-        return MountTier(name, path, quota=quota)
-    library = FileLibrary(name, path, volume_size=volume_size or DEFAULT_VOLUME_SIZE)
-    return TapeTier(name, library, quota=quota, cache=cache)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from mmstack_ops.adapters.tiers.mount import MountTier
-from mmstack_ops.adapters.tiers.tape import TapeTier, open_tape
+from mmstack_ops.adapters.tiers.tape import TapeTier
+from mmstack_ops.adapters.tiers.tape_location import open_tape
 from mmstack_ops.domain.errors import (
     ImmutableError,
     InputError,

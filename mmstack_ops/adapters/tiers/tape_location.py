@@ -1,0 +1,34 @@
+"""Which kind of tape a location is: a device, a mounted file system, volume files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmstack_ops.adapters.tiers.base import Tier
+from mmstack_ops.adapters.tiers.mount import MountTier, is_mount_point
+from mmstack_ops.adapters.tiers.tape import TapeTier
+from mmstack_ops.adapters.tiers.tape_files import DEFAULT_VOLUME_SIZE, FileLibrary
+
+
+def open_tape(
+    name: str, location: str, *, volume_size: int | None, quota: int | None, state: Path
+) -> Tier:
+    """Return the tape tier for what stands at ``location``; nothing is opened yet.
+
+    A device (below ``/dev``) is driven by ioctl; a mount point holds LTFS, whose driver keeps
+    the tape's format itself; any other path is a folder of volume files.
+
+    Args:
+        volume_size: bytes of a volume file; None for 100 GB.
+        state: where the host keeps its copy of the catalogue.
+    """
+    path = Path(location)
+    cache = state / "tape" / f"{name}.catalogue"
+    if location.startswith("/dev/"):
+        from mmstack_ops.adapters.tiers.tape_device import DeviceLibrary
+
+        return TapeTier(name, DeviceLibrary(name, path, state=state), quota=quota, cache=cache)
+    if is_mount_point(path):
+        return MountTier(name, path, quota=quota)
+    library = FileLibrary(name, path, volume_size=volume_size or DEFAULT_VOLUME_SIZE)
+    return TapeTier(name, library, quota=quota, cache=cache)

@@ -250,9 +250,19 @@ class BackupControl(BackupOverview):
             means = place.means(
                 artifact=self._artifact,
                 kind=self._kind,
-                back_up=lambda series, event: self._back_up(series, None, holder, event, on_event),
+                back_up=lambda series, event: self._safety_backup(series, holder, event, on_event),
             )
             return restore(plan, means, confirmation=confirmation, cancel=cancel, now=self._now)
+
+    def _safety_backup(
+        self, series: Series, holder: str, cancel: threading.Event, on_event: Listener
+    ) -> BackupDone:
+        """Back up what a restore is about to replace. The service's turn is taken already."""
+        from mmstack_ops.adapters.backups.records import mark_safety
+
+        done = self._back_up(series, None, holder, cancel, on_event)
+        mark_safety(self._holdings.tiers.open(done.tier), done.manifest.ref)
+        return done
 
     def hold(self, ref: BackupRef, reason: str) -> None:
         """Keep a backup from being deleted by any retention, on every tier that has it.

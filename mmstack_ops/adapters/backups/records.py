@@ -37,6 +37,17 @@ def write_proof(tier: Tier, proof: Proof) -> str:
     return _write(tier, proof.ref, name, proof.to_json())
 
 
+def mark_safety(tier: Tier, ref: BackupRef, *, at: datetime | None = None) -> None:
+    """Record that a restore took this backup of what it was about to replace.
+
+    Raises:
+        TierError: the tier failed.
+    """
+    moment = at or datetime.now(UTC)
+    document = {"kind": "safety", "backup": str(ref), "at": moment.isoformat()}
+    _write(tier, ref, RecordName("safety", tier.name, moment, "ok"), document)
+
+
 def hold(tier: Tier, ref: BackupRef, reason: str, *, at: datetime | None = None) -> None:
     """Put a backup on hold: nothing of ours deletes it until ``release``.
 

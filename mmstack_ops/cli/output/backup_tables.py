@@ -98,7 +98,7 @@ def show_backups(rows: Sequence[BackupRow], tiers: Sequence[str]) -> None:
             _size(row.copies.values()),
             *(_copy(row.copies.get(tier)) for tier in tiers),
             _proven(row),
-            row.held or "",
+            row.held or ("safety backup of a restore" if row.safety else ""),
         )
     stdout().print(table)
 

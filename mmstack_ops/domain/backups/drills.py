@@ -31,7 +31,7 @@ def due_drills(
     drilled: dict[Series, datetime] = {}
     for row in rows:
         one = Series(row.ref.service, row.ref.type)
-        if (series is not None and one not in series) or row.ref.created > now:
+        if (series is not None and one not in series) or row.ref.created > now or row.safety:
             continue
         drilled[one] = max(drilled.get(one, _NEVER), last_drilled(row) or _NEVER)
         known = newest.get(one)

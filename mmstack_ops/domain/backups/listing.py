@@ -176,7 +176,8 @@ def _row(
     if failed is not None and proven is not None and failed <= proven:
         failed = None
     held = (reason or "on hold") if _is_held(records) else None
-    return BackupRow(ref, copies, proven_at=proven, disproven_at=failed, held=held)
+    safety = _latest(records, "safety", "ok") is not None
+    return BackupRow(ref, copies, proven_at=proven, disproven_at=failed, held=held, safety=safety)
 
 
 def _latest(records: Iterable[RecordName], kind: str, result: str) -> datetime | None:
@@ -200,7 +201,12 @@ def series_status(
         rows: the backups of one environment, the newest first.
         max_age: seconds.
     """
-    own = [row for row in rows if (row.ref.service, row.ref.type) == (series.service, series.type)]
+    # What a restore kept of a broken service is no good backup of a good one.
+    own = [
+        row
+        for row in rows
+        if (row.ref.service, row.ref.type) == (series.service, series.type) and not row.safety
+    ]
     usable = [row for row in own if any(copy.usable for copy in row.copies.values())]
     # A backup from the future says nothing of how old the data is that could be restored.
     timely = [row for row in usable if row.ref.created <= now]

@@ -1,4 +1,6 @@
-"""Records beside a backup: verifications, proofs, holds. Their names alone say what counts.
+"""Records beside a backup: verifications, proofs, holds, and that a restore took it first.
+
+Their names alone say what counts.
 
 A record is written once and never changed, so that records too can stand on tape and under
 object lock. A hold ends with a record of its own.
@@ -10,12 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-RecordKind = Literal["verified", "proven", "held", "released"]
+RecordKind = Literal["verified", "proven", "held", "released", "safety"]
 _RESULTS = {
     "verified": ("ok", "sampled", "corrupt"),
     "proven": ("ok", "failed"),
     "held": ("ok",),
     "released": ("ok",),
+    "safety": ("ok",),
 }
 _TIME = "%Y%m%dT%H%M%S%fZ"
 _SUFFIX = ".json"

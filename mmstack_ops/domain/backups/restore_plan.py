@@ -162,7 +162,8 @@ def _newest(
     candidates = [
         row
         for row in rows
-        if row.ref.service == service
+        if not row.safety
+        and row.ref.service == service
         and row.ref.type in types
         and row.ref.created <= at
         and _usable_tiers(row, wish)
@@ -178,6 +179,14 @@ def _newest(
         reason += f" of {' and '.join(sorted({row.ref.type for row in ranked}))}"
     elif len(types) > 1:
         reason += f" {chosen.ref.type}"
+    warnings += [
+        f"{row.ref} is newer, but a restore took it as its safety backup; name it to undo that"
+        for row in rows
+        if row.safety
+        and row.ref.service == service
+        and row.ref.type in types
+        and chosen.ref.created < row.ref.created <= at
+    ]
     for row in candidates:
         if row.ref.created <= chosen.ref.created:
             continue

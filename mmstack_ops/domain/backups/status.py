@@ -40,6 +40,8 @@ class BackupRow:
     """When a drill failed, if that was later than ``proven_at``."""
     held: str | None = None
     """Why it is on hold; None when it isn't."""
+    safety: bool = False
+    """A restore took it of what it was about to replace; it is restored only when it is named."""
 
     @property
     def proven(self) -> bool:
@@ -54,6 +56,7 @@ class BackupRow:
             "proven_at": _iso(self.proven_at),
             "disproven_at": _iso(self.disproven_at),
             "held": self.held,
+            "safety": self.safety,
             "copies": {
                 tier: {
                     "stored_bytes": copy.stored_bytes,

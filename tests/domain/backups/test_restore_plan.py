@@ -41,6 +41,16 @@ def test_the_newest_full_backup_is_taken_though_data_is_newer_and_that_is_said()
     assert plan.planned_at == NOW
 
 
+def test_a_safety_backup_is_passed_over_unless_it_is_named() -> None:
+    safety = replace(row("postgres", "full", 5), safety=True)
+    rows = [row("postgres", "full", 1, proven=2), safety]
+    plan = plan_restore(POSTGRES, RestoreWish(), rows, now=NOW)
+    assert [item.ref for item in plan.items] == [ref("postgres", "full", 1)]
+    assert any(str(safety.ref) in w and "safety" in w for w in plan.warnings)
+    named = plan_restore(POSTGRES, RestoreWish(backup=safety.ref), rows, now=NOW)
+    assert [item.ref for item in named.items] == [safety.ref]
+
+
 def test_of_redis_the_newer_of_rdb_and_aof_is_taken() -> None:
     rows = [row("redis", "rdb", 1), row("redis", "aof", 3), row("redis", "rdb", 2)]
     plan = plan_restore(REDIS, RestoreWish(), rows, now=NOW)

@@ -3,7 +3,7 @@
 One step and not one a service or a stack: inside it services start in parallel threads as
 soon as what they need is healthy, also across stacks, and one that fails keeps only those
 from starting that need it. A step of Dagster's that fails keeps every later one from
-starting (docs/decisions/0006-one-step-brings-all-services-up.md).
+starting (docs/decisions/0007-one-step-brings-all-services-up.md).
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,10 @@
 # Gives development a second backup tier, as an operator would: a folder that is a mount point of its
 # own (a bind mount in place of NFS), and the variable that names it. Sourced by lab.sh.
 
-TIERS_REMOTE=$LAB_STATE/remote
+# The data stands with the rest of the lab's; the mount point doesn't, so that the project's folder
+# can be removed like any other.
+TIERS_DATA=$LAB_STATE/remote
+TIERS_REMOTE=/run/mmstack-lab/$(printf '%s' "$LAB_STATE" | sha256sum | cut -c1-12)
 TIERS_LOCAL_ENV=$(dirname "$LAB_STATE")/development/local.env
 TIERS_LINE="BACKUP_REMOTE_PATH='$TIERS_REMOTE'"
 
@@ -11,13 +14,14 @@ tiers_up() {
     say "tiers: development's remote tier is your own (.mmstack/development/local.env)"
     return
   fi
-  mkdir -p -m 700 "$TIERS_REMOTE"
-  if ! mountpoint -q "$TIERS_REMOTE"; then
-    if ! is_root || ! mount --bind "$TIERS_REMOTE" "$TIERS_REMOTE" 2>>"$LAB_STATE/mount.log"; then
+  mkdir -p -m 700 "$TIERS_DATA"
+  if ! mountpoint -q "$TIERS_REMOTE" 2>/dev/null; then
+    if ! is_root || ! mkdir -p -m 700 "$TIERS_REMOTE" 2>>"$LAB_STATE/mount.log" ||
+      ! mount --bind "$TIERS_DATA" "$TIERS_REMOTE" 2>>"$LAB_STATE/mount.log"; then
       say "tiers: no remote tier: $TIERS_REMOTE can't be made a mount point here (log: $LAB_STATE/mount.log)"
       return
     fi
-    say "tiers: development's remote tier is mounted at .mmstack/lab/remote"
+    say "tiers: development's remote tier is mounted at $TIERS_REMOTE (its data: .mmstack/lab/remote)"
   fi
   if [[ ! -e $TIERS_LOCAL_ENV ]] || ! grep -qxF "$TIERS_LINE" "$TIERS_LOCAL_ENV"; then
     mkdir -p -m 700 "$(dirname "$TIERS_LOCAL_ENV")"
@@ -27,12 +31,13 @@ tiers_up() {
 
 # Backups are data: the folder stays when it holds any.
 tiers_down() {
-  if [[ -d $TIERS_REMOTE ]]; then
-    if is_root && mountpoint -q "$TIERS_REMOTE"; then
-      umount "$TIERS_REMOTE"
-      say "tiers: unmounted .mmstack/lab/remote"
-    fi
-    rmdir "$TIERS_REMOTE" 2>/dev/null || say "tiers: backups stay in .mmstack/lab/remote"
+  if is_root && mountpoint -q "$TIERS_REMOTE" 2>/dev/null; then
+    umount "$TIERS_REMOTE"
+    rmdir "$TIERS_REMOTE"
+    say "tiers: unmounted $TIERS_REMOTE"
+  fi
+  if [[ -d $TIERS_DATA ]]; then
+    rmdir "$TIERS_DATA" 2>/dev/null || say "tiers: backups stay in .mmstack/lab/remote"
   fi
   if [[ -e $TIERS_LOCAL_ENV ]]; then
     local rest

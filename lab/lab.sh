@@ -37,6 +37,7 @@ up() {
     upstream) say "images: left alone (MMSTACK_LAB_IMAGES=upstream); the schema's own images are pulled when they are needed" ;;
   esac
   tiers_up
+  hand_tools
 }
 
 down() {
@@ -67,6 +68,23 @@ status() {
   engine_status
   if engine_answers; then
     images status
+  fi
+}
+
+# What a backup is restored with by hand: tests do it with these programs and nothing of ours.
+hand_tools() {
+  local program missing=()
+  for program in age zstd; do
+    command -v "$program" >/dev/null || missing+=("$program")
+  done
+  if [[ ${#missing[@]} -eq 0 ]]; then
+    return
+  fi
+  if can_apt; then
+    packages_update
+    packages_install "${missing[@]}"
+  else
+    say "packages: ${missing[*]} not installed ($(why_no_apt)): the tests that restore by hand need them"
   fi
 }
 

@@ -139,7 +139,7 @@ class EnvironmentTiers:
         missing = sum(
             before in row.copies and row.copies[before].usable and name not in row.copies
             for row in rows
-            if before is not None
+            if before is not None and not row.safety
         )
         location = interpolate(policy.location, self._values.variables, where=f"tier {name}")
         try:

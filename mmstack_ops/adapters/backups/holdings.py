@@ -109,7 +109,11 @@ class Holdings:
         return tuple(
             PlannedCopy(row.ref, source, tier, row.copies[source].stored_bytes)
             for row in contents.rows
-            if source in row.copies and row.copies[source].usable and tier not in row.copies
+            # What a restore kept of what it replaced is to undo that soon: it stays near.
+            if not row.safety
+            and source in row.copies
+            and row.copies[source].usable
+            and tier not in row.copies
         )
 
     def _nowhere(self, ref: BackupRef, names: Sequence[str]) -> InputError:

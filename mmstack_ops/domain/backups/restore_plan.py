@@ -185,7 +185,7 @@ def _newest(
         if row.safety
         and row.ref.service == service
         and row.ref.type in types
-        and chosen.ref.created < row.ref.created <= at
+        and chosen.ref.created <= row.ref.created <= at
     ]
     for row in candidates:
         if row.ref.created <= chosen.ref.created:

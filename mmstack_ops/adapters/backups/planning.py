@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from mmstack_ops.adapters.backups.types.volume_roots import matching
 from mmstack_ops.domain.backups.restore_plan import RestoreScope
 
 if TYPE_CHECKING:
@@ -60,10 +61,11 @@ def restore_scope(
 
 
 def _volumes(catalogue: Catalogue, service: str) -> tuple[str, ...]:
-    mounts = catalogue.services[service].definition.mounts
+    definition = catalogue.services[service].definition
+    excluded = matching(definition.backup.exclude)
     names = [
         catalogue.volume_name(mount.volume)
-        for mount in mounts
-        if mount.volume is not None and not mount.read_only
+        for mount in definition.mounts
+        if mount.volume is not None and not mount.read_only and not excluded(mount.volume)
     ]
     return tuple(dict.fromkeys(names))

@@ -82,8 +82,9 @@ class ElasticsearchFull:
         """Put the repository back and restore from it; see ``BackupType.restore``."""
         try:
             server = _Server(instance)
+            repository = _repository(bench, instance)
             server.ask("DELETE", _REPOSITORY, missing_is_fine=True)
-            _repository(bench, instance).replace(artifact)
+            repository.replace(artifact)
             server.register()
             found = server.snapshots()
             if not found:
@@ -134,14 +135,21 @@ def _location(instance: Instance) -> str:
 def _repository(bench: Workbench, instance: Instance) -> VolumeTree:
     """Return the repository's folder, which stands in one of the service's volumes."""
     path = _location(instance)
-    targets = [target for target in instance.volumes if path.startswith(f"{target}/")]
-    if not targets:
+    holding = [
+        mount
+        for mount in instance.definition.mounts
+        if mount.volume is not None and path.startswith(f"{mount.target}/")
+    ]
+    if not holding:
         raise BackupError(
             f"the snapshots of {instance.service} stand in none of its volumes",
             why=f"{_PATH_REPO} is {path}",
             remedy="set it to a folder in one of the service's volumes",
         )
-    return VolumeTree(bench, instance, below=path.removeprefix(f"{max(targets, key=len)}/"))
+    mount = max(holding, key=lambda one: len(one.target))
+    return VolumeTree(
+        bench, instance, below=path.removeprefix(f"{mount.target}/"), only=[str(mount.volume)]
+    )
 
 
 class _Server:

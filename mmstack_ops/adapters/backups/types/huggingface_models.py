@@ -7,7 +7,6 @@ import re
 from typing import ClassVar
 
 from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact, Workbench
-from mmstack_ops.adapters.backups.types.volume_roots import Wanted
 from mmstack_ops.adapters.backups.types.volume_trees import structure_problems
 from mmstack_ops.adapters.backups.types.volumes_full import VolumesFull
 
@@ -26,16 +25,10 @@ class HuggingfaceModels(VolumesFull):
     method: ClassVar[str] = "huggingface"
     name: ClassVar[str] = "models"
 
-    def wanted(self, instance: Instance) -> Wanted:
-        """Return the judge of paths."""
-        allowed = super().wanted(instance)
-
-        def judge(path: str) -> bool:
-            parts = path.split("/")
-            passing = ".locks" in parts or parts[-1].endswith((".incomplete", ".lock"))
-            return not passing and allowed(path)
-
-        return judge
+    def skips(self, instance: Instance, path: str) -> bool:  # noqa: ARG002 - the same for all
+        """Say whether a path is a download on its way, or a lock."""
+        parts = path.split("/")
+        return ".locks" in parts or parts[-1].endswith((".incomplete", ".lock"))
 
     def pause(self, instance: Instance) -> str:  # noqa: ARG002 - the same for all
         """Nothing has to be kept still."""

@@ -85,19 +85,9 @@ def _delete(bench: Workbench, instance: Instance, snapshot: str) -> None:
             why="that isn't the name of a folder",
             remedy="look at its log",
         )
-    for root in VolumeTree(bench, instance).roots:
-        folder = bench.volume_path(root.volume)
-        if folder is not None:
-            place = folder / _FOLDER / snapshot
-            if place.is_dir():
-                shutil.rmtree(place)
-        else:
-            bench.run(
-                instance,
-                ["rm", "-rf", f"/volume/{_FOLDER}/{snapshot}"],
-                volumes={root.volume: "/volume"},
-                writable=True,
-            )
+    for root in VolumeTree(bench, instance, below=f"{_FOLDER}/{snapshot}").roots:
+        if root.folder.is_dir():
+            shutil.rmtree(root.folder)
 
 
 def _ask(instance: Instance, method: str, path: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import BinaryIO, ClassVar, cast
 from urllib.parse import quote
 
 from mmstack_ops.adapters.backups.types.base import Capture, Instance, Workbench
-from mmstack_ops.adapters.backups.types.volume_roots import Wanted
+from mmstack_ops.adapters.backups.types.volume_roots import Judge
 from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree, described
 from mmstack_ops.adapters.backups.types.volumes_full import VolumesFull, by_hand
 from mmstack_ops.domain.backups.facts import Facts
@@ -29,20 +29,13 @@ _BLOCK = 1 << 20
 
 
 class SqliteFull(VolumesFull):
-    """A service's volumes while it works; only what the schema calls a database is special.
-
-    Where the volumes can't be read directly, the service is kept still as the schema says.
-    """
+    """A service's volumes while it works; only what the schema calls a database is special."""
 
     method: ClassVar[str] = "sqlite"
 
     def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
         """Store databases and files; see ``BackupType.capture``."""
         tree = self.volumes(bench, instance)
-        if any(bench.volume_path(root.volume) is None for root in tree.roots):
-            bench.tell("the volumes can't be read from here: the service is kept still instead")
-            super().capture(bench, instance, capture)
-            return
         wanted = _is_database(instance, tree)
         before = {file.path: file for file in tree.scan()}
         databases = sorted(path for path in before if wanted(path) and before[path].kind == "file")
@@ -77,8 +70,6 @@ class SqliteFull(VolumesFull):
         """Look at files and databases; see ``BackupType.inspect``."""
         tree = self.volumes(bench, instance)
         found = tree.look(like)
-        if any(bench.volume_path(root.volume) is None for root in tree.roots):
-            return found
         wanted = _is_database(instance, tree)
         tables: dict[str, str] = {}
         databases = [path for path in found.items if wanted(path)]
@@ -90,20 +81,10 @@ class SqliteFull(VolumesFull):
             complete=False,
         )
 
-    def pause(self, instance: Instance) -> str:
-        """Return how the service is kept still where its volumes can't be read directly."""
-        return instance.definition.backup.pause
-
-    def wanted(self, instance: Instance) -> Wanted:
-        """Return the judge of paths: not what SQLite keeps beside a database."""
-        allowed = super().wanted(instance)
-        patterns = instance.definition.backup.sqlite
-        beside = [f"*/{pattern.rpartition('/')[2]}{end}" for pattern in patterns for end in _BESIDE]
-
-        def judge(path: str) -> bool:
-            return allowed(path) and not any(fnmatchcase(path, one) for one in beside)
-
-        return judge
+    def skips(self, instance: Instance, path: str) -> bool:
+        """Say whether a path is what SQLite keeps beside a database in use."""
+        names = [pattern.rpartition("/")[2] for pattern in instance.definition.backup.sqlite]
+        return any(fnmatchcase(path, f"*/{name}{end}") for name in names for end in _BESIDE)
 
 
 class _Copy:
@@ -156,7 +137,7 @@ def _without(files: Mapping[str, TreeFile], copies: Mapping[str, _Copy]) -> dict
     return {path: file for path, file in files.items() if path not in copies}
 
 
-def _is_database(instance: Instance, tree: VolumeTree) -> Wanted:
+def _is_database(instance: Instance, tree: VolumeTree) -> Judge:
     """Return a judge of paths: one that the schema's patterns (inside the container) name."""
     patterns = [
         f"{root.name}/{pattern.removeprefix(root.target).lstrip('/')}"

@@ -4,53 +4,68 @@ from __future__ import annotations
 
 import io
 import os
-import tarfile
-import tempfile
 from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
-from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact, Workbench
-from mmstack_ops.adapters.backups.types.volume_roots import Root
+from mmstack_ops.adapters.backups.types.base import OpenArtifact
+from mmstack_ops.adapters.backups.types.volume_roots import Judge, Root
 from mmstack_ops.domain.backups.files import TreeFile
+from mmstack_ops.domain.errors import RestoreError
 
 _BLOCK = 1 << 20
 
 
-def refill(
-    bench: Workbench,
-    instance: Instance,
-    roots: Sequence[Root],
-    folders: Mapping[str, Path | None],
-    artifact: OpenArtifact,
-) -> None:
-    """Empty volumes, then fill them from an artifact. The container doesn't run.
+def refill(roots: Sequence[Root], artifact: OpenArtifact, *, left_alone: Judge) -> None:
+    """Make volumes what an artifact holds. Nothing uses them meanwhile.
 
     Args:
-        folders: volume → where it stands on this host; None: only the engine reaches it.
+        left_alone: judges paths that are nobody's business here: neither removed nor written.
+
+    Raises:
+        RestoreError: the artifact doesn't fit (nothing was touched then), or the file system
+            refused something.
     """
-    for root in roots:
-        folder = folders[root.name]
-        if folder is None:
-            _refill_archive(bench, instance, root, artifact)
-        else:
-            _empty(folder)
-    if any(folders.values()):
-        _refill_folders(folders, artifact)
+    folders = {root.name: root.folder for root in roots}
+    _refuse_misfit(folders, artifact)
+    with _told("empty the volumes"):
+        for root in roots:
+            _make(root.folder)
+            _empty(root.folder, root.name, left_alone)
+    with _told("fill the volumes"):
+        _fill(folders, artifact, left_alone)
 
 
-def _refill_folders(folders: Mapping[str, Path | None], artifact: OpenArtifact) -> None:
-    dressed: list[TreeFile] = []
+def _refuse_misfit(folders: Mapping[str, Path], artifact: OpenArtifact) -> None:
+    me = os.geteuid()
+    for file in artifact.files():
+        name = file.path.partition("/")[0]
+        if name not in folders:
+            raise RestoreError(
+                f"the backup holds files of {name}, which is none of the service's volumes",
+                remedy="restore it with the schema it was made with, or by hand; nothing was"
+                " touched",
+            )
+        if me not in (0, file.uid):
+            raise RestoreError(
+                f"{file.path!r} belongs to user {file.uid}, and this process isn't root",
+                why="files must come back with their owners",
+                remedy="run it as root; nothing was touched",
+            )
+
+
+def _fill(folders: Mapping[str, Path], artifact: OpenArtifact, left_alone: Judge) -> None:
+    made: list[tuple[Path, TreeFile]] = []
     for file, content in artifact.contents():
-        name, _, path = file.path.partition("/")
-        base = folders[name]
-        if base is None:
+        if left_alone(file.path):
             continue
-        place = base / path if path else base
+        name, _, path = file.path.partition("/")
+        place = folders[name] / path
         if file.kind == "dir":
             place.mkdir(exist_ok=True, parents=True)
-            dressed.append(file)
+            made.append((place, file))
         elif file.kind == "symlink":
             place.parent.mkdir(exist_ok=True, parents=True)
             place.symlink_to(file.target)
@@ -61,31 +76,44 @@ def _refill_folders(folders: Mapping[str, Path | None], artifact: OpenArtifact) 
             _write(place, content)
             _dress(place, file)
     # Last, since what is put into a folder changes its time; the deepest first.
-    for file in sorted(dressed, key=lambda one: one.path, reverse=True):
-        name, _, path = file.path.partition("/")
-        base = folders[name]
-        if base is not None:
-            _dress(base / path if path else base, file)
+    for place, file in sorted(made, key=lambda one: one[1].path, reverse=True):
+        _dress(place, file)
 
 
-def _refill_archive(
-    bench: Workbench, instance: Instance, root: Root, artifact: OpenArtifact
-) -> None:
-    bench.run(
-        instance,
-        ["sh", "-c", "rm -rf /volume/* /volume/.[!.]* /volume/..?*"],
-        volumes={root.volume: "/volume"},
-        writable=True,
-    )
-    for batch in _batches(artifact, root.name):
-        bench.write_tree(instance, root.target, batch)
+def _make(folder: Path) -> None:
+    """Make a folder below a volume that isn't there, for whoever owns what it stands in."""
+    if folder.is_dir():
+        return
+    _make(folder.parent)
+    folder.mkdir()
+    owner = folder.parent.stat()
+    os.chown(folder, owner.st_uid, owner.st_gid)
+
+
+def _empty(folder: Path, base: str, left_alone: Judge) -> bool:
+    """Remove what is in a folder; links aren't followed. Say whether nothing is left."""
+    bare = True
+    with os.scandir(folder) as entries:
+        for entry in list(entries):
+            path, inside = Path(entry.path), f"{base}/{entry.name}"
+            if left_alone(inside):
+                bare = False
+            elif not entry.is_dir(follow_symlinks=False):
+                path.unlink()
+            elif _empty(path, inside, left_alone):
+                path.rmdir()
+            else:
+                bare = False
+    return bare
 
 
 def _write(place: Path, content: BinaryIO) -> None:
     descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with io.FileIO(descriptor, "wb") as target:
         while block := content.read(_BLOCK):
-            target.write(block)
+            view = memoryview(block)
+            while view:
+                view = view[target.write(view) :]
 
 
 def _dress(place: Path, file: TreeFile) -> None:
@@ -96,46 +124,13 @@ def _dress(place: Path, file: TreeFile) -> None:
     os.utime(place, ns=(file.mtime_ns, file.mtime_ns))
 
 
-def _empty(folder: Path) -> None:
-    """Remove all that is in a folder, not the folder; links aren't followed."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            path = Path(entry.path)
-            if entry.is_dir(follow_symlinks=False):
-                _empty(path)
-                path.rmdir()
-            else:
-                path.unlink()
-
-
-def _batches(artifact: OpenArtifact, name: str) -> Iterator[BinaryIO]:
-    """Yield tars of what stands under one volume, folders first, a few files at a time."""
-    with tempfile.TemporaryFile() as spool:
-        folders = [f for f in artifact.files() if f.kind == "dir" and f.path != name]
-        with tarfile.open(fileobj=spool, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            for file in folders:
-                if file.path.startswith(f"{name}/"):
-                    archive.addfile(_member(file, name))
-        spool.seek(0)
-        yield cast("BinaryIO", spool)
-    for file, content in artifact.contents(lambda one: one.path.startswith(f"{name}/")):
-        if file.kind == "dir":
-            continue
-        with tempfile.TemporaryFile() as spool:
-            with tarfile.open(fileobj=spool, mode="w", format=tarfile.PAX_FORMAT) as archive:
-                archive.addfile(_member(file, name), content)
-            spool.seek(0)
-            yield cast("BinaryIO", spool)
-
-
-def _member(file: TreeFile, name: str) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(file.path.removeprefix(f"{name}/"))
-    info.mode, info.uid, info.gid = file.mode, file.uid, file.gid
-    info.mtime = file.mtime_ns // 1_000_000_000
-    if file.kind == "dir":
-        info.type = tarfile.DIRTYPE
-    elif file.kind == "symlink":
-        info.type, info.linkname = tarfile.SYMTYPE, file.target
-    else:
-        info.size = file.size
-    return info
+@contextmanager
+def _told(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RestoreError(
+            f"can't {doing}: {error.strerror or error}",
+            why=f"at {error.filename}" if error.filename else "",
+            remedy="check the free space and the permissions of the engine's folder of volumes",
+        ) from None

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
 
-Wanted = Callable[[str], bool]
+from mmstack_ops.adapters.backups.types.base import Instance, Workbench
+from mmstack_ops.domain.errors import BackupError
+
+Judge = Callable[[str], bool]
 """Judges paths of the tree (``<volume>/<path>``)."""
 
 
@@ -16,6 +21,56 @@ class Root:
     name: str
     """The volume's name in the schema."""
     target: str
-    """Where it is mounted inside the container."""
-    volume: str
-    """Its name on the engine."""
+    """Where its files stand inside the container."""
+    folder: Path
+    """Where they stand on this host."""
+
+
+def roots_of(
+    bench: Workbench, instance: Instance, *, below: str = "", only: Collection[str] | None = None
+) -> list[Root]:
+    """Return the volumes a service writes to, without those its schema entry excludes.
+
+    Args:
+        below: the folder of each volume that counts.
+        only: names of volumes; None for all.
+
+    Raises:
+        BackupError: there is none, or one can't be read and written where it stands.
+    """
+    excluded = matching(instance.definition.backup.exclude)
+    found: list[Root] = []
+    for mount in instance.definition.mounts:
+        volume = instance.volumes.get(mount.target)
+        if mount.volume is None or mount.read_only or volume is None or excluded(mount.volume):
+            continue
+        if only is not None and mount.volume not in only:
+            continue
+        folder = bench.volume_path(volume)
+        if folder is None:
+            raise BackupError(
+                f"the volume {mount.volume} of {instance.service} is out of reach",
+                why="this process can't read the engine's folder of volumes: it isn't root, the"
+                " engine is on another host, or this is a container that hasn't the folder mounted",
+                remedy="run as root on the engine's host; in a container mount"
+                " /var/lib/docker/volumes at the same path",
+            )
+        target = f"{mount.target}/{below}".rstrip("/")
+        found.append(Root(mount.volume, target, folder / below))
+    if not found:
+        raise BackupError(
+            f"{instance.service} has no volume of its own to back up",
+            remedy="take the type out of its `backup.types` in the schema",
+        )
+    return found
+
+
+def matching(patterns: Sequence[str]) -> Judge:
+    """Return a judge that is true for paths that match a pattern, or stand below one that does."""
+
+    def judge(path: str) -> bool:
+        parts = path.split("/")
+        heads = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
+        return any(fnmatchcase(head, pattern) for head in heads for pattern in patterns)
+
+    return judge

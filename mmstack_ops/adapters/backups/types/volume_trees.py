@@ -7,19 +7,16 @@ import io
 import os
 import stat
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from fnmatch import fnmatchcase
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact, Workbench
-from mmstack_ops.adapters.backups.types.volume_archive import ArchivedFile, scan_archive
 from mmstack_ops.adapters.backups.types.volume_refill import refill
-from mmstack_ops.adapters.backups.types.volume_roots import Root, Wanted
+from mmstack_ops.adapters.backups.types.volume_roots import Judge, matching, roots_of
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.files import TreeFile
-from mmstack_ops.domain.errors import BackupError, FileVanishedError, RestoreError
+from mmstack_ops.domain.errors import BackupError, FileVanishedError
 
 _BLOCK = 1 << 20
 # Content of so many files, none larger than this, is hashed for the comparison after a
@@ -28,44 +25,19 @@ _SAMPLED = 64
 _SAMPLE_BYTES = 16 << 20
 
 
-def roots_of(instance: Instance) -> list[Root]:
-    """Return the volumes a service writes to, those it only reads left out.
-
-    Raises:
-        BackupError: it has none.
-    """
-    found = [
-        Root(mount.volume, mount.target, instance.volumes[mount.target])
-        for mount in instance.definition.mounts
-        if mount.volume is not None and not mount.read_only and mount.target in instance.volumes
-    ]
-    if not found:
-        raise BackupError(
-            f"{instance.service} has no volume of its own to back up",
-            remedy="take the type out of its `backup.types` in the schema",
-        )
-    return found
-
-
-def excluding(patterns: Sequence[str]) -> Wanted:
-    """Return a judge of paths that refuses those that match a pattern, or stand below one."""
-
-    def wanted(path: str) -> bool:
-        parts = path.split("/")
-        heads = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
-        return not any(fnmatchcase(head, pattern) for head in heads for pattern in patterns)
-
-    return wanted
-
-
 class VolumeTree:
-    """The volumes of one instance as one tree.
+    """The volumes of one instance as one tree, read where they stand on this host.
 
-    Volumes are read where they stand when this process may, else through the engine.
+    What the service's ``backup.exclude`` names isn't part of it: neither read, nor compared,
+    nor touched by ``replace``.
 
     Args:
-        wanted: judges paths of the tree; what it refuses is neither read nor compared.
+        skip: judges paths that aren't taken either, but that a restore does take away.
         below: only this folder of each volume; paths of the tree begin in it.
+        only: names of volumes; None for all that the service writes to.
+
+    Raises:
+        BackupError: there is no volume, or one is out of reach.
     """
 
     def __init__(
@@ -73,39 +45,36 @@ class VolumeTree:
         bench: Workbench,
         instance: Instance,
         *,
-        wanted: Wanted = lambda _: True,
+        skip: Judge = lambda _: False,
         below: str = "",
+        only: Collection[str] | None = None,
     ) -> None:
         self._bench = bench
-        self._instance = instance
-        self._wanted = wanted
-        found = roots_of(instance)
-        self.roots = [replace(one, target=f"{one.target}/{below}".rstrip("/")) for one in found]
-        self._folders = {
-            one.name: None if (path := bench.volume_path(one.volume)) is None else path / below
-            for one in found
-        }
+        self._left_alone = matching(instance.definition.backup.exclude)
+        self._skip = skip
+        self.roots = roots_of(bench, instance, below=below, only=only)
+        self._folders = {root.name: root.folder for root in self.roots}
 
     def place(self, path: str) -> Path:
-        """Return where a path of the tree stands on this host.
-
-        Raises:
-            BackupError: its volume can't be read directly.
-        """
+        """Return where a path of the tree stands on this host."""
         name, _, inside = path.partition("/")
-        folder = self._folders[name]
-        if folder is None:
-            raise BackupError(f"the volume {name} can't be read from this host")
-        return folder / inside
+        return self._folders[name] / inside
 
     def scan(self) -> Iterator[TreeFile]:
-        """Yield every file, folder and link; sockets, pipes and devices are told and left out."""
-        for root in self.roots:
-            folder = self._folders[root.name]
-            if folder is not None:
-                yield from self._scan_folder(root.name, folder)
-            else:
-                yield from scan_archive(self._bench, self._instance, root, self._wanted)
+        """Yield every file, folder and link; sockets, pipes and devices are told and left out.
+
+        Raises:
+            BackupError: a folder can't be read though it is there.
+        """
+        try:
+            for root in self.roots:
+                yield from self._scan(root.name, root.folder)
+        except OSError as error:
+            raise BackupError(
+                f"a volume can't be read: {error.strerror or error}",
+                why=f"at {error.filename}" if error.filename else "",
+                remedy="check the disk and the permissions of the engine's folder of volumes",
+            ) from None
 
     def open(self, file: TreeFile) -> BinaryIO:
         """Open a file of ``scan``.
@@ -113,12 +82,8 @@ class VolumeTree:
         Raises:
             FileVanishedError: it went away, or is no file any more.
         """
-        name, _, path = file.path.partition("/")
-        folder = self._folders[name]
-        if folder is None:
-            return self._open_archive(name, path, file)
         try:
-            descriptor = os.open(folder / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(self.place(file.path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             raise FileVanishedError(f"{file.path!r} went away") from None
         return cast("BinaryIO", io.FileIO(descriptor, "rb"))
@@ -148,32 +113,27 @@ class VolumeTree:
         return Facts(figures=figures_of(files.values()), items=items)
 
     def replace(self, artifact: OpenArtifact) -> None:
-        """Empty the volumes, then fill them from an artifact. The container doesn't run.
+        """Make the volumes what an artifact holds. Nothing uses them meanwhile.
 
         Raises:
-            RestoreError: the artifact names a volume the service doesn't have.
+            RestoreError: the artifact doesn't fit, or the file system refused something.
         """
-        names = {file.path.partition("/")[0] for file in artifact.files()}
-        if unknown := names - set(self._folders):
-            raise RestoreError(
-                f"the backup holds volumes {self._instance.service} doesn't have:"
-                f" {', '.join(sorted(unknown))}",
-                remedy="restore it with the schema it was made with, or by hand",
-            )
-        refill(self._bench, self._instance, self.roots, self._folders, artifact)
+        refill(self.roots, artifact, left_alone=self._left_alone)
 
-    def _scan_folder(self, name: str, folder: Path) -> Iterator[TreeFile]:
+    def _scan(self, name: str, folder: Path) -> Iterator[TreeFile]:
         pending = [("", folder)]
         yield _tree_file(name, folder, folder.stat())
         while pending:
             base, here = pending.pop()
             try:
-                entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+                with os.scandir(here) as found:
+                    entries = sorted(found, key=lambda entry: entry.name)
             except (FileNotFoundError, NotADirectoryError):
+                # Deleted, or replaced by a file, since its parent was read.
                 continue
             for entry in entries:
                 path = f"{name}/{base}{entry.name}"
-                if not self._wanted(path):
+                if self._left_alone(path) or self._skip(path):
                     continue
                 try:
                     seen = entry.stat(follow_symlinks=False)
@@ -186,10 +146,6 @@ class VolumeTree:
                 except FileNotFoundError:
                     # Deleted since its folder was read: then it isn't there.
                     continue
-
-    def _open_archive(self, name: str, path: str, file: TreeFile) -> BinaryIO:
-        root = next(root for root in self.roots if root.name == name)
-        return cast("BinaryIO", ArchivedFile(self._bench, self._instance, root.target, path, file))
 
     def _digest(self, file: TreeFile) -> str:
         digest = hashlib.sha256()
@@ -215,13 +171,12 @@ def figures_of(files: Iterable[TreeFile]) -> dict[str, int]:
 def sampled(files: Iterable[TreeFile]) -> list[str]:
     """Choose files whose content is compared: always the same ones of the same tree."""
     small = [one.path for one in files if one.kind == "file" and one.size <= _SAMPLE_BYTES]
-    return sorted(small, key=lambda path: _order(path))[:_SAMPLED]
+    return sorted(small, key=_order)[:_SAMPLED]
 
 
 def structure_problems(artifact: OpenArtifact) -> list[str]:
     """Read a tree whole; return what is wrong with it in words."""
     problems: list[str] = []
-    folders: set[str] = set()
     files = list(artifact.files())
     folders = {file.path for file in files if file.kind == "dir"}
     for file in files:

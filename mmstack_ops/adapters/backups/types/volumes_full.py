@@ -6,13 +6,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar, Literal
 
 from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
-from mmstack_ops.adapters.backups.types.volume_roots import Wanted
-from mmstack_ops.adapters.backups.types.volume_trees import (
-    VolumeTree,
-    excluding,
-    structure_problems,
-)
+from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree, structure_problems
 from mmstack_ops.domain.backups.facts import Facts
+from mmstack_ops.domain.errors import BackupError, RestoreError
 
 _METHODS = {
     "stop": "files of its volumes, while the service was stopped",
@@ -58,9 +54,13 @@ class VolumesFull:
 
     def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
         """Refill the volumes; see ``BackupType.restore``."""
+        try:
+            tree = self.volumes(bench, instance)
+        except BackupError as error:
+            raise RestoreError(error.what, why=error.why, remedy=error.remedy) from None
         if instance.running:
             bench.stop(instance)
-        self.volumes(bench, instance).replace(artifact)
+        tree.replace(artifact)
         return bench.start(instance)
 
     def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
@@ -69,15 +69,15 @@ class VolumesFull:
 
     def volumes(self, bench: Workbench, instance: Instance) -> VolumeTree:
         """Return the volumes as a tree, without what isn't to be backed up."""
-        return VolumeTree(bench, instance, wanted=self.wanted(instance))
+        return VolumeTree(bench, instance, skip=lambda path: self.skips(instance, path))
 
     def pause(self, instance: Instance) -> str:
         """Return how a running service is kept still: stop, freeze or none."""
         return instance.definition.backup.pause
 
-    def wanted(self, instance: Instance) -> Wanted:
-        """Return the judge of paths (``<volume>/<path>``)."""
-        return excluding(instance.definition.backup.exclude)
+    def skips(self, instance: Instance, path: str) -> bool:  # noqa: ARG002 - for other types
+        """Say whether a path is of no use in a backup, nor after a restore of one."""
+        return False
 
 
 def by_hand(tree: VolumeTree) -> tuple[str, ...]:

@@ -146,6 +146,22 @@ def test_everything_comes_back(server: tuple[Server, Instance, Workbench], tmp_p
     assert kind.inspect(bench, instance, artifact.facts()).items == artifact.facts().items
 
 
+def test_a_fresh_server_is_filled_and_its_own_files_stay(
+    server: tuple[Server, Instance, Workbench], tmp_path: Path
+) -> None:
+    scripted, instance, bench = server
+    artifact = back_up(ElasticsearchFull(), instance, tmp_path / "tier", at=bench)
+    for path in scripted.repository.iterdir():
+        path.unlink()
+    scripted.repository.rmdir()
+    scripted.indices, scripted.registered = {}, False
+    live = scripted.repository.parent / "indices"
+    live.write_text("what the server works with")
+    ElasticsearchFull().restore(bench, instance, artifact)
+    assert scripted.indices == {"logs-1": 120, "logs-2": 7}
+    assert live.read_text() == "what the server works with"
+
+
 def test_only_the_newest_snapshot_stays(
     server: tuple[Server, Instance, Workbench], tmp_path: Path
 ) -> None:

@@ -1,0 +1,201 @@
+"""Trees of volumes on plain folders: what a restore touches, and what it must leave alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from mmstack_ops.adapters.backups.instances import tool_instance
+from mmstack_ops.adapters.backups.types.base import Instance, Workbench
+from mmstack_ops.adapters.backups.types.prometheus_full import PrometheusFull
+from mmstack_ops.adapters.backups.types.sqlite_full import SqliteFull
+from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree
+from mmstack_ops.adapters.backups.types.volumes_full import VolumesFull
+from mmstack_ops.domain.errors import BackupError, RestoreError
+from mmstack_ops.domain.schema.service import Mount
+from tests.adapters.backups.types.stores import QuietBench, back_up
+
+
+@dataclass
+class FolderBench(QuietBench):
+    """Volumes are folders of this test; nothing runs."""
+
+    folders: dict[str, Path] = field(default_factory=dict)
+    state: Path = Path()
+
+    def volume_path(self, volume: str) -> Path | None:
+        return self.folders.get(volume)
+
+    def folder(self, name: str) -> Path:
+        (self.state / name).mkdir(exist_ok=True)
+        return self.state / name
+
+    def stop(self, instance: Instance) -> None:
+        raise AssertionError("it doesn't run")
+
+    def start(self, instance: Instance) -> Instance:
+        return instance
+
+    @contextmanager
+    def stopped(self, instance: Instance) -> Iterator[None]:
+        yield
+
+
+@dataclass
+class Here:
+    instance: Instance
+    bench: FolderBench
+    data: Path
+    logs: Path
+    tier: Path
+
+    @property
+    def at(self) -> Workbench:
+        return cast(Workbench, self.bench)
+
+    def changed(self, **backup: Any) -> Instance:
+        kept = self.instance.definition.backup.model_copy(update=backup)
+        definition = self.instance.definition.model_copy(update={"backup": kept})
+        return replace(self.instance, definition=definition)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Here:
+    data, logs = tmp_path / "data", tmp_path / "logs"
+    data.mkdir()
+    logs.mkdir()
+    made = tool_instance("image", "testing", "worker")
+    mounts = [Mount(target="/data", volume="data"), Mount(target="/logs", volume="logs")]
+    return Here(
+        instance=replace(
+            made,
+            definition=made.definition.model_copy(update={"mounts": mounts}),
+            volumes={"/data": "v-data", "/logs": "v-logs"},
+        ),
+        bench=FolderBench(folders={"v-data": data, "v-logs": logs}, state=tmp_path),
+        data=data,
+        logs=logs,
+        tier=tmp_path / "tier",
+    )
+
+
+def test_a_volume_that_is_excluded_is_neither_taken_nor_emptied(here: Here) -> None:
+    instance = here.changed(exclude=["logs"])
+    (here.data / "model").write_text("good")
+    (here.logs / "today.log").write_text("precious line")
+    artifact = back_up(VolumesFull(), instance, here.tier, at=here.at)
+    assert {file.path for file in artifact.files()} == {"data", "data/model"}
+    (here.data / "model").write_text("spoilt")
+    VolumesFull().restore(here.at, instance, artifact)
+    assert (here.data / "model").read_text() == "good"
+    assert (here.logs / "today.log").read_text() == "precious line"
+
+
+def test_paths_that_are_excluded_are_left_alone(here: Here) -> None:
+    instance = here.changed(exclude=["data/cache", "data/*/tmp"])
+    for path in ("cache/deep/thing", "job/tmp/x", "job/result", "old"):
+        (here.data / path).parent.mkdir(parents=True, exist_ok=True)
+        (here.data / path).write_text(path)
+    artifact = back_up(VolumesFull(), instance, here.tier, at=here.at)
+    assert not [f.path for f in artifact.files() if "cache" in f.path or "tmp" in f.path]
+    (here.data / "new").write_text("goes")
+    (here.data / "old").unlink()
+    VolumesFull().restore(here.at, instance, artifact)
+    found = {str(p.relative_to(here.data)) for p in here.data.rglob("*") if p.is_file()}
+    assert found == {"cache/deep/thing", "job/tmp/x", "job/result", "old"}
+
+
+def test_a_stale_log_of_writes_never_meets_a_restored_database(here: Here) -> None:
+    import sqlite3
+    from contextlib import closing
+
+    instance = here.changed(method="sqlite", sqlite=["/data/app.db"])
+    with closing(sqlite3.connect(here.data / "app.db")) as database:
+        database.execute("CREATE TABLE t (n)")
+        database.commit()
+    artifact = back_up(SqliteFull(), instance, here.tier, at=here.at)
+    for end in ("-wal", "-shm", "-journal"):
+        (here.data / f"app.db{end}").write_bytes(b"of another life")
+    SqliteFull().restore(here.at, instance, artifact)
+    assert sorted(path.name for path in here.data.iterdir()) == ["app.db"]
+
+
+@pytest.mark.parametrize("kind", [VolumesFull(), SqliteFull()])
+def test_a_volume_out_of_reach_is_refused_before_anything_is_touched(
+    here: Here, kind: VolumesFull
+) -> None:
+    (here.data / "file").write_text("kept")
+    artifact = back_up(kind, here.instance, here.tier, at=here.at)
+    here.bench.folders = {"v-data": here.data}
+    with pytest.raises(BackupError, match="logs"):
+        back_up(kind, here.instance, here.tier, days=1, at=here.at)
+    with pytest.raises(RestoreError, match="logs"):
+        kind.restore(here.at, here.instance, artifact)
+    assert (here.data / "file").read_text() == "kept"
+
+
+def test_a_folder_below_a_volume_is_made_when_it_is_not_there(here: Here) -> None:
+    os.chown(here.data, 1000, 1000)
+    (here.data / "snapshots").mkdir()
+    (here.data / "snapshots" / "index.latest").write_text("1")
+    (here.data / "live").write_text("untouched")
+    instance = here.changed(exclude=["logs"])
+
+    class Below(VolumesFull):
+        def volumes(self, bench: Workbench, instance: Instance) -> VolumeTree:
+            return VolumeTree(bench, instance, below="snapshots", only=["data"])
+
+    artifact = back_up(Below(), instance, here.tier, at=here.at)
+    (here.data / "snapshots" / "index.latest").unlink()
+    (here.data / "snapshots").rmdir()
+    Below().restore(here.at, instance, artifact)
+    assert (here.data / "snapshots" / "index.latest").read_text() == "1"
+    assert (here.data / "live").read_text() == "untouched"
+    assert here.data.stat().st_uid == 1000
+
+
+def test_hard_links_come_back_as_files_of_their_own(here: Here) -> None:
+    (here.data / "one").write_text("content")
+    (here.data / "two").hardlink_to(here.data / "one")
+    artifact = back_up(VolumesFull(), here.instance, here.tier, at=here.at)
+    for path in here.data.iterdir():
+        path.unlink()
+    VolumesFull().restore(here.at, here.instance, artifact)
+    assert (here.data / "one").read_text() == (here.data / "two").read_text() == "content"
+
+
+def test_a_link_that_leads_out_is_kept_as_it_is(here: Here) -> None:
+    (here.data / "out").symlink_to("/etc/passwd")
+    artifact = back_up(VolumesFull(), here.instance, here.tier, at=here.at)
+    (here.data / "out").unlink()
+    VolumesFull().restore(here.at, here.instance, artifact)
+    assert str((here.data / "out").readlink()) == "/etc/passwd"
+
+
+def test_a_full_disk_is_told_in_our_words(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here.data / "file").write_text("x")
+    artifact = back_up(VolumesFull(), here.instance, here.tier, at=here.at)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "chown", full)
+    with pytest.raises(RestoreError, match="No space left"):
+        VolumesFull().restore(here.at, here.instance, artifact)
+
+
+def test_prometheus_refuses_odd_names_of_snapshots(here: Here) -> None:
+    from mmstack_ops.adapters.backups.types import prometheus_full
+
+    (here.data / "precious").write_text("x")
+    for name in ("", "..", "a/b", ".hidden"):
+        with pytest.raises(BackupError, match="isn't the name of a folder"):
+            prometheus_full._delete(here.at, here.instance, name)
+    assert PrometheusFull.method == "prometheus"
+    assert (here.data / "precious").exists()

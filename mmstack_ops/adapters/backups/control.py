@@ -71,7 +71,15 @@ class BackupControl(BackupOverview):
         holder: str,
         cancel: threading.Event,
         on_event: Listener,
+        *,
+        safety: bool = False,
     ) -> BackupDone:
+        """Take a backup. The service's turn is taken already.
+
+        Args:
+            safety: a restore takes it of what it is about to replace.
+        """
+        from mmstack_ops.adapters.backups.records import mark_safety
         from mmstack_ops.adapters.backups.taking import take_backup
 
         opened = self._holdings.tiers.open(tier or self.tier_names[0])
@@ -84,6 +92,10 @@ class BackupControl(BackupOverview):
             self._place(holder, on_event) as place,
             self._turns(holder, cancel, on_event).series(opened.name, _series(ref)),
         ):
+            if safety:
+                # Before there is anything to mark: killed at any point, no restore takes it for
+                # a good one. A mark without a backup is swept.
+                mark_safety(opened, ref)
             done = take_backup(ref, opened, place, said=said, cancel=cancel, now=now)
         on_event(done)
         return done
@@ -250,19 +262,11 @@ class BackupControl(BackupOverview):
             means = place.means(
                 artifact=self._artifact,
                 kind=self._kind,
-                back_up=lambda series, event: self._safety_backup(series, holder, event, on_event),
+                back_up=lambda series, event: self._back_up(
+                    series, None, holder, event, on_event, safety=True
+                ),
             )
             return restore(plan, means, confirmation=confirmation, cancel=cancel, now=self._now)
-
-    def _safety_backup(
-        self, series: Series, holder: str, cancel: threading.Event, on_event: Listener
-    ) -> BackupDone:
-        """Back up what a restore is about to replace. The service's turn is taken already."""
-        from mmstack_ops.adapters.backups.records import mark_safety
-
-        done = self._back_up(series, None, holder, cancel, on_event)
-        mark_safety(self._holdings.tiers.open(done.tier), done.manifest.ref)
-        return done
 
     def hold(self, ref: BackupRef, reason: str) -> None:
         """Keep a backup from being deleted by any retention, on every tier that has it.

@@ -105,7 +105,11 @@ class S3Bucket:
         """Look at what a store holds; see ``BackupType.inspect``."""
         with _store_errors(instance, BackupError):
             client = s3_client(instance)
-            objects = Objects(client, _buckets(client, instance))
+            buckets = _buckets(client, instance)
+            if like is not None:
+                # A restore leaves other buckets alone: they are no difference.
+                buckets = [one for one in buckets if _bucket(one) in like.items]
+            objects = Objects(client, buckets)
             listed = list(objects.listed())
             settings = {one: read_settings(client, one) for one in objects.buckets}
             wanted = listed
@@ -172,13 +176,17 @@ def _facts(
         if path in files:
             items[_object(path)] += f" sha256={objects.digest(path)}"
     for bucket, found in settings.items():
-        items[f"bucket {bucket}"] = sha256(settings_digest(found).encode()).hexdigest()[:16]
+        items[_bucket(bucket)] = sha256(settings_digest(found).encode()).hexdigest()[:16]
     figures = {
         "buckets": len(settings),
         "objects": len(listed),
         "bytes": sum(one.size for one in listed),
     }
     return Facts(figures=figures if counted else {}, items=items, complete=complete)
+
+
+def _bucket(name: str) -> str:
+    return f"bucket {name}"
 
 
 def _object(path: str) -> str:

@@ -29,6 +29,7 @@ _META, _TAG = "meta:", "tag:"
 _AHEAD = CONNECTIONS * 4
 # In memory while they are sent, so that several can be sent at once.
 _SMALL = 8 << 20
+_MOST_PARTS = 9_000
 _MISSING = ("404", "NoSuchKey", "NoSuchBucket", "412", "PreconditionFailed")
 
 Given = TypeVar("Given")
@@ -184,7 +185,17 @@ class Objects:
 
     def _put_large(self, file: TreeFile, content: BinaryIO) -> None:
         bucket, _, key = file.path.partition("/")
-        self._client.upload_fileobj(_Plain(content), bucket, key, ExtraArgs=_arguments(file))
+        from boto3.s3.transfer import TransferConfig
+
+        # Parts of its default size end at 78 GiB: an upload has 10,000 at most.
+        part = max(_SMALL, -(-file.size // _MOST_PARTS))
+        self._client.upload_fileobj(
+            _Plain(content),
+            bucket,
+            key,
+            ExtraArgs=_arguments(file),
+            Config=TransferConfig(multipart_chunksize=part),
+        )
 
 
 class _Plain:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mmstack_ops.adapters.backups.types import s3_objects
 from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.backups.types.s3_bucket import S3Bucket
 from tests.adapters.backups.types.stores import back_up, bench, compared, empty, store
@@ -237,3 +239,35 @@ def test_an_empty_store(minio: tuple[Instance, Any], tmp_path: Path) -> None:
     artifact = back_up(KIND, instance, tmp_path)
     KIND.restore(bench(), instance, artifact)
     assert compared(KIND, instance, artifact).equal
+
+
+def test_a_bucket_that_the_backup_does_not_name_is_no_difference(
+    minio: tuple[Instance, Any], tmp_path: Path
+) -> None:
+    instance, client = minio
+    client.create_bucket(Bucket="documents")
+    client.put_object(Bucket="documents", Key="a", Body=b"1")
+    artifact = back_up(S3Bucket(), instance, tmp_path)
+    client.create_bucket(Bucket="younger")
+    client.put_object(Bucket="younger", Key="b", Body=b"2")
+    client.delete_object(Bucket="documents", Key="a")
+    S3Bucket().restore(bench(), instance, artifact)
+    assert compared(S3Bucket(), instance, artifact).equal
+    assert client.get_object(Bucket="younger", Key="b")["Body"].read() == b"2"
+
+
+def test_a_large_object_comes_back_in_parts(
+    minio: tuple[Instance, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_objects, "_SMALL", 5 << 20)
+    instance, client = minio
+    content = os.urandom(12 << 20)
+    client.create_bucket(Bucket="documents")
+    client.put_object(Bucket="documents", Key="large", Body=content, Metadata={"kind": "video"})
+    artifact = back_up(S3Bucket(), instance, tmp_path)
+    client.delete_object(Bucket="documents", Key="large")
+    S3Bucket().restore(bench(), instance, artifact)
+    answer = client.get_object(Bucket="documents", Key="large")
+    assert answer["Body"].read() == content
+    assert answer["Metadata"] == {"kind": "video"}
+    assert answer["ETag"].strip('"').endswith("-3")

@@ -1,0 +1,45 @@
+"""What BackupControl does around the parts, without an engine."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmstack_ops.adapters.backups.control import BackupControl
+from mmstack_ops.adapters.secrets.store import generate
+from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.reference import BackupRef
+from mmstack_ops.domain.errors import BackupError
+from tests.adapters.config_project import make_project
+
+
+@pytest.mark.parametrize("safety", [True, False])
+def test_a_safety_backup_is_marked_before_there_is_anything_to_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, safety: bool
+) -> None:
+    project = make_project(tmp_path, monkeypatch)
+    monkeypatch.setenv("MMSTACK_LOCK_DIR", str(tmp_path / "locks"))
+    generate(project, project.catalogue("development"))
+    seen: list[list[str]] = []
+
+    def killed(ref: BackupRef, tier: Any, *_: object, **__: object) -> None:
+        seen.append([file.key for file in tier.list(ref.records_prefix)])
+        raise BackupError("killed before anything was stored")
+
+    monkeypatch.setattr("mmstack_ops.adapters.backups.taking.take_backup", killed)
+    control = BackupControl(project, "development")
+    with pytest.raises(BackupError, match="killed"):
+        control._back_up(
+            Series("redis", "rdb"),
+            None,
+            "a restore",
+            threading.Event(),
+            lambda _: None,
+            safety=safety,
+        )
+    (records,) = seen
+    assert [("safety-local-" in key) for key in records] == ([True] if safety else [])
+    assert control.backups() == ()

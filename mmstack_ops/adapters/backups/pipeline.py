@@ -249,5 +249,6 @@ def storing(
             yield writer
             writer.finish()
         except BaseException:
+            # Also an interruption: the other thread must end before the tier's writer does.
             writer.abort()
             raise

@@ -114,6 +114,7 @@ class ScratchServers:
                 yield self._made(engine, recipe, name, started=started, cancel=cancel)
                 claim.keep(name)
             except BaseException:
+                # Also an interruption: only a copy that was finished stays.
                 self._clear(engine, claim)
                 raise
 

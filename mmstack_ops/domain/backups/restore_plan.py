@@ -188,11 +188,14 @@ def _newest(
         and chosen.ref.created <= row.ref.created <= at
     ]
     for row in candidates:
-        if row.ref.created <= chosen.ref.created:
+        if row.ref.created < chosen.ref.created:
             continue
-        if row.disproven_at is not None:
-            warnings.append(f"{row.ref} is newer, but a restore drill of it failed: passed over")
-        elif _DATA_RANK.get(row.ref.type, 9) > best:
+        # Times in names are whole seconds: of two in one second either may be the later.
+        newer = row.ref.created > chosen.ref.created
+        if row.disproven_at is not None and row is not chosen:
+            when = "newer" if newer else "of the same second"
+            warnings.append(f"{row.ref} is {when}, but a restore drill of it failed: passed over")
+        elif newer and _DATA_RANK.get(row.ref.type, 9) > best:
             warnings.append(
                 f"{row.ref} is newer than the {chosen.ref.type} backup that is taken; ask for"
                 f" type {row.ref.type} to have it"

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmstack_ops.domain.backups.reference import new_id
 from mmstack_ops.domain.backups.restore_plan import RestoreScope, RestoreWish, plan_restore
 from mmstack_ops.domain.backups.status import BackupRow
 from mmstack_ops.domain.errors import InputError
@@ -84,6 +85,17 @@ def test_a_backup_whose_drill_failed_is_passed_over_for_an_older_sound_one() -> 
     plan = plan_restore(REDIS, RestoreWish(), rows, now=NOW)
     assert plan.items[0].ref == ref("redis", "rdb", 1)
     assert any("passed over" in warning for warning in plan.warnings)
+
+
+@pytest.mark.parametrize("randomness", [b"\0\0\0\0", b"\xff\xff\xff\xff"])
+def test_of_two_backups_of_one_second_the_one_whose_drill_failed_is_told(
+    randomness: bytes,
+) -> None:
+    failed = row("redis", "rdb", 1, disproven=6)
+    failed = replace(failed, ref=replace(failed.ref, id=new_id(at(1), randomness)))
+    plan = plan_restore(REDIS, RestoreWish(), [row("redis", "rdb", 1), failed], now=NOW)
+    assert plan.items[0].ref == ref("redis", "rdb", 1)
+    assert any("same second" in warning and "passed over" in warning for warning in plan.warnings)
 
 
 def test_a_disproven_backup_is_better_than_none_and_comes_with_a_warning() -> None:

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
-@dataclass(frozen=True)
-class StoredFile:
-    """A file on a tier: its key and its size in bytes."""
+class StoredFile(NamedTuple):
+    """A file on a tier: its key and its size in bytes.
+
+    A tuple and no dataclass: a listing of 100,000 backups makes 300,000 of them.
+    """
 
     key: str
     size: int

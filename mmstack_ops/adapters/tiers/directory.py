@@ -123,41 +123,45 @@ class DirectoryTier:
         with self._looked_at() as root:
             if root is None:
                 return
-            yield from self._walk(folder, prefix)
+            with self._translated(f"list {folder or self.root}"):
+                try:
+                    start = os.open(folder or ".", _DIRECTORY, dir_fd=root)
+                except (FileNotFoundError, NotADirectoryError):
+                    start = -1
+            if start >= 0:
+                yield from self._walk(start, f"{folder}/" if folder else "", prefix)
             # A mount that went away meanwhile looks like folders that were deleted: whoever
             # believes a list that is too short may delete what the missing part needs.
             self.require_same(root)
 
-    def _walk(self, folder: str, prefix: str) -> Iterator[StoredFile]:
-        # Plain strings and few steps for each file: 100,000 backups are 300,000 of them.
-        root = str(self.root)
-        pending = [folder]
-        while pending:
-            here = pending.pop()
-            try:
-                with os.scandir(f"{root}/{here}" if here else root) as found:
-                    entries = list(found)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                with self._translated(f"list {here or root}"):
-                    raise error
-            base = f"{here}/" if here else ""
-            whole = base.startswith(prefix)
+    def _walk(self, descriptor: int, base: str, prefix: str) -> Iterator[StoredFile]:
+        """Yield what is below an open folder, and close it.
+
+        By descriptors and with few steps for each file: 100,000 backups are 300,000 of them.
+        """
+        whole = base.startswith(prefix)
+        try:
+            with self._translated(f"list {base or self.root}"), os.scandir(descriptor) as found:
+                entries = list(found)
             for entry in entries:
                 name = entry.name
-                if not here and name.startswith("."):
+                if not base and name.startswith("."):
                     continue
                 key = base + name
-                if entry.is_dir(follow_symlinks=False):
-                    if whole or key.startswith(prefix) or prefix.startswith(f"{key}/"):
-                        pending.append(key)
-                elif (whole or key.startswith(prefix)) and entry.is_file(follow_symlinks=False):
-                    try:
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        if whole or key.startswith(prefix) or prefix.startswith(f"{key}/"):
+                            below = os.open(name, _DIRECTORY, dir_fd=descriptor)
+                            yield from self._walk(below, f"{key}/", prefix)
+                    elif (whole or key.startswith(prefix)) and entry.is_file(follow_symlinks=False):
                         size = entry.stat(follow_symlinks=False).st_size
-                    except FileNotFoundError:
-                        continue  # Deleted meanwhile: then it isn't there.
-                    yield StoredFile(key, size)
+                        yield StoredFile(key, size)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue  # Deleted meanwhile: then it isn't there.
+                except OSError as error:
+                    raise self.failure(error, f"list {key}") from None
+        finally:
+            os.close(descriptor)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete files in order. See ``Tier.delete``."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.backups.records import hold_reason
@@ -84,7 +85,7 @@ def _list_all(tiers: Sequence[Tier], wanted: tuple[str, ...]) -> Contents:
 def _list(tier: Tier, prefixes: Sequence[str]) -> Listing | TierError:
     try:
         tier.check(writing=False)
-        return group(file for prefix in prefixes for file in tier.list(prefix))
+        return group(chain.from_iterable(map(tier.list, prefixes)))
     except TierError as error:
         return error
 

@@ -1,11 +1,8 @@
-"""The streams of a one-shot container, which never wait for somebody who is gone."""
+"""A one-shot container that was started: whether it still runs, and how it ended."""
 
 from __future__ import annotations
 
-import io
-import os
 import re
-import select
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,11 +11,8 @@ from typing import TYPE_CHECKING
 from mmstack_ops.domain.errors import BackupError, CancelledError
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.backups.exchange import Exchange
     from mmstack_ops.adapters.engine.one_shots import Ended, OneShotEngine
 
-# How often a silent stream is looked after: whether it was cancelled, or its container ended.
-_LOOK_SECONDS = 0.25
 _SERVER_SECONDS = 2.0
 _FIRST_PAUSE = 0.005
 _SLOWEST_PAUSE = 0.1
@@ -126,11 +120,24 @@ class Running:
             BackupError: it failed.
         """
         ended = self.wait()
-        stderr = self._engine.output(self._id, self._name, stderr=True).strip()
+        self.judge(ended, self._engine.output(self._id, self._name, stderr=True), stderr_fails)
+
+    def judge(self, ended: Ended, stderr: str, stderr_fails: Callable[[str], bool]) -> None:
+        """Say nothing of a command that did its work.
+
+        Raises:
+            BackupError: it failed.
+        """
+        stderr = stderr.strip()
         if ended.exit_code != 0:
             raise self.failure(f"{self.program} failed: {_meaning(ended)}", stderr)
         if stderr_fails(stderr):
             raise self.failure(f"{self.program} complained", stderr)
+
+    def begin(self, program: str) -> None:
+        """Say that it runs ``program`` from now on, with all its time before it."""
+        self.program = program
+        self._ends_at = time.monotonic() + self._limit
 
     def output(self) -> str:
         """Return what it wrote to stdout, once it has ended."""
@@ -143,133 +150,6 @@ class Running:
             what,
             why="\n       ".join(lines) or "it said nothing",
             remedy="correct what it names, then start it again",
-        )
-
-
-class OutStream(io.RawIOBase):
-    """What a one-shot writes to ``$OUT``.
-
-    The end is there when no writer is left and the container has ended: a writer that was
-    killed ends the stream too, so only the container's exit code says that it was whole.
-    """
-
-    def __init__(self, running: Running, exchange: Exchange) -> None:
-        super().__init__()
-        self._running = running
-        self._descriptor = exchange.open_out()
-        self._poll = select.poll()
-        self._poll.register(self._descriptor, select.POLLIN)
-        self._pause = _FIRST_PAUSE
-
-    def readable(self) -> bool:
-        """It can be read."""
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        """Read what is there; wait while there is nothing.
-
-        Raises:
-            BackupError: the deadline passed, or somebody removed the container.
-            CancelledError: it was cancelled.
-        """
-        over = False
-        while True:
-            self._running.check()
-            try:
-                count = os.readv(self._descriptor, [buffer])  # type: ignore[list-item]
-            except BlockingIOError:
-                self._poll.poll(_LOOK_SECONDS * 1000)
-                continue
-            if count or over:
-                self._pause = _FIRST_PAUSE
-                return count
-            # No writer: not yet, or not any more. What it wrote last is read once more.
-            over = self._running.look() is not None
-            if not over:
-                self._running.cancel.wait(self._pause)
-                self._pause = min(self._pause * 1.5, _SLOWEST_PAUSE)
-
-    def close(self) -> None:
-        """Close this end: a writer that goes on gets an error."""
-        if not self.closed:
-            os.close(self._descriptor)
-        super().close()
-
-
-class InStream(io.RawIOBase):
-    """What a one-shot reads from ``$IN``. Opened when the command opens it."""
-
-    def __init__(self, running: Running, exchange: Exchange) -> None:
-        super().__init__()
-        self._running = running
-        self._exchange = exchange
-        self._descriptor: int | None = None
-        self._given_up = False
-
-    def writable(self) -> bool:
-        """It can be written to."""
-        return True
-
-    def write(self, data: object) -> int:
-        """Write all of ``data``; wait until the command opens the stream and makes room.
-
-        Raises:
-            BackupError: the command ended, or the deadline passed.
-            CancelledError: it was cancelled.
-        """
-        view = memoryview(data)  # type: ignore[arg-type]
-        if self._given_up:
-            return view.nbytes
-        descriptor = self._open()
-        poll = select.poll()
-        poll.register(descriptor, select.POLLOUT)
-        done = 0
-        while done < view.nbytes:
-            self._running.check()
-            try:
-                done += os.write(descriptor, view[done:])
-            except BlockingIOError:
-                poll.poll(_LOOK_SECONDS * 1000)
-            except BrokenPipeError:
-                raise self._ended_early() from None
-        return done
-
-    def give_up(self) -> None:
-        """Let what is still buffered go: the stream is abandoned."""
-        self._given_up = True
-
-    def finish(self) -> None:
-        """Let the command see the end, also of an empty stream."""
-        self._open()
-        self.close()
-
-    def close(self) -> None:
-        """Close this end: the command sees the end of what was written."""
-        super().close()
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def _open(self) -> int:
-        pause = _FIRST_PAUSE
-        while self._descriptor is None:
-            self._running.check()
-            self._descriptor = self._exchange.open_in()
-            if self._descriptor is None:
-                if self._running.look() is not None:
-                    raise self._ended_early()
-                self._running.cancel.wait(pause)
-                pause = min(pause * 1.5, _SLOWEST_PAUSE)
-        return self._descriptor
-
-    def _ended_early(self) -> BackupError:
-        try:
-            self._running.finish(bool)
-        except BackupError as error:
-            return error
-        return BackupError(
-            f"{self._running.program} ended before it had read everything",
-            remedy="report this as a bug",
         )
 
 

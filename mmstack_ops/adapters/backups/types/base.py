@@ -41,6 +41,24 @@ class Instance:
     running: bool = True
 
 
+class Tools(Protocol):
+    """Commands in one container that is there already; see ``Workbench.tools``."""
+
+    def produce(
+        self, program: str, script: str, *, stderr_fails: Callable[[str], bool] = bool
+    ) -> AbstractContextManager[BinaryIO]:
+        """Read what a shell script writes to its standard output.
+
+        Args:
+            program: what it runs, for messages.
+            script: never a secret.
+
+        Raises:
+            BackupError: as ``Workbench.produce``, when the block is left.
+        """
+        ...
+
+
 class Workbench(Protocol):
     """How types reach containers and volumes. Everything it makes is labelled and removed."""
 
@@ -80,6 +98,23 @@ class Workbench(Protocol):
         Raises:
             BackupError: naming the command's program and the last lines of stderr.
             CancelledError: when ``cancel`` was set.
+        """
+        ...
+
+    def tools(
+        self,
+        instance: Instance,
+        *,
+        environment: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        deadline: float = 6 * 3600.0,
+    ) -> AbstractContextManager[Tools]:
+        """Run several commands in one one-shot container, one after the other.
+
+        As ``produce`` in all else. A command that fails ends the use of the container.
+
+        Args:
+            deadline: seconds for each command.
         """
         ...
 

@@ -8,12 +8,19 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 from urllib.parse import quote
 
 from mmstack_ops.adapters.backups.instances import tool_instance
 from mmstack_ops.adapters.backups.types import postgres_globals
-from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.backups.types.base import (
+    Capture,
+    Instance,
+    OpenArtifact,
+    Tools,
+    Workbench,
+)
 from mmstack_ops.adapters.backups.types.postgres_archive import HEAD_BYTES, ArchiveHead, parse_head
 from mmstack_ops.adapters.backups.types.postgres_facts import (
     VIEWS,
@@ -49,6 +56,16 @@ CREATE = "pg_restore --clean --if-exists --create --exit-on-error -d template1"
 """By hand: the start of a command that makes a database anew."""
 
 
+@dataclass(frozen=True)
+class _Dumped:
+    """What is noted of a database's dumps."""
+
+    versions: dict[str, str]
+    """Of the server and the tool."""
+    bounds: dict[str, tuple[int, int]]
+    """Sequence → where it stood before and after: sequences stand outside snapshots."""
+
+
 class PostgresDump:
     """A logical dump of every database, each from one snapshot, and of the roles."""
 
@@ -80,28 +97,12 @@ class PostgresDump:
         versions: dict[str, str] = {}
         with server.connect(MAINTENANCE) as connection:
             read_roles(connection, found, None)
-        self._dump_globals(bench, instance, server, capture)
-        for name in names:
-            with _snapshot(server, name) as (connection, snapshot):
-                before = read_sequences(connection, name) if self.rows else {}
-                refreshed = {VIEWS: json.dumps(populated_views(connection))}
-                with _reading(connection, found, rows=self.rows):
-                    for role, option in self.parts:
-                        bench.tell(f"dumping {role} of database {name}")
-                        command = f"pg_dump {_OPTIONS} --snapshot={snapshot} {option}"
-                        noted = {"database": name, **(refreshed if role == "data" else {})}
-                        versions |= self._dump(
-                            bench, instance, server, capture, role, command, noted
-                        )
-            if self.rows:
-                # A new transaction: the old one would show them as its snapshot had them.
-                with server.connect(name) as connection:
-                    after = read_sequences(connection, name)
-                bounds |= {
-                    sequence: (min(value, after[sequence]), max(value, after[sequence]))
-                    for sequence, value in before.items()
-                    if sequence in after
-                }
+        with bench.tools(instance, environment=server.environment, secrets=server.secrets) as tools:
+            self._dump_globals(bench, tools, server, capture)
+            for name in names:
+                noted = self._dump_database(bench, tools, server, capture, name, found)
+                versions |= noted.versions
+                bounds |= noted.bounds
         capture.note(
             method=self.says,
             versions=versions,
@@ -110,33 +111,61 @@ class PostgresDump:
         )
 
     def _dump_globals(
-        self, bench: Workbench, instance: Instance, server: Server, capture: Capture
+        self, bench: Workbench, tools: Tools, server: Server, capture: Capture
     ) -> None:
         content = bytearray()
+        script = "exec pg_dumpall --globals-only --no-password"
         with (
             capture.payload(_GLOBALS, "globals") as sink,
-            bench.produce(
-                instance,
-                ["sh", "-c", 'exec pg_dumpall --globals-only --no-password >"$OUT"'],
-                environment=server.environment,
-                secrets=server.secrets,
-                stderr_fails=_judge(bench),
-            ) as source,
+            tools.produce("pg_dumpall", script, stderr_fails=_judge(bench)) as source,
         ):
             while chunk := source.read(_CHUNK):
                 content += chunk
                 sink.write(chunk)
             if not postgres_globals.is_complete(bytes(content)):
                 raise BackupError(
-                    f"the dump of the roles of {instance.service} was cut short",
+                    f"the dump of the roles of {server.service} was cut short",
                     remedy="take the backup again",
                 )
+
+    def _dump_database(
+        self,
+        bench: Workbench,
+        tools: Tools,
+        server: Server,
+        capture: Capture,
+        name: str,
+        found: Found,
+    ) -> _Dumped:
+        """Dump all parts of a database; gather its facts beside them."""
+        versions: dict[str, str] = {}
+        with _snapshot(server, name) as (connection, snapshot):
+            before = read_sequences(connection, name) if self.rows else {}
+            refreshed = {VIEWS: json.dumps(populated_views(connection))}
+            with _reading(connection, found, rows=self.rows):
+                for role, option in self.parts:
+                    bench.tell(f"dumping {role} of database {name}")
+                    command = f"pg_dump {_OPTIONS} --snapshot={snapshot} {option}"
+                    noted = {"database": name, **(refreshed if role == "data" else {})}
+                    versions |= self._dump(bench, tools, capture, role, command, noted)
+        if not self.rows:
+            return _Dumped(versions, {})
+        # A new transaction: the old one would show them as its snapshot had them.
+        with server.connect(name) as connection:
+            after = read_sequences(connection, name)
+        return _Dumped(
+            versions,
+            {
+                sequence: (min(value, after[sequence]), max(value, after[sequence]))
+                for sequence, value in before.items()
+                if sequence in after
+            },
+        )
 
     def _dump(
         self,
         bench: Workbench,
-        instance: Instance,
-        server: Server,
+        tools: Tools,
         capture: Capture,
         role: str,
         command: str,
@@ -144,15 +173,10 @@ class PostgresDump:
     ) -> dict[str, str]:
         """Dump one part of a database; return the versions of server and tool."""
         database = attributes["database"]
+        script = f"exec {command} -d {shlex.quote(conninfo(database))}"
         with ExitStack() as producing:
             source = producing.enter_context(
-                bench.produce(
-                    instance,
-                    ["sh", "-c", f'exec {command} -d "$DATABASE" >"$OUT"'],
-                    environment={**server.environment, "DATABASE": conninfo(database)},
-                    secrets=server.secrets,
-                    stderr_fails=_judge(bench),
-                )
+                tools.produce("pg_dump", script, stderr_fails=_judge(bench))
             )
             first = source.read(HEAD_BYTES)
             head = _head_of(first)

@@ -134,7 +134,8 @@ class Product:
 
     def one(self, service: str, environment: str = "development") -> Container:
         """Return the only container of ``service``."""
-        (container,) = (c for c in self.found(environment) if c.labels[labels.SERVICE] == service)
+        mine = self.found(environment)
+        (container,) = (c for c in mine if c.labels.get(labels.SERVICE) == service)
         return container
 
     def lives(self, environment: str | None = None) -> dict[str, tuple[str, str]]:
@@ -143,7 +144,9 @@ class Product:
 
     def containers(self) -> dict[str, str]:
         """Service → state, of everything this product has on the engine."""
-        return {c.labels[labels.SERVICE]: c.status for c in self.found()}
+        return {
+            c.labels[labels.SERVICE]: c.status for c in self.found() if labels.SERVICE in c.labels
+        }
 
     def network(self, key: str) -> Network:
         """Return the network of the stack ``key``."""

@@ -1,0 +1,90 @@
+"""A backup of a real database that is terminated in the UI, or killed: nothing of it counts."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.product import Product, Ui, end_of
+from tests.integration.world import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.fault]
+
+KEY = ["development", "backup", "local", "postgres_full"]
+ROWS = 300_000
+FILL = (
+    "CREATE TABLE measured AS SELECT n, md5(n::text) AS one, md5((n * 7)::text) AS two"
+    f" FROM generate_series(1, {ROWS}) AS n"
+)
+
+
+def _slowly(schema: dict[str, Any]) -> None:
+    schema["backup"]["rate_limit"] = "1MB"
+
+
+def _at_full_speed(schema: dict[str, Any]) -> None:
+    del schema["backup"]["rate_limit"]
+
+
+@pytest.fixture(scope="module")
+def slow(product: Product) -> Product:
+    """A database whose backup takes most of a minute."""
+    product.change_schema(_slowly)
+    product.done("start", "postgres")
+    command = 'psql -U "${POSTGRES_USER:-postgres}" -d postgres -Atc "$0"'
+    code, output = product.one("postgres").exec_run(["sh", "-c", command, FILL])
+    assert code == 0, output
+    return product
+
+
+def unfinished(product: Product) -> list[Path]:
+    """Return the files that are being written on the local tier."""
+    return [path for path in product.root.rglob(".incoming/*") if path.is_file()]
+
+
+def is_dumping(product: Product) -> bool:
+    return any(path.stat().st_size > 1_000_000 for path in unfinished(product))
+
+
+def assert_nothing_counts(product: Product) -> None:
+    assert product.done("backup", "list", "--json").document()["backups"] == []
+    assert list(product.root.rglob("manifest.json")) == []
+    assert product.containers()["postgres"] == "running"
+
+
+def test_terminate_ends_it_within_ten_seconds_and_nothing_stays(slow: Product, ui: Ui) -> None:
+    run = ui.materialize(KEY)
+    wait_until(lambda: is_dumping(slow), seconds=60)
+    begun = time.monotonic()
+    ui.terminate(run)
+    ui.wait_for(run, "CANCELED", seconds=10)
+    assert time.monotonic() - begun < 10
+    assert_nothing_counts(slow)
+    assert unfinished(slow) == []
+    assert [c.name for c in slow.found()] == [slow.one("postgres").name]
+
+
+def test_a_killed_backup_holds_up_nothing_and_its_leftovers_go(slow: Product) -> None:
+    process = slow.begin("backup", "run", "postgres", "--type", "full", "--no-copy")
+    wait_until(lambda: is_dumping(slow), seconds=60)
+    process.kill()
+    assert end_of(process).code == -9
+    assert_nothing_counts(slow)
+
+    slow.change_schema(_at_full_speed)
+    ended = slow.done("backup", "run", "postgres", "--type", "full", "--no-copy", "--json")
+    (done,) = ended.document()["runs"][0]["results"]
+    (row,) = slow.done("backup", "list", "--json").document()["backups"]
+    assert row["backup"] == done["backup"]
+    # What may belong to a backup at work is kept for a while: this file has waited long enough.
+    (left,) = unfinished(slow)
+    os.utime(left, (0, 0))
+    slow.done("backup", "sweep", "--tier", "local")
+    assert unfinished(slow) == []
+    assert [c.name for c in slow.found()] == [slow.one("postgres").name]
+    proof = slow.done("drill", "postgres", "--type", "full", "--json", seconds=180).document()
+    assert proof["runs"][0]["results"][0]["ok"]

@@ -74,7 +74,7 @@ status() {
 # What a backup is restored with by hand: tests do it with these programs and nothing of ours.
 hand_tools() {
   local program missing=()
-  for program in age zstd; do
+  for program in age curl zstd; do
     command -v "$program" >/dev/null || missing+=("$program")
   done
   if [[ ${#missing[@]} -eq 0 ]]; then

@@ -85,6 +85,13 @@ def test_status_as_json(mmstack: Mmstack, backups: FakeBackups) -> None:
     assert [tier["name"] for tier in document["tiers"]] == ["local", "remote", "cloud", "tape"]
 
 
+def test_status_tells_of_restores_that_were_killed(mmstack: Mmstack, backups: FakeBackups) -> None:
+    backups.interrupted = ("a restore of redis ended half-way",)
+    assert "! a restore of redis ended half-way" in mmstack("backup", "status").stdout
+    document = mmstack("backup", "status", "--json").document
+    assert document["interrupted_restores"] == ["a restore of redis ended half-way"]
+
+
 def test_list_shows_the_newest_first_with_their_tiers(
     mmstack: Mmstack, backups: FakeBackups
 ) -> None:

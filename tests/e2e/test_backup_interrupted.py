@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.product import Product, Ui, end_of
+from tests.integration.tiers.mounts import tmpfs
 from tests.integration.world import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.fault]
@@ -68,6 +71,20 @@ def test_terminate_ends_it_within_ten_seconds_and_nothing_stays(slow: Product, u
     assert [c.name for c in slow.found()] == [slow.one("postgres").name]
 
 
+def test_a_database_that_dies_in_mid_dump_fails_the_backup(slow: Product) -> None:
+    process = slow.begin("backup", "run", "postgres", "--type", "full", "--no-copy")
+    wait_until(lambda: is_dumping(slow), seconds=60)
+    slow.one("postgres").kill()
+    ended = end_of(process)
+    assert ended.code == 1
+    assert "Traceback" not in ended.text
+    assert "postgres/full" in ended.text
+    assert "pg_dump" in ended.text
+    slow.done("start", "postgres")
+    assert_nothing_counts(slow)
+    assert unfinished(slow) == []
+
+
 def test_a_killed_backup_holds_up_nothing_and_its_leftovers_go(slow: Product) -> None:
     process = slow.begin("backup", "run", "postgres", "--type", "full", "--no-copy")
     wait_until(lambda: is_dumping(slow), seconds=60)
@@ -88,3 +105,48 @@ def test_a_killed_backup_holds_up_nothing_and_its_leftovers_go(slow: Product) ->
     assert [c.name for c in slow.found()] == [slow.one("postgres").name]
     proof = slow.done("drill", "postgres", "--type", "full", "--json", seconds=180).document()
     assert proof["runs"][0]["results"][0]["ok"]
+
+
+def test_a_disk_that_gets_full_fails_the_backup_and_nothing_else(slow: Product) -> None:
+    run = ("backup", "run", "postgres", "--type", "full", "--no-copy")
+    settings = slow.state / "development" / "local.env"
+    with tmpfs(slow.root / "small", "4m") as point:
+        settings.write_text(f"BACKUP_LOCAL_PATH={point}\n")
+        ended = slow.mmstack(*run)
+        assert ended.code == 1
+        assert "full" in ended.text
+        assert "Traceback" not in ended.text
+        assert [path for path in point.rglob("*") if path.name == "manifest.json"] == []
+        assert [path for path in point.rglob(".incoming/*") if path.is_file()] == []
+        subprocess.run(["mount", "-o", "remount,size=100m", str(point)], check=True)
+        slow.done(*run)
+        assert len(slow.done("backup", "list", "--json").document()["backups"]) == 1
+    settings.unlink()
+
+
+def test_wherever_it_is_killed_only_whole_backups_are_listed(slow: Product) -> None:
+    slow.done("start", "redis")
+    rewriting = 'redis-cli --no-auth-warning -a "$(cat /run/secrets/redis_password)" config get'
+    ask = ["sh", "-c", f"{rewriting} auto-aof-rewrite-percentage"]
+    before = slow.one("redis").exec_run(ask).output
+    run = ("backup", "run", "postgres", "redis", "--type", "full", "--type", "aof", "--no-copy")
+    begun = time.monotonic()
+    slow.done(*run)
+    whole = time.monotonic() - begun
+    chance = random.Random(20261123)
+    for _ in range(5):
+        process = slow.begin(*run)
+        time.sleep(chance.uniform(0.2, 1) * whole)
+        process.kill()
+        end_of(process)
+    slow.done(*run)
+    slow.done("backup", "sweep", "--tier", "local")
+    listed = slow.done("backup", "list", "--json").document()["backups"]
+    assert len(listed) >= 5
+    seen = slow.done("verify", *(one["backup"] for one in listed), "--json", seconds=240)
+    results = [one for run in seen.document()["runs"] for one in run["results"]]
+    assert len(results) == len(listed)
+    assert all(one["ok"] for one in results)
+    assert slow.one("redis").exec_run(ask).output == before
+    assert slow.containers() == {"postgres": "running", "redis": "running"}
+    assert len(slow.found()) == 2

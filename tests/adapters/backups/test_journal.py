@@ -34,6 +34,20 @@ def test_a_block_that_fails_leaves_its_record(tmp_path: Path) -> None:
     assert list(journal.leftovers("setting")) == []
 
 
+def test_looking_at_what_was_left_leaves_it_there(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    assert list(journal.abandoned("setting")) == []
+    with journal.entry("setting", {"value": "2"}):
+        # Ours, and we live.
+        assert list(journal.abandoned("setting")) == []
+    with pytest.raises(ZeroDivisionError), journal.entry("setting", {"value": "1"}):
+        _ = 1 / 0
+    for _ in range(2):
+        assert list(journal.abandoned("another")) == []
+        assert list(journal.abandoned("setting")) == [{"value": "1"}]
+    assert list(journal.leftovers("setting")) == [{"value": "1"}]
+
+
 def test_what_couldnt_be_given_back_stays(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     with pytest.raises(ZeroDivisionError), journal.entry("setting", {"value": "1"}):

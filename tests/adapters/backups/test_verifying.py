@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -14,12 +15,14 @@ from mmstack_ops.adapters.backups.copying import copy_artifact
 from mmstack_ops.adapters.backups.encryption import Keys
 from mmstack_ops.adapters.backups.opening import Artifact
 from mmstack_ops.adapters.backups.pace import Pace
+from mmstack_ops.adapters.backups.packs import header
 from mmstack_ops.adapters.backups.pipeline import Packing
 from mmstack_ops.adapters.backups.records import write_verified
 from mmstack_ops.adapters.backups.verifying import StructureCheck, verify_copy
 from mmstack_ops.domain.backups.events import VerifyResult
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.backups.manifest import Manifest
+from mmstack_ops.domain.backups.tree import IndexEntry
 from mmstack_ops.domain.errors import ArtifactError, TierUnavailableError
 from tests.adapters.backups.building import take_dump, take_tree
 from tests.adapters.backups.fakes import MemoryTier
@@ -71,6 +74,37 @@ def test_a_good_copy_is_good_and_every_byte_was_read() -> None:
     assert result.problems == ()
     assert result.checked_bytes == manifest.stored_bytes
     assert local.files == before
+
+
+@pytest.mark.parametrize("field", ["name", "mode"])
+def test_a_tar_header_that_isnt_what_the_index_says_is_found(
+    monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    """All hashes are right, and a restore by hand would still bring another file back."""
+
+    def other(file: TreeFile, name: str) -> bytes:
+        if name == "b":
+            name, file = ("x", file) if field == "name" else (name, replace(file, mode=0o777))
+        return header(file, name)
+
+    monkeypatch.setattr("mmstack_ops.adapters.backups.packs.header", other)
+    local, _, manifest = two_copies()
+    result = verify(local, manifest)
+    assert not result.ok
+    (problem,) = result.problems
+    assert "the tar header of 'b'" in problem
+
+
+def test_a_file_that_isnt_where_the_index_says_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = IndexEntry.to_line
+
+    def elsewhere(entry: IndexEntry) -> bytes:
+        return written(replace(entry, offset=entry.offset + 512) if entry.pack else entry)
+
+    monkeypatch.setattr(IndexEntry, "to_line", elsewhere)
+    local, _, manifest = two_copies()
+    result = verify(local, manifest)
+    assert any("isn't where the index says" in problem for problem in result.problems)
 
 
 def test_any_damaged_file_is_found_healed_and_kept_aside() -> None:

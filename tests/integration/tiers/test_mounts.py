@@ -7,8 +7,6 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from mmstack_ops.adapters.tiers.directory import DirectoryTier
 from mmstack_ops.adapters.tiers.mount import MountTier, is_mount_point
 from mmstack_ops.domain.errors import TierFullError, TierUnavailableError
 from tests.adapters.tiers.contract import get, keys, put
+from tests.integration.tiers.mounts import mounted, tmpfs
 
 pytestmark = pytest.mark.fault
 MEBIBYTE = 1 << 20
@@ -36,23 +35,6 @@ for number in itertools.count():
             left -= file.write(bytes([number % 256]) * min(left, 1 << 19))
     print(f"a/{number % 4}/{number} {size} {number % 256}", flush=True)
 """
-
-
-@contextmanager
-def mounted(point: Path, *arguments: str) -> Iterator[Path]:
-    point.mkdir(exist_ok=True)
-    subprocess.run(["mount", *arguments, str(point)], check=True)
-    try:
-        yield point
-    finally:
-        # Lazily: a test that failed may still hold a file open.
-        subprocess.run(["umount", "-l", str(point)], check=False, capture_output=True)
-
-
-@contextmanager
-def tmpfs(point: Path, size: str) -> Iterator[Path]:
-    with mounted(point, "-t", "tmpfs", "-o", f"size={size}", "tmpfs") as made:
-        yield made
 
 
 def test_full_in_mid_write(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ class FakeBackups:
     hold_up: set[Series] = field(default_factory=set)
     raises: Exception | None = None
     used: dict[str, int] = field(default_factory=dict)
+    interrupted: tuple[str, ...] = ()
     models: str = ""
     schema: str = ""
     buckets: dict[str, int] = field(default_factory=dict)
@@ -263,6 +264,9 @@ class FakeBackups:
 
     def proof(self, ref: BackupRef) -> Proof | None:
         return self.proofs.get(ref)
+
+    def interrupted_restores(self) -> tuple[str, ...]:
+        return self.interrupted
 
     def status(self, targets: Sequence[str] = ()) -> tuple[SeriesStatus, ...]:
         self._act("status")

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 class PayloadReader(io.RawIOBase):
     """A payload's plain bytes. Made by ``opened``."""
 
-    def __init__(self, source: FileReader, payload: Payload, keys: Keys, what: str) -> None:
+    def __init__(
+        self, source: FileReader, payload: Payload, keys: Keys, what: str, *, hashed: bool
+    ) -> None:
         import zstandard
 
         super().__init__()
@@ -41,7 +43,7 @@ class PayloadReader(io.RawIOBase):
             self._plain = zstandard.ZstdDecompressor().stream_reader(
                 stored, read_size=BLOCK, read_across_frames=True
             )
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.sha256() if hashed else None
         self._count = 0
         self._ended = False
 
@@ -88,7 +90,8 @@ class PayloadReader(io.RawIOBase):
             block: bytes = self._plain.read(size)
         except self._broken as error:
             raise damaged(self._what, f"it doesn't decompress: {error}") from None
-        self._hash.update(block)
+        if self._hash is not None:
+            self._hash.update(block)
         self._count += len(block)
         if self._count > self._payload.plain_bytes:
             raise damaged(self._what, f"more than {self._payload.plain_bytes} bytes came out of it")
@@ -107,7 +110,7 @@ class PayloadReader(io.RawIOBase):
                 self._what,
                 f"{self._count} of {self._payload.plain_bytes} bytes came out of it: it is cut off",
             )
-        if self._hash.hexdigest() != self._payload.plain_sha256:
+        if self._hash is not None and self._hash.hexdigest() != self._payload.plain_sha256:
             raise damaged(self._what, "what came out of it has another SHA-256 than what went in")
 
 
@@ -205,10 +208,16 @@ class _From(io.RawIOBase):
 
 
 @contextmanager
-def opened(tier: Tier, key: str, payload: Payload, keys: Keys) -> Iterator[PayloadReader]:
+def opened(
+    tier: Tier, key: str, payload: Payload, keys: Keys, *, hashed: bool = True
+) -> Iterator[PayloadReader]:
     """Read the payload that is stored under ``key``.
 
     Reaching the end checks sizes and hashes; leaving the block earlier doesn't.
+
+    Args:
+        hashed: whether the plain bytes are hashed as a whole. Not worth a third of the time
+            where the caller hashes each file in them; the stored bytes are hashed anyway.
 
     Raises:
         ArtifactError: it is missing or damaged, or the key to it is.
@@ -221,7 +230,7 @@ def opened(tier: Tier, key: str, payload: Payload, keys: Keys) -> Iterator[Paylo
     except FileMissingError:
         raise missing(what) from None
     try:
-        reader = PayloadReader(source, payload, keys, what)
+        reader = PayloadReader(source, payload, keys, what, hashed=hashed)
         try:
             yield reader
         finally:

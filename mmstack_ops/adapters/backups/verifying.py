@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.backups.copying import (
     copy_file,
@@ -18,6 +17,7 @@ from mmstack_ops.adapters.backups.copying import (
 from mmstack_ops.adapters.backups.encryption import Keys, NoKeyError
 from mmstack_ops.adapters.backups.opening import Artifact, read_manifest
 from mmstack_ops.adapters.backups.pace import Pace
+from mmstack_ops.adapters.backups.pack_check import wrong_in_pack
 from mmstack_ops.adapters.backups.pipeline import BLOCK
 from mmstack_ops.adapters.backups.reading import missing
 from mmstack_ops.domain.backups.events import VerifyResult
@@ -61,9 +61,9 @@ def verify_copy(
 ) -> VerifyResult:
     """Verify one copy of a backup; the caller writes the result down as a record.
 
-    Every payload is read from the tier, hashed, decrypted, decompressed and hashed again;
-    every file of a tree is hashed and compared with the index. Without the key only the
-    stored bytes can be hashed: the result is then not ``whole``.
+    Every payload is read from the tier, hashed, decrypted, decompressed and hashed again; of
+    a pack it is each file that is hashed again and compared with the index, and its tar
+    header. Without the key only the stored bytes can be hashed: the result is then not ``whole``.
 
     Args:
         others: tiers to heal from, the nearest first; empty: nothing is changed.
@@ -177,42 +177,19 @@ def _problem_of(
     found: _Findings,
 ) -> str | None:
     try:
+        if payload.role == "pack" and entries:
+            with artifact.read_pack(payload) as source:
+                return wrong_in_pack(source, entries, pace)
         with artifact.read(payload) as source:
-            problem = _wrong_content(source, entries, pace)
+            # Reaching the end is what checks the hashes.
+            while source.read(BLOCK):
+                pace.check()
     except NoKeyError:
         found.whole = False
         return stored_problem(tier, artifact.manifest.key_of(payload), payload, pace=pace)
     except ArtifactError as error:
         return error.why or error.what
-    return problem
-
-
-def _wrong_content(source: BinaryIO, entries: list[IndexEntry], pace: Pace) -> str | None:
-    """Read a payload to its end, and the files in it on the way; the first wrong one is told."""
-    position = 0
-    wrong: str | None = None
-    for entry in sorted(entries, key=lambda entry: entry.offset):
-        pace.check()
-        position += _pass_over(source, entry.offset - position)
-        digest = hashlib.sha256()
-        left = entry.file.size
-        while left and (block := source.read(min(BLOCK, left))):
-            digest.update(block)
-            left -= len(block)
-        position += entry.file.size - left
-        if wrong is None and (left or digest.hexdigest() != entry.sha256):
-            wrong = f"{entry.file.path!r} isn't what the index says"
-    # The hash of the whole is checked at its end.
-    while source.read(BLOCK):
-        pace.check()
-    return wrong
-
-
-def _pass_over(source: BinaryIO, count: int) -> int:
-    passed = 0
-    while passed < count and (block := source.read(min(BLOCK, count - passed))):
-        passed += len(block)
-    return passed
+    return None
 
 
 def _files_by_pack(artifact: Artifact, manifest: Manifest) -> dict[str, list[IndexEntry]] | None:

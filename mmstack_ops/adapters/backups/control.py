@@ -338,6 +338,8 @@ class BackupControl(BackupOverview):
                     tell=said.tell,
                     pace=Pace(cancel, self.catalogue.schema.backup.rate_limit),
                 )
+        for line in self.interrupted_restores():
+            said.tell(line)
         with self._place(holder, on_event) as place:
             gone += place.bench(cancel).recover()
             gone += place.scratch.sweep()

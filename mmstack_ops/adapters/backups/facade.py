@@ -103,6 +103,10 @@ class Backups(Protocol):
         """Return what the newest restore drill of a backup found; None without one."""
         ...
 
+    def interrupted_restores(self) -> tuple[str, ...]:
+        """Return what restores that were killed left, each with what to do about it."""
+        ...
+
     def status(self, targets: Sequence[str] = ()) -> tuple[SeriesStatus, ...]:
         """Return how each series stands against its policy."""
         ...

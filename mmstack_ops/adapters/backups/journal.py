@@ -52,6 +52,24 @@ class Journal:
                 fresh.unlink()
             os.close(descriptor)
 
+    def abandoned(self, key: str) -> Iterator[Mapping[str, str]]:
+        """Yield what ``leftovers`` would, and leave it there."""
+        for path in sorted(self._folder.glob("[!.]*.json")):
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                record = json.loads(os.pread(descriptor, 1 << 20, 0))
+            except BlockingIOError:
+                # Its process is alive and undoes it itself.
+                continue
+            finally:
+                os.close(descriptor)
+            if record["key"] == key:
+                yield record["undo"]
+
     def leftovers(self, key: str) -> Iterator[Mapping[str, str]]:
         """Yield what dead processes and failed blocks left under ``key``; forget each after.
 

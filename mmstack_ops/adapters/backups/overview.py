@@ -120,6 +120,12 @@ class BackupOverview:
             for series in self._wanted(targets, ())
         )
 
+    def interrupted_restores(self) -> tuple[str, ...]:
+        """Return what restores that were killed left, each with what to do about it."""
+        from mmstack_ops.adapters.backups.interruptions import interrupted_restores
+
+        return interrupted_restores(self._project.environment_state(self.catalogue.environment))
+
     def manifest(self, ref: BackupRef, *, tier: str | None = None) -> Manifest:
         """Return the manifest of a backup, from the nearest tier that has it.
 

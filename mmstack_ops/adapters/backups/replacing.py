@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import replace
 
+from mmstack_ops.adapters.backups.interruptions import JOURNAL
 from mmstack_ops.adapters.backups.means import RestoreMeans
 from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact
 from mmstack_ops.domain.backups.events import BackupDone, RestoreDone
@@ -14,9 +15,6 @@ from mmstack_ops.domain.backups.plan import PlannedRestore, RestorePlan, Series
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.backups.restore_plan import safety_type
 from mmstack_ops.domain.errors import CancelledError, MmstackError, RestoreError
-
-JOURNAL = "restore"
-"""The journal's key of restores in place."""
 
 
 class UndefinedStateError(RestoreError):

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from mmstack_ops.adapters.backups.drilling import bench_for, refuse_cancelled, starts_running
+from mmstack_ops.adapters.backups.interruptions import JOURNAL, in_words
 from mmstack_ops.adapters.backups.means import RestoreMeans
-from mmstack_ops.adapters.backups.replacing import JOURNAL, UndefinedStateError, replace_content
+from mmstack_ops.adapters.backups.replacing import UndefinedStateError, replace_content
 from mmstack_ops.adapters.backups.types.base import Instance, Workbench
 from mmstack_ops.domain.backups.confirmation import refuse_late
 from mmstack_ops.domain.backups.events import RestoreDone
@@ -78,23 +79,7 @@ def restore(
 
 def interrupted(bench: Workbench) -> Iterator[str]:
     """Yield what restores in place that were killed left, in words; each is told once."""
-    for record in bench.leftovers(JOURNAL):
-        if stopped := record.get("stopped"):
-            yield (
-                f"a restore ended before it started these services again: {stopped}; start them"
-                " when what they depend on is in order"
-            )
-            continue
-        line = (
-            f"a restore of {record['service']} from {record['backup']} ended half-way: what"
-            f" {record['service']} holds is undefined"
-        )
-        if safety := record.get("safety"):
-            line += (
-                f"; what it held before is in {safety} on {record['safety_tier']}: `mmstack"
-                f" restore --backup {safety}`"
-            )
-        yield line
+    yield from map(in_words, bench.leftovers(JOURNAL))
 
 
 def _refuse_stale(plan: RestorePlan, means: RestoreMeans, now: datetime) -> None:

@@ -78,6 +78,12 @@ def show_tiers(tiers: Iterable[TierStatus]) -> None:
     stdout().print(table)
 
 
+def show_interrupted(lines: Iterable[str]) -> None:
+    """Print what killed restores left: it must not be overlooked below a long table."""
+    for line in lines:
+        stdout().print(Text(f"\n! {line}", "bold red"))
+
+
 def show_backups(rows: Sequence[BackupRow], tiers: Sequence[str]) -> None:
     """Print one row for each backup."""
     if not rows:

@@ -134,6 +134,7 @@ def status(
     wanted = known_targets(session, targets)
     found = session.backups.status(wanted or [session.environment])
     tiers = session.backups.tiers()
+    interrupted = session.backups.interrupted_restores()
     if as_json:
         from mmstack_ops.cli.output.documents import print_json
 
@@ -141,13 +142,15 @@ def status(
             "environment": session.environment,
             "series": [one.to_json() for one in found],
             "tiers": [tier.to_json() for tier in tiers],
+            "interrupted_restores": list(interrupted),
         }
         print_json(document)
         return
-    from mmstack_ops.cli.output.backup_tables import show_status
+    from mmstack_ops.cli.output.backup_tables import show_interrupted, show_status
 
     policy = session.catalogue.schema.backup
     show_status(session.environment, found, tiers, proven_within=policy.proven_within)
+    show_interrupted(interrupted)
 
 
 @backup.command("list")

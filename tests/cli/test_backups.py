@@ -85,6 +85,21 @@ def test_status_as_json(mmstack: Mmstack, backups: FakeBackups) -> None:
     assert [tier["name"] for tier in document["tiers"]] == ["local", "remote", "cloud", "tape"]
 
 
+def test_a_named_service_that_doesnt_run_is_no_silent_success(
+    mmstack: Mmstack, backups: FakeBackups, runs: Runs
+) -> None:
+    backups.stopped = {"postgres"}
+    refused = mmstack("backup", "run", "postgres", "--no-copy")
+    assert refused.exit_code == 1
+    assert "postgres doesn't run" in refused.stderr
+    assert "mmstack start postgres" in refused.stderr
+    assert runs.calls == []
+    some = mmstack("backup", "run", "postgres", "redis", "--no-copy")
+    assert some.exit_code == 0
+    assert "postgres/full is left out: postgres doesn't run" in some.stderr
+    assert len(runs.calls) == 1
+
+
 def test_status_tells_of_restores_that_were_killed(mmstack: Mmstack, backups: FakeBackups) -> None:
     backups.interrupted = ("a restore of redis ended half-way",)
     assert "! a restore of redis ended half-way" in mmstack("backup", "status").stdout

@@ -49,6 +49,8 @@ def run(
     from mmstack_ops.orchestration.backups.commands import backup_request, chosen_series
 
     runs = BackupRuns(session, "backup", command_line("backup", "run", lists=[targets]))
+    if wanted:
+        runs.notes += _left_out(session, wanted, kinds)
     runs.carry_out(backup_request(session.catalogue, wanted, kinds))
     if copy and not runs.cancelled:
         _copy(session, runs, chosen_series(session.catalogue, wanted, kinds), ())
@@ -91,6 +93,20 @@ def copy(
     else:
         _copy(session, runs, all_series(session.catalogue), tiers)
     runs.report(as_json=as_json)
+
+
+def _left_out(session: Session, wanted: list[str], kinds: list[str]) -> list[str]:
+    """Say what of the named targets can't be backed up now; that it is nothing is an error."""
+    from mmstack_ops.domain.errors import BackupError
+
+    plan = session.backups.plan(wanted, kinds)
+    if plan.skipped and not plan.items:
+        raise BackupError(
+            f"nothing of {', '.join(wanted)} can be backed up",
+            why="; ".join(dict.fromkeys(plan.skipped.values())),
+            remedy=f"`mmstack start {' '.join(wanted)}`, then back it up",
+        )
+    return [f"{series} is left out: {why}" for series, why in plan.skipped.items()]
 
 
 def _copy(

@@ -85,15 +85,20 @@ def opened_by_hand(
 
 
 def put(container: Container, folder: Path) -> None:
-    """Copy a folder to ``/tmp/hand`` of a container."""
+    """Copy a folder to ``/hand`` of a container, for whoever the server runs as."""
+
+    def readable(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.mode = 0o755
+        return member
+
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        tar.add(folder, arcname="hand")
-    assert container.put_archive("/tmp", packed.getvalue())
+        tar.add(folder, arcname="hand", filter=readable)
+    assert container.put_archive("/", packed.getvalue())
 
 
 def run(container: Container, lines: list[str], **environment: str) -> str:
-    command = ["sh", "-eu", "-c", "\n".join(["cd /tmp/hand", *lines])]
+    command = ["sh", "-eu", "-c", "\n".join(["cd /hand", *lines])]
     code, output = container.exec_run(command, environment=environment)
     assert code == 0, output.decode(errors="replace")
     return str(output.decode())
@@ -101,8 +106,9 @@ def run(container: Container, lines: list[str], **environment: str) -> str:
 
 def dumped(container: Container) -> str:
     """Everything of a server; without the lines that are random in each dump."""
-    text = run(container, ["cd /", "pg_dumpall -U 'app owner'"])
-    return re.sub(r"(?m)^\\(un)?restrict .*$", "", text)
+    code, output = container.exec_run(["pg_dumpall", "-U", "app owner"])
+    assert code == 0, output
+    return re.sub(r"(?m)^\\(un)?restrict .*$", "", output.decode())
 
 
 def test_a_postgresql_server_by_psql_and_pg_restore(
@@ -156,7 +162,7 @@ def test_redis_by_redis_server(at: Bench, world: World, tmp_path: Path) -> None:
     start, turn_on = (line for line in lines if not line.startswith("#"))
     with idle_redis(world) as other:
         put(other, hand)
-        other.exec_run(["sh", "-c", f"cd /tmp/hand && {start}"], detach=True)
+        other.exec_run(["sh", "-c", f"cd /hand && {start}"], detach=True)
         wait_until(lambda: other.exec_run(["redis-cli", "ping"]).output == b"PONG\n")
         run(other, [turn_on])
         rewriting = ["redis-cli info persistence"]

@@ -164,13 +164,13 @@ def test_a_restore_killed_half_way_is_told_by_the_next_one_which_puts_things_rig
     assert states(here)["app"][0] == "exited"
     (safety,) = tmp_path.glob("safety-*")
     assert (safety / "note").read_bytes() == b"now"
-    told = interrupted_restores(tmp_path)
+    told = interrupted_restores(here.state)
     assert len(told) == 2
-    assert interrupted_restores(tmp_path) == told
+    assert interrupted_restores(here.state) == told
     plan = here.plan(here.add(note_artifact(tmp_path, b"now")))
     restore(plan, here.means, confirmation=plan.confirmation, cancel=threading.Event())
     assert holds(here) == b"now"
-    assert interrupted_restores(tmp_path) == ()
+    assert interrupted_restores(here.state) == ()
     warnings = [
         e.message for e in here.events if isinstance(e, BackupProgress) and e.phase == "warning"
     ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import resource
 import shutil
 import statistics
 import tempfile
@@ -20,7 +19,7 @@ import docker
 from docker.errors import BuildError
 from docker.models.containers import Container
 
-from bench.measure import Row, timed
+from bench.measure import Row, peak_memory, timed
 from mmstack_ops.adapters.backups.capture import taking
 from mmstack_ops.adapters.backups.encryption import Keys
 from mmstack_ops.adapters.backups.pipeline import Packing
@@ -121,7 +120,7 @@ def _measure(world: World, folder: Path, *, has_peers: bool) -> list[Row]:
         _speed_row(name, mine, statistics.median(times), bound)
         for (name, times), bound in zip(peers.items(), bounds, strict=False)
     ]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_memory()
     return [
         *rows,
         Row(

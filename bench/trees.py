@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
-import resource
 import shutil
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from bench.measure import Row, alternating, command_seconds, timed
+from bench.measure import Row, alternating, command_seconds, peak_memory, timed
 
 TITLE = "Backups of trees, copies, catalogue"
 _MEGABYTES = int(os.environ.get("MMSTACK_BENCH_TREE_MB", "2000"))
@@ -154,7 +153,7 @@ class _Ours:
 
 def _child(sending: Any, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     seconds = timed(lambda: work(*arguments))
-    sending.send((seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    sending.send((seconds, peak_memory()))
 
 
 def _back_up(folder: Path, source: Path, day: int) -> None:

@@ -55,6 +55,13 @@ def test_a_backup_without_a_usable_copy_is_never_drilled() -> None:
     assert due_drills(rows, limit=9, now=NOW) == (ref("redis", "rdb", 1),)
 
 
+def test_what_a_restore_kept_is_never_drilled() -> None:
+    safety = replace(row("redis", "rdb", 2), safety=True)
+    assert due_drills([row("redis", "rdb", 1), safety], limit=9, now=NOW) == (
+        ref("redis", "rdb", 1),
+    )
+
+
 def test_a_backup_from_the_future_is_ignored() -> None:
     assert due_drills([row("redis", "rdb", 5)], limit=1, now=at(4)) == ()
 

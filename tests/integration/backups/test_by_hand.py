@@ -72,6 +72,7 @@ def opened_by_hand(
         kind.capture(at.bench, instance, capture)
     assert capture.manifest is not None
     lines = list(capture.manifest.restore_by_hand)
+    assert not any(secret in "\n".join(lines) for secret in (PASSWORD, REDIS_PASSWORD, vectors.KEY))
     last_to_open = max(number for number, line in enumerate(lines) if line.startswith("age "))
     hand = folder / "hand"
     hand.mkdir()
@@ -148,7 +149,7 @@ def idle_redis(world: World) -> Iterator[Container]:
     try:
         yield made
     finally:
-        made.remove(force=True)
+        made.remove(force=True, v=True)
 
 
 def test_redis_by_redis_server(at: Bench, world: World, tmp_path: Path) -> None:
@@ -182,8 +183,4 @@ def test_qdrant_by_curl(at: Bench, world: World, tmp_path: Path) -> None:
         env={**os.environ, "URL": f"http://{other.address}:6333", "API_KEY": vectors.KEY},
         check=True,
     )
-    held, restored = vectors.everything(source), vectors.everything(other)
-    assert (hand / "aliases.json").is_file()
-    for found in (held, restored):
-        del found["aliases"]
-    assert restored == held
+    assert vectors.everything(other) == vectors.everything(source)

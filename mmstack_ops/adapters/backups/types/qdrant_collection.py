@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import tarfile
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -47,7 +48,7 @@ class QdrantCollection:
         capture.note(
             method="snapshots made by the server, one for each collection",
             versions={"qdrant": server.version()},
-            restore_by_hand=_by_hand(wanted),
+            restore_by_hand=_by_hand(wanted, aliases),
             facts=_stable(before, _look(server, wanted, like=before), aliases),
         )
 
@@ -237,7 +238,7 @@ def _refuse_cancelled(bench: Workbench) -> None:
         raise CancelledError("the work on Qdrant's collections was cancelled")
 
 
-def _by_hand(collections: Iterable[str]) -> tuple[str, ...]:
+def _by_hand(collections: Iterable[str], aliases: Mapping[str, str]) -> tuple[str, ...]:
     lines = ["# URL is the server's address, API_KEY its key"]
     for collection in collections:
         name = quote(collection, safe="")
@@ -245,5 +246,13 @@ def _by_hand(collections: Iterable[str]) -> tuple[str, ...]:
             f'curl -fsS -X POST -H "api-key: $API_KEY" -F "snapshot=@{name}.snapshot"'
             f' "$URL/collections/{name}/snapshots/upload?priority=snapshot&wait=true"'
         )
-    lines.append(f"# {_ALIASES} maps aliases to collections: POST $URL/collections/aliases")
+    if aliases:
+        actions = [
+            {"create_alias": {"alias_name": alias, "collection_name": collection}}
+            for alias, collection in sorted(aliases.items())
+        ]
+        lines.append(
+            'curl -fsS -X POST -H "api-key: $API_KEY" -H "content-type: application/json"'
+            f' -d {shlex.quote(json.dumps({"actions": actions}))} "$URL/collections/aliases"'
+        )
     return tuple(lines)

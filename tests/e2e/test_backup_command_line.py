@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.product import Product, Ui
+from tests.e2e.product import Product, Ui, end_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
@@ -153,3 +155,36 @@ def test_the_ui_takes_a_backup_and_shows_its_checks(
     (check,) = found["assetCheckExecutions"]
     assert check["runId"] == run
     assert check["evaluation"]["success"]
+
+
+def test_a_large_table_takes_no_more_memory_than_a_small_one(
+    product: Product, backed_up: dict[str, Any]
+) -> None:
+    """Half a gigabyte; what a backup holds of it at once doesn't grow with it."""
+    query(
+        product,
+        "CREATE TABLE large AS SELECT n, md5(n::text) AS one, md5((n * 7)::text) AS two,"
+        " md5((n * 11)::text) AS three FROM generate_series(1, 3500000) AS n",
+    )
+    run = ("backup", "run", "postgres", "--type", "full", "--no-copy", "--json")
+    process = product.begin(*run)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, peak_memory(process.pid))
+        time.sleep(0.05)
+    ended = end_of(process)
+    assert ended.code == 0, ended.text
+    (done,) = ended.document()["runs"][0]["results"]
+    assert done["plain_bytes"] > 300 << 20
+    assert 50 << 20 < peak <= 200 << 20, f"{peak >> 20} MiB"
+    query(product, "DROP TABLE large")
+
+
+def peak_memory(pid: int) -> int:
+    """Return the most memory a process had resident, in bytes; 0 once it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    _, found, rest = status.partition("VmHWM:")
+    return int(rest.split()[0]) << 10 if found else 0

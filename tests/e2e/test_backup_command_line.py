@@ -157,6 +157,20 @@ def test_the_ui_takes_a_backup_and_shows_its_checks(
     assert check["evaluation"]["success"]
 
 
+def test_two_backups_of_one_service_take_turns(product: Product, backed_up: dict[str, Any]) -> None:
+    run = ("backup", "run", "postgres", "--type", "full", "--no-copy", "--json")
+    both = [product.begin(*run) for _ in range(2)]
+    done = []
+    for process in both:
+        ended = end_of(process)
+        assert ended.code == 0, ended.text
+        done += ended.document()["runs"][0]["results"]
+    first, second = sorted(done, key=lambda one: one["backup"])
+    assert first["backup"] != second["backup"]
+    seen = product.done("verify", first["backup"], second["backup"], "--json", seconds=240)
+    assert [one["ok"] for one in seen.document()["runs"][0]["results"]] == [True, True]
+
+
 def test_a_large_table_takes_no_more_memory_than_a_small_one(
     product: Product, backed_up: dict[str, Any]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from mmstack_ops.domain.backups.facts import compare
 from mmstack_ops.domain.errors import RestoreError
 from tests.integration.backups.lab import Bench
 from tests.integration.backups.plain import captured
-from tests.integration.backups.vectors import QDRANT, ask, everything, filled, qdrant
+from tests.integration.backups.vectors import ODD, QDRANT, ask, everything, filled, qdrant
 from tests.integration.world import World
 
 pytestmark = pytest.mark.integration
@@ -74,9 +75,40 @@ def test_what_a_killed_backup_left_is_deleted(at: Bench, tmp_path: Path) -> None
     filled(source)
     server = QdrantServer.of(source)
     made = server.create_snapshot("plain", give_up=lambda: None)
-    undo = {"service": source.service, "collection": "plain", "snapshot": made.name}
-    with pytest.raises(KeyboardInterrupt), at.bench.journal("qdrant-snapshot", undo):
+    undo = {"collection": "plain", "snapshot": made.name}
+    key = f"qdrant-snapshot {source.service}"
+    with pytest.raises(KeyboardInterrupt), at.bench.journal(key, undo):
         raise KeyboardInterrupt
     assert server.snapshots("plain") == [made]
     captured(KIND, at.bench, source, tmp_path / "backup")
     assert server.snapshots("plain") == []
+
+
+def test_a_snapshot_whose_maker_was_killed_before_it_knew_its_name_is_told(
+    at: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = qdrant(at.world)
+    filled(source)
+    server = QdrantServer.of(source)
+    old = server.create_snapshot("plain", give_up=lambda: None)
+    make = QdrantServer.create_snapshot
+
+    def killed(*given: Any, **how: Any) -> Any:
+        make(*given, **how)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(QdrantServer, "create_snapshot", killed)
+        with pytest.raises(KeyboardInterrupt):
+            captured(KIND, at.bench, source, tmp_path / "killed")
+    collections = ("plain", ODD, "empty")
+    (new,) = (
+        one.name for each in collections for one in server.snapshots(each) if one.name != old.name
+    )
+    captured(KIND, at.bench, source, tmp_path / "backup")
+    (told,) = (line for line in at.told if "was killed while" in line)
+    assert new in told
+    assert old.name not in told
+    at.told.clear()
+    captured(KIND, at.bench, source, tmp_path / "again")
+    assert not any("was killed while" in line for line in at.told)

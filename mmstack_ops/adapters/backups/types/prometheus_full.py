@@ -30,15 +30,14 @@ class PrometheusFull(VolumesFull):
 
     def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
         """Store a snapshot; see ``BackupType.capture``."""
-        for record in bench.leftovers(_JOURNAL):
-            if record.get("service") == instance.service:
-                bench.tell(f"deleting snapshot {record['snapshot']} that a killed backup left")
-                _delete(bench, instance, record["snapshot"])
+        for record in bench.leftovers(f"{_JOURNAL} {instance.service}"):
+            bench.tell(f"deleting snapshot {record['snapshot']} that a killed backup left")
+            _delete(bench, instance, record["snapshot"])
         version = _ask(instance, "GET", "/api/v1/status/buildinfo")["version"]
         bench.tell(f"snapshot of {instance.service}")
         made = _ask(instance, "POST", "/api/v1/admin/tsdb/snapshot?skip_head=false")["name"]
         failure: BaseException | None = None
-        with bench.journal(_JOURNAL, {"service": instance.service, "snapshot": made}):
+        with bench.journal(f"{_JOURNAL} {instance.service}", {"snapshot": made}):
             try:
                 tree = VolumeTree(bench, instance, below=f"{_FOLDER}/{made}")
                 files = {file.path: file for file in _unversioned(tree.scan())}

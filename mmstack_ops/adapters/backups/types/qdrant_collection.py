@@ -7,6 +7,7 @@ import json
 import shlex
 import tarfile
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from typing import Any, BinaryIO, ClassVar, Literal, cast
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from mmstack_ops.domain.errors import ArtifactError, BackupError, CancelledError
 
 _ALIASES = "aliases.json"
 _JOURNAL = "qdrant-snapshot"
+_INTENT = "qdrant-snapshot-begun"
 _SAMPLE = 200
 _BLOCK = 1 << 20
 _POINT = "point "
@@ -114,10 +116,15 @@ class QdrantCollection:
         capture: Capture,
     ) -> None:
         bench.tell(f"snapshot of collection {collection}")
-        made = server.create_snapshot(collection, give_up=lambda: _refuse_cancelled(bench))
-        undo = {"service": instance.service, "collection": collection, "snapshot": made.name}
         failure: BaseException | None = None
-        with bench.journal(_JOURNAL, undo):
+        with ExitStack() as records:
+            # Its name is known only when it is made: a kill before that leaves it nameless.
+            known = json.dumps([one.name for one in server.snapshots(collection)])
+            intent = {"collection": collection, "known": known}
+            with bench.journal(f"{_INTENT} {instance.service}", intent):
+                made = server.create_snapshot(collection, give_up=lambda: _refuse_cancelled(bench))
+                undo = {"collection": collection, "snapshot": made.name}
+                records.enter_context(bench.journal(f"{_JOURNAL} {instance.service}", undo))
             try:
                 self._download(bench, server, collection, made, capture)
             except BaseException as error:
@@ -226,11 +233,21 @@ def _members(source: BinaryIO) -> int:
 
 
 def _delete_leftovers(bench: Workbench, instance: Instance, server: QdrantServer) -> None:
-    """Delete snapshots that a killed backup left on the server."""
-    for record in bench.leftovers(_JOURNAL):
-        if record.get("service") == instance.service:
-            bench.tell(f"deleting the snapshot {record['snapshot']} that a killed backup left")
-            server.delete_snapshot(record["collection"], record["snapshot"])
+    """Delete snapshots that a killed backup left on the server, as far as they are ours."""
+    for record in bench.leftovers(f"{_JOURNAL} {instance.service}"):
+        bench.tell(f"deleting the snapshot {record['snapshot']} that a killed backup left")
+        server.delete_snapshot(record["collection"], record["snapshot"])
+    for record in bench.leftovers(f"{_INTENT} {instance.service}"):
+        collection, known = record["collection"], json.loads(record["known"])
+        if collection not in server.collections():
+            continue
+        new = [one.name for one in server.snapshots(collection) if one.name not in known]
+        if new:
+            # Somebody else may have made one meanwhile: only an operator can tell them apart.
+            bench.tell(
+                f"a backup was killed while {instance.service} made a snapshot of {collection};"
+                f" delete those of these that you don't know: {', '.join(new)}"
+            )
 
 
 def _refuse_cancelled(bench: Workbench) -> None:

@@ -49,6 +49,7 @@ class FakeBackups:
         catalogue: the environment's catalogue.
         now: the clock; every backup moves it on by a minute.
         stopped: services that don't run.
+        unused: tiers that aren't configured on this machine.
         broken: series whose backup fails.
         down: tiers that can't be used.
         corrupt: (id, tier) of copies that went bad.
@@ -62,6 +63,7 @@ class FakeBackups:
     stopped: set[str] = field(default_factory=set)
     broken: set[Series] = field(default_factory=set)
     down: set[str] = field(default_factory=set)
+    unused: set[str] = field(default_factory=set)
     corrupt: set[tuple[str, str]] = field(default_factory=set)
     unprovable: set[str] = field(default_factory=set)
     hold_up: set[Series] = field(default_factory=set)
@@ -102,12 +104,12 @@ class FakeBackups:
         found = []
         for tier in self.tier_names:
             definition = self.catalogue.schema.backup.tiers[tier]
-            up = tier not in self.down
+            up = tier not in self.down | self.unused
             found.append(
                 TierStatus(
                     name=tier,
                     kind=definition.kind,
-                    location=definition.location,
+                    location="" if tier in self.unused else definition.location,
                     available=up,
                     problem="" if up else f"{tier} is not mounted",
                     used=self.used.get(tier, 0) if up else None,

@@ -30,6 +30,15 @@ def test_a_sweep_goes_on_when_a_tier_is_down(run: Run, staging: World) -> None:
     ]
 
 
+def test_a_tier_that_isnt_in_use_here_has_nothing_to_sweep(run: Run, staging: World) -> None:
+    staging.backups.unused = {"cloud"}
+    assert run("backup_sweep").success
+    assert [c for c in staging.backups.calls if c.startswith("sweep")] == [
+        "sweep local",
+        "sweep remote",
+    ]
+
+
 def test_a_sweep_of_an_unknown_tier_is_refused(run: Run) -> None:
     result = run(
         "backup_sweep", run_config={"ops": {"sweep_tiers": {"config": {"tiers": ["tap"]}}}}

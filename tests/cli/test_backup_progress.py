@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from mmstack_ops.adapters.project import Project
-from mmstack_ops.cli.output import backup_bars
+from mmstack_ops.cli.output import live_bars
 from mmstack_ops.cli.output.backup_bars import BackupBars
 from mmstack_ops.cli.output.backup_progress import BackupLines, Event, backup_display
 from mmstack_ops.domain.backups.events import BackupDone, BackupProgress, VerifyResult
@@ -56,7 +56,7 @@ def test_lines_say_each_phase_once(events: list[Event], capsys: pytest.CaptureFi
 def test_bars_fill_and_outcomes_stay(events: list[Event], monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120, markup=False)
-    monkeypatch.setattr(backup_bars, "stderr", lambda: console)
+    monkeypatch.setattr(live_bars, "stderr", lambda: console)
     with BackupBars() as display:
         for event in events[:5]:
             display.show(event)

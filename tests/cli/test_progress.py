@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from mmstack_ops.cli.output import bars
+from mmstack_ops.cli.output import live_bars
 from mmstack_ops.cli.output.bars import BarDisplay
 from mmstack_ops.cli.output.progress import LineDisplay, progress_display
 from mmstack_ops.domain.stacks.events import Progress
@@ -35,7 +35,7 @@ def test_lines_say_each_phase_once(capsys: pytest.CaptureFixture[str]) -> None:
 def test_bars_show_what_is_done_and_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120, markup=False)
-    monkeypatch.setattr(bars, "stderr", lambda: console)
+    monkeypatch.setattr(live_bars, "stderr", lambda: console)
     warning = Progress("redis", "core", "warning", "going back [to] the old one")
     with BarDisplay() as display:
         for event in (STARTING, pull(0.5), warning, POSTGRES_UP, REDIS_DOWN):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
-from typing import Protocol, Self
 
 from mmstack_ops.cli.output.colour import painted
+from mmstack_ops.cli.output.display import Display, Lines
 from mmstack_ops.domain.backups.events import (
     BackupDone,
     BackupEvent,
@@ -22,23 +21,7 @@ from mmstack_ops.domain.units import format_bytes, format_seconds
 Event = BackupEvent | PartFailed | ApplyEvent
 
 
-class Display(Protocol):
-    """Shows events between entering and leaving a ``with`` block."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-
-    def show(self, event: Event) -> None:
-        """Take one event, as it happens."""
-
-
-def backup_display() -> Display:
+def backup_display() -> Display[Event]:
     """Return the display that suits stderr."""
     if sys.stderr.isatty():
         from mmstack_ops.cli.output.backup_bars import BackupBars
@@ -47,22 +30,10 @@ def backup_display() -> Display:
     return BackupLines()
 
 
-class BackupLines:
+class BackupLines(Lines):
     """One line for each phase of each series, and one for what came of it."""
 
-    def __init__(self) -> None:
-        self._said: dict[str, str] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        sys.stderr.flush()
+    subject_width = 26
 
     def show(self, event: Event) -> None:
         """Write a line when there is news."""
@@ -71,16 +42,14 @@ class BackupLines:
             # A transfer reports itself many times a second; its phase is news only once.
             counting = isinstance(event, BackupProgress) and event.done_bytes is not None
             news = event.phase if counting else f"{event.phase}{event.message}"
-            if self._said.get(subject) == news:
+            if not self.is_news(subject, news):
                 return
-            self._said[subject] = news
             text = f"{event.phase:<12} {event.message}"
         else:
-            self._said.pop(subject, None)
+            self.forget(subject)
             word, style, rest = outcome(event)
             text = f"{painted(f'{word:<12}', style, sys.stderr)} {rest}"
-        sys.stderr.write(f"{subject:<26} {text}".rstrip() + "\n")
-        sys.stderr.flush()
+        self.write(subject, text)
 
 
 def subject_of(event: Event) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
-from typing import Protocol, Self
 
 from mmstack_ops.cli.output.colour import painted
+from mmstack_ops.cli.output.display import Display, Lines
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
 from mmstack_ops.domain.units import format_seconds
 
@@ -24,23 +23,7 @@ OUTCOME_STYLES = {
 }
 
 
-class Display(Protocol):
-    """Shows events between entering and leaving a ``with`` block."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-
-    def show(self, event: ApplyEvent) -> None:
-        """Take one event, as it happens."""
-
-
-def progress_display() -> Display:
+def progress_display() -> Display[ApplyEvent]:
     """Return the display that suits stderr."""
     if sys.stderr.isatty():
         from mmstack_ops.cli.output.bars import BarDisplay
@@ -49,22 +32,10 @@ def progress_display() -> Display:
     return LineDisplay()
 
 
-class LineDisplay:
+class LineDisplay(Lines):
     """One line for each phase of each service: for logs, CI and pipes."""
 
-    def __init__(self) -> None:
-        self._said: dict[str, str] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        sys.stderr.flush()
+    subject_width = 18
 
     def show(self, event: ApplyEvent) -> None:
         """Write a line when the phase of a service changed."""
@@ -75,12 +46,10 @@ class LineDisplay:
         else:
             # A pull reports itself many times a second; its phase is news only once.
             news = event.phase if event.fraction is not None else f"{event.phase}{event.message}"
-            if self._said.get(subject) == news:
+            if not self.is_news(subject, news):
                 return
-            self._said[subject] = news
             text = f"{event.phase:<12} {event.message}"
-        sys.stderr.write(f"{subject:<18} {text}".rstrip() + "\n")
-        sys.stderr.flush()
+        self.write(subject, text)
 
 
 def describe(event: Progress) -> str:

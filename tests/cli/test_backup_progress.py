@@ -60,7 +60,7 @@ def test_bars_fill_and_outcomes_stay(events: list[Event], monkeypatch: pytest.Mo
     with BackupBars() as display:
         for event in events[:5]:
             display.show(event)
-        (task,) = [t for t in display._progress.tasks if t.description == "redis/rdb"]
+        (task,) = [t for t in display.progress.tasks if t.description == "redis/rdb"]
         assert (task.completed, task.total) == (1000, 1000)
         for event in events[5:]:
             display.show(event)

@@ -38,12 +38,25 @@ class _Findings:
     """What was found so far."""
 
     problems: list[str] = field(default_factory=list)
+    incurable: bool = False
+    """Bytes that are as they were written are wrong: the same stand on every tier."""
     bad: list[Payload] = field(default_factory=list)
     bad_manifest: bool = False
     checked_bytes: int = 0
     whole: bool = True
     quarantined: list[str] = field(default_factory=list)
     healed_from: list[str] = field(default_factory=list)
+
+    def incurable_problems(self, problems: Sequence[str]) -> None:
+        """Take what no other copy can mend."""
+        self.problems += problems
+        self.incurable = self.incurable or bool(problems)
+
+    def healer(self) -> str | None:
+        """Return the tiers that made the copy good; None when it was good, or isn't now."""
+        if self.bad or self.bad_manifest or self.incurable:
+            return None
+        return ", ".join(dict.fromkeys(self.healed_from)) or None
 
 
 def verify_copy(
@@ -81,13 +94,9 @@ def verify_copy(
     if manifest is not None:
         _check_payloads(tier, manifest, keys, pace, wanted_packs, progress, found)
         _heal_payloads(tier, manifest, others, found, pace, tell)
-        healed = found.problems and not found.bad and not found.bad_manifest
-        if structure is not None and (healed or not found.problems) and found.whole:
-            wrong = list(structure(Artifact(tier, manifest, keys)))
-            found.problems += wrong
-            if wrong:
-                # Good bytes of a bad structure: the same stands on every tier.
-                found.healed_from.clear()
+        sound = not (found.bad or found.bad_manifest or found.incurable)
+        if structure is not None and sound and found.whole:
+            found.incurable_problems(structure(Artifact(tier, manifest, keys)))
     return VerifyResult(
         ref=ref,
         tier=tier.name,
@@ -96,13 +105,9 @@ def verify_copy(
         checked_bytes=found.checked_bytes,
         problems=tuple(found.problems),
         whole=found.whole,
-        healed_from=", ".join(dict.fromkeys(found.healed_from)) if not _unhealed(found) else None,
+        healed_from=found.healer(),
         quarantined=tuple(found.quarantined),
     )
-
-
-def _unhealed(found: _Findings) -> bool:
-    return bool(found.bad) or found.bad_manifest or not found.healed_from
 
 
 def _read_manifest(
@@ -155,20 +160,20 @@ def _check_payloads(
                 found.bad.append(payload)
             continue
         entries = by_pack.get(payload.name, []) if by_pack is not None else []
-        problem = _problem_of(tier, artifact, payload, entries, pace, found)
+        damage = _damage_of(tier, artifact, payload, entries, pace, found)
         found.checked_bytes += payload.stored_bytes
         progress(payload.stored_bytes)
-        if problem is not None:
-            found.problems.append(f"{key}: {problem}")
+        if damage is not None:
+            found.problems.append(f"{key}: {damage}")
             found.bad.append(payload)
     if by_pack is not None:
         unknown = by_pack.keys() - {pack.name for pack in manifest.with_role("pack")}
-        found.problems += [
-            f"the index names the pack {name}, the manifest doesn't" for name in unknown
-        ]
+        found.incurable_problems(
+            [f"the index names the pack {name}, the manifest doesn't" for name in unknown]
+        )
 
 
-def _problem_of(
+def _damage_of(
     tier: Tier,
     artifact: Artifact,
     payload: Payload,
@@ -176,10 +181,15 @@ def _problem_of(
     pace: Pace,
     found: _Findings,
 ) -> str | None:
+    """Return why the stored bytes aren't those that were written; None when they are."""
     try:
         if payload.role == "pack" and entries:
             with artifact.read_pack(payload) as source:
-                return wrong_in_pack(source, entries, pace)
+                wrong = wrong_in_pack(source, entries, pace)
+            if wrong is not None:
+                key = artifact.manifest.key_of(payload)
+                found.incurable_problems([f"{key}: {wrong}"])
+            return None
         with artifact.read(payload) as source:
             # Reaching the end is what checks the hashes.
             while source.read(BLOCK):

@@ -107,6 +107,29 @@ def test_a_file_that_isnt_where_the_index_says_is_found(monkeypatch: pytest.Monk
     assert any("isn't where the index says" in problem for problem in result.problems)
 
 
+def test_what_was_written_wrong_is_wrong_on_every_tier_and_never_called_healed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its bytes are those that were written: another copy has the same."""
+    monkeypatch.setattr(
+        "mmstack_ops.adapters.backups.packs.header",
+        lambda file, name: header(file, "x" if name == "b" else name),
+    )
+    local, remote, manifest = two_copies()
+    before = dict(local.files)
+    result = verify(local, manifest, [remote])
+    assert not result.ok
+    assert result.healed_from is None
+    assert result.quarantined == ()
+    assert local.files == before
+    # Beside damage, which is healed, it still isn't good.
+    flip(local, manifest.key_of(manifest.with_role("facts")[0]))
+    both = verify(local, manifest, [remote])
+    assert len(both.problems) == 2
+    assert len(both.quarantined) == 1
+    assert not both.ok
+
+
 def test_any_damaged_file_is_found_healed_and_kept_aside() -> None:
     _, _, sample = two_copies()
     roles = ["manifest", *(payload.role for payload in sample.payloads)]

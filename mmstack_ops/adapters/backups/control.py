@@ -321,6 +321,7 @@ class BackupControl(BackupOverview):
             TierError: the tier failed.
             ArtifactError: a manifest can't be read; nothing of its series was deleted.
         """
+        from mmstack_ops.adapters.backups.interruptions import told
         from mmstack_ops.adapters.backups.sweeping import series_on, sweep_series, sweep_tier
 
         opened = self._holdings.tiers.open(tier)
@@ -338,10 +339,11 @@ class BackupControl(BackupOverview):
                     tell=said.tell,
                     pace=Pace(cancel, self.catalogue.schema.backup.rate_limit),
                 )
-        for line in self.interrupted_restores():
-            said.tell(line)
         with self._place(holder, on_event) as place:
-            gone += place.bench(cancel).recover()
+            bench = place.bench(cancel)
+            for line in told(bench):
+                said.tell(line)
+            gone += bench.recover()
             gone += place.scratch.sweep()
         return tuple(gone)
 

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.backups.journal import Journal
 
-JOURNAL = "restore"
-"""The journal's key of restores in place."""
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.backups.types.base import Workbench
+
+STOPPED = "restore-stopped"
+"""The journal's key of services that wait, stopped, for a restore."""
+_HALF_WAY = "restore/"
+
+
+def half_way(service: str) -> str:
+    """Return the journal's key of what a service holds while it is replaced."""
+    return f"{_HALF_WAY}{service}"
+
+
+def told(bench: Workbench) -> Iterator[str]:
+    """Yield what restores in place that were killed left, in words.
+
+    What was stopped is told once. What a service holds is told until a restore of it succeeds.
+    """
+    yield from map(in_words, bench.leftovers(STOPPED))
+    yield from map(in_words, bench.abandoned(_HALF_WAY))
 
 
 def interrupted_restores(state: Path) -> tuple[str, ...]:
@@ -17,7 +36,10 @@ def interrupted_restores(state: Path) -> tuple[str, ...]:
     Args:
         state: the environment's folder of state.
     """
-    return tuple(in_words(record) for record in Journal(state / "journal").abandoned(JOURNAL))
+    journal = Journal(state / "journal")
+    return tuple(
+        in_words(record) for key in (STOPPED, _HALF_WAY) for record in journal.abandoned(key)
+    )
 
 
 def in_words(record: Mapping[str, str]) -> str:

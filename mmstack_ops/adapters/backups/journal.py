@@ -52,42 +52,34 @@ class Journal:
                 fresh.unlink()
             os.close(descriptor)
 
-    def abandoned(self, key: str) -> Iterator[Mapping[str, str]]:
-        """Yield what ``leftovers`` would, and leave it there."""
-        for path in sorted(self._folder.glob("[!.]*.json")):
-            try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                record = json.loads(os.pread(descriptor, 1 << 20, 0))
-            except BlockingIOError:
-                # Its process is alive and undoes it itself.
-                continue
-            finally:
-                os.close(descriptor)
-            if record["key"] == key:
-                yield record["undo"]
+    def abandoned(self, begins: str) -> Iterator[Mapping[str, str]]:
+        """Yield what is left under keys that begin so, as ``leftovers``; leave it there."""
+        for _, key, undo in self._left():
+            if key.startswith(begins):
+                yield undo
 
     def leftovers(self, key: str) -> Iterator[Mapping[str, str]]:
         """Yield what dead processes and failed blocks left under ``key``; forget each after.
 
         A record whose undoing raises stays.
         """
-        if not self._folder.is_dir():
-            return
+        for path, found, undo in self._left():
+            if found == key:
+                yield undo
+                path.unlink(missing_ok=True)
+
+    def _left(self) -> Iterator[tuple[Path, str, Mapping[str, str]]]:
+        """Yield the records of nobody who lives, each locked while its turn lasts."""
         for path in sorted(self._folder.glob("[!.]*.json")):
             try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 continue
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 record = json.loads(os.pread(descriptor, 1 << 20, 0))
-                if record["key"] == key and path.exists():
-                    yield record["undo"]
-                    path.unlink(missing_ok=True)
+                if path.exists():
+                    yield path, record["key"], record["undo"]
             except BlockingIOError:
                 # Its process is alive and undoes it itself.
                 continue

@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import replace
 
-from mmstack_ops.adapters.backups.interruptions import JOURNAL
+from mmstack_ops.adapters.backups.interruptions import half_way
 from mmstack_ops.adapters.backups.means import RestoreMeans
 from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact
 from mmstack_ops.domain.backups.events import BackupDone, RestoreDone
@@ -49,7 +49,7 @@ def replace_content(
         bench = means.bench(cancel)
         failure: BaseException | None = None
         # A record that outlives the block says that this service is in an undefined state.
-        with bench.journal(JOURNAL, record):
+        with bench.journal(half_way(ref.service), record):
             try:
                 target, comparison = _load(ref, artifact, recorded, instance, plan, means, cancel)
             except BaseException as error:
@@ -58,6 +58,8 @@ def replace_content(
                 _roll_back(ref, error, safety, means)
         if failure is not None:
             raise _rolled_back(ref, failure, safety) from failure
+        for _ in bench.leftovers(half_way(ref.service)):
+            pass  # What an earlier, killed restore left undefined is defined again.
     return RestoreDone(
         ref=ref,
         tier=item.tier,

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from mmstack_ops.adapters.backups.drilling import bench_for, refuse_cancelled, starts_running
-from mmstack_ops.adapters.backups.interruptions import JOURNAL, in_words
+from mmstack_ops.adapters.backups.interruptions import STOPPED, told
 from mmstack_ops.adapters.backups.means import RestoreMeans
 from mmstack_ops.adapters.backups.replacing import UndefinedStateError, replace_content
-from mmstack_ops.adapters.backups.types.base import Instance, Workbench
+from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.domain.backups.confirmation import refuse_late
 from mmstack_ops.domain.backups.events import RestoreDone
 from mmstack_ops.domain.backups.facts import compare
@@ -55,7 +55,7 @@ def restore(
             remedy=f"type {plan.confirmation} if that is what is to be replaced",
         )
     _refuse_stale(plan, means, now())
-    for line in interrupted(means.bench(cancel)):
+    for line in told(means.bench(cancel)):
         means.tell(plan.items[0].ref, "warning", line)
     if plan.mode == "scratch":
         means.scratch.sweep()
@@ -75,11 +75,6 @@ def restore(
                     raise
 
             return tuple(_each(plan.items, means, cancel, one))
-
-
-def interrupted(bench: Workbench) -> Iterator[str]:
-    """Yield what restores in place that were killed left, in words; each is told once."""
-    yield from map(in_words, bench.leftovers(JOURNAL))
 
 
 def _refuse_stale(plan: RestorePlan, means: RestoreMeans, now: datetime) -> None:
@@ -167,7 +162,7 @@ def _dependants_stopped(plan: RestorePlan, means: RestoreMeans) -> Iterator[set[
     ref = plan.items[0].ref
     undisturbed = threading.Event()
     failure: BaseException | None = None
-    with means.bench(undisturbed).journal(JOURNAL, {"stopped": ", ".join(wanted)}):
+    with means.bench(undisturbed).journal(STOPPED, {"stopped": ", ".join(wanted)}):
         try:
             means.tell(ref, "stopping", f"stopping what depends on it: {', '.join(wanted)}")
             means.services.stop(wanted)

@@ -157,6 +157,10 @@ class EngineWorkbench(OneShots):
         with self._journal.entry(key, undo):
             yield
 
+    def abandoned(self, begins: str) -> Iterator[Mapping[str, str]]:
+        """Yield what earlier, killed processes journalled under keys that begin so; keep it."""
+        yield from self._journal.abandoned(begins)
+
     def leftovers(self, key: str) -> Iterator[Mapping[str, str]]:
         """Yield what earlier, killed processes journalled under ``key``, and forget each."""
         yield from self._journal.leftovers(key)

@@ -172,6 +172,9 @@ class _Bench:
     def journal(self, key: str, undo: Mapping[str, str]) -> Any:
         return self.records.entry(key, undo)
 
+    def abandoned(self, begins: str) -> Iterator[Mapping[str, str]]:
+        return self.records.abandoned(begins)
+
     def leftovers(self, key: str) -> Iterator[Mapping[str, str]]:
         return self.records.leftovers(key)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from mmstack_ops.adapters.backups.interruptions import STOPPED, half_way, told
 from mmstack_ops.adapters.backups.replacing import UndefinedStateError
-from mmstack_ops.adapters.backups.restoring import interrupted, restore
+from mmstack_ops.adapters.backups.restoring import restore
 from mmstack_ops.domain.backups.events import RestoreDone
 from mmstack_ops.domain.backups.plan import RestorePlan
 from mmstack_ops.domain.errors import (
@@ -100,7 +101,7 @@ def test_a_failed_restore_is_rolled_back_and_says_so(small: Small) -> None:
     assert "holds again what it held before" in failed.value.why
     assert small.contents["db"] == "today"
     assert "app" in small.running
-    assert list(interrupted(small.means.bench(threading.Event()))) == []
+    assert list(told(small.means.bench(threading.Event()))) == []
 
 
 def test_a_restored_copy_that_differs_is_rolled_back_unless_that_is_accepted(
@@ -128,9 +129,15 @@ def test_a_rollback_that_fails_too_names_the_safety_backup_and_keeps_dependants_
     safety = next(ref for ref, text in small.stored.items() if text == "today")
     assert str(safety) in failed.value.remedy
     assert "app" not in small.running
-    told = list(interrupted(small.means.bench(threading.Event())))
-    assert len(told) == 1
-    assert str(safety) in told[0]
+    for _ in range(2):
+        (line,) = told(small.means.bench(threading.Event()))
+        assert str(safety) in line
+    # Another service's restore says so too, and changes nothing about it.
+    small.on_restore = lambda service, text: None
+    run(small, small.plan(small.add("cache", "yesterday")))
+    assert len(list(told(small.means.bench(threading.Event())))) == 1
+    run(small, small.plan(small.add("db", "the day before", age=2)))
+    assert list(told(small.means.bench(threading.Event()))) == []
 
 
 def test_an_interruption_is_rolled_back_and_keeps_its_form(small: Small) -> None:
@@ -268,12 +275,12 @@ def test_only_dependants_that_run_are_stopped_and_started(small: Small) -> None:
 
 def test_what_a_killed_restore_left_is_told_by_the_next(small: Small) -> None:
     bench = small.means.bench(threading.Event())
-    with pytest.raises(ZeroDivisionError), bench.journal("restore", {"stopped": "app, web"}):
+    with pytest.raises(ZeroDivisionError), bench.journal(STOPPED, {"stopped": "app, web"}):
         _ = 1 / 0
     with (
         pytest.raises(ZeroDivisionError),
         bench.journal(
-            "restore",
+            half_way("db"),
             {
                 "service": "db",
                 "backup": "test/db/full/x",
@@ -287,4 +294,4 @@ def test_what_a_killed_restore_left_is_told_by_the_next(small: Small) -> None:
     run(small, small.plan(small.add("db", "yesterday")))
     assert any("app, web" in line for line in small.warnings)
     assert any("--backup test/db/full/y" in line for line in small.warnings)
-    assert list(interrupted(bench)) == []
+    assert list(told(bench)) == []

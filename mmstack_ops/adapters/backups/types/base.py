@@ -197,6 +197,10 @@ class Workbench(Protocol):
         """
         ...
 
+    def abandoned(self, begins: str) -> Iterator[Mapping[str, str]]:
+        """Yield what earlier, killed processes journalled under keys that begin so; keep it."""
+        ...
+
     def leftovers(self, key: str) -> Iterator[Mapping[str, str]]:
         """Yield what earlier, killed processes journalled under ``key``, and forget each."""
         ...

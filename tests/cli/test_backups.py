@@ -94,6 +94,12 @@ def test_a_named_service_that_doesnt_run_is_no_silent_success(
     assert "postgres doesn't run" in refused.stderr
     assert "mmstack start postgres" in refused.stderr
     assert runs.calls == []
+    backups.stopped = set(backups.catalogue.services)
+    every = mmstack("backup", "run")
+    assert every.exit_code == 1
+    assert "nothing of production can be backed up" in every.stderr
+    assert runs.calls == []
+    backups.stopped = {"postgres"}
     some = mmstack("backup", "run", "postgres", "redis", "--no-copy")
     assert some.exit_code == 0
     assert "postgres/full is left out: postgres doesn't run" in some.stderr

@@ -49,8 +49,7 @@ def run(
     from mmstack_ops.orchestration.backups.commands import backup_request, chosen_series
 
     runs = BackupRuns(session, "backup", command_line("backup", "run", lists=[targets]))
-    if wanted:
-        runs.notes += _left_out(session, wanted, kinds)
+    runs.notes += _left_out(session, wanted, kinds)
     runs.carry_out(backup_request(session.catalogue, wanted, kinds))
     if copy and not runs.cancelled:
         _copy(session, runs, chosen_series(session.catalogue, wanted, kinds), ())
@@ -96,17 +95,24 @@ def copy(
 
 
 def _left_out(session: Session, wanted: list[str], kinds: list[str]) -> list[str]:
-    """Say what of the named targets can't be backed up now; that it is nothing is an error."""
+    """Say what of it can't be backed up now.
+
+    Raises:
+        BackupError: nothing can.
+    """
     from mmstack_ops.domain.errors import BackupError
+    from mmstack_ops.orchestration.backups.commands import requested_series
 
     plan = session.backups.plan(wanted, kinds)
-    if plan.skipped and not plan.items:
+    requested = set(requested_series(session.catalogue, wanted, kinds))
+    left_out = {series: why for series, why in plan.skipped.items() if series in requested}
+    if left_out and requested.isdisjoint(plan.items):
         raise BackupError(
-            f"nothing of {', '.join(wanted)} can be backed up",
-            why="; ".join(dict.fromkeys(plan.skipped.values())),
-            remedy=f"`mmstack start {' '.join(wanted)}`, then back it up",
+            f"nothing of {', '.join(wanted) or session.environment} can be backed up",
+            why="; ".join(dict.fromkeys(left_out.values())),
+            remedy=f"`{' '.join(['mmstack start', *wanted])}`, then back it up",
         )
-    return [f"{series} is left out: {why}" for series, why in plan.skipped.items()]
+    return [f"{series} is left out: {why}" for series, why in left_out.items()]
 
 
 def _copy(

@@ -35,8 +35,17 @@ def backup_request(
     if not targets and not types:
         return BackupRequest(names.FULL_JOB)
     tier = catalogue.settings.backup.tiers[0]
-    series = chosen_series(catalogue, targets, types)
+    series = requested_series(catalogue, targets, types)
     return BackupRequest(names.SERVICE_JOB, assets=_paths(catalogue, tier, series))
+
+
+def requested_series(
+    catalogue: Catalogue, targets: Sequence[str], types: Sequence[str]
+) -> list[Series]:
+    """Return what ``backup_request`` of the same targets and types backs up."""
+    if not targets and not types:
+        return names.nightly_series(catalogue)
+    return chosen_series(catalogue, targets, types)
 
 
 def copy_request(

@@ -43,18 +43,6 @@ def backup_jobs(
     return {job.name: job for job in jobs}
 
 
-def nightly_series(catalogue: Catalogue) -> list[Series]:
-    """Return what the schedule backs up: all series of what the environment starts.
-
-    Models are left to the weekly schedule.
-    """
-    return [
-        series
-        for series in names.all_series(catalogue)
-        if series.service in catalogue.started and series.type != names.MODELS
-    ]
-
-
 def _backup_jobs(catalogue: Catalogue) -> list[Job]:
     tier = catalogue.settings.backup.tiers[0]
     every = names.all_series(catalogue)
@@ -64,7 +52,7 @@ def _backup_jobs(catalogue: Catalogue) -> list[Job]:
             catalogue,
             names.FULL_JOB,
             tier,
-            nightly_series(catalogue),
+            names.nightly_series(catalogue),
             f"Back up everything {catalogue.environment} starts, but models, onto {tier}.",
         ),
         _asset_job(

@@ -55,6 +55,18 @@ def all_series(catalogue: Catalogue) -> list[Series]:
     ]
 
 
+def nightly_series(catalogue: Catalogue) -> list[Series]:
+    """Return what the schedule backs up: all series of what the environment starts.
+
+    Models are left to the weekly schedule.
+    """
+    return [
+        series
+        for series in all_series(catalogue)
+        if series.service in catalogue.started and series.type != MODELS
+    ]
+
+
 def series_of(catalogue: Catalogue, service: str) -> list[Series]:
     """Return the series of one service."""
     types = catalogue.services[service].definition.backup.types

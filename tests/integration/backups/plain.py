@@ -1,16 +1,19 @@
-"""A capture that keeps plain bytes in a folder, and the artifact that reads them."""
+"""A capture that keeps plain bytes in a folder, and the artifact that reads them.
+
+For types without a tree.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from mmstack_ops.adapters.backups.types.base import BackupType, Instance, TreeFile, Workbench
+from mmstack_ops.adapters.backups.types.base import BackupType, Instance, Workbench
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.manifest import FORMAT, Manifest, Payload
 from mmstack_ops.domain.backups.reference import new_id
@@ -57,9 +60,6 @@ class PlainArtifact:
                 attributes=dict(attributes or {}),
             )
         )
-
-    def tree(self, files: Iterator[TreeFile], open_file: Callable[[TreeFile], BinaryIO]) -> None:
-        raise NotImplementedError("no type under test here has a tree")
 
     def note(
         self,
@@ -109,14 +109,6 @@ class PlainArtifact:
         facts = self.noted["facts"]
         assert isinstance(facts, Facts)
         return facts
-
-    def files(self) -> Iterator[TreeFile]:
-        raise NotImplementedError
-
-    def contents(
-        self, wanted: Callable[[TreeFile], bool] = lambda _: True
-    ) -> Iterator[tuple[TreeFile, BinaryIO | None]]:
-        raise NotImplementedError
 
 
 def captured(kind: BackupType, bench: Workbench, instance: Instance, folder: Path) -> PlainArtifact:

@@ -6,10 +6,10 @@ import io
 import os
 import secrets as randomness
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, Unpack, cast
 
 from mmstack_ops.adapters.backups.exchange import (
     INSIDE,
@@ -21,13 +21,15 @@ from mmstack_ops.adapters.backups.exchange import (
 from mmstack_ops.adapters.backups.one_shot import Running, program_of
 from mmstack_ops.adapters.backups.one_shot_streams import InStream, OutStream, whole
 from mmstack_ops.adapters.backups.tool_shell import LOOP, ToolShell
-from mmstack_ops.adapters.backups.types.base import Instance
+from mmstack_ops.adapters.backups.types.base import CommandOptions, Instance
 from mmstack_ops.domain.errors import CancelledError, EngineError
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.engine.one_shots import OneShotEngine
 
 NO_NETWORK = "none"
+_STREAM_SECONDS = 6 * 3600.0
+_RUN_SECONDS = 600.0
 
 
 class OneShots:
@@ -66,22 +68,11 @@ class OneShots:
         instance: Instance,
         command: Sequence[str],
         *,
-        environment: Mapping[str, str] | None = None,
-        secrets: Mapping[str, str] | None = None,
         stderr_fails: Callable[[str], bool] = bool,
-        volumes: Mapping[str, str] | None = None,
-        deadline: float = 6 * 3600.0,
+        **options: Unpack[CommandOptions],
     ) -> Iterator[BinaryIO]:
         """Read what a one-shot writes to ``$OUT``; see ``Workbench.produce``."""
-        with self._one_shot(
-            instance,
-            command,
-            environment=environment,
-            secrets=secrets,
-            volumes=volumes,
-            writable=False,
-            deadline=deadline,
-        ) as (running, exchange, start):
+        with self._one_shot(instance, command, options) as (running, exchange, start):
             raw = OutStream(running, exchange)
             try:
                 start()
@@ -92,25 +83,10 @@ class OneShots:
             running.finish(stderr_fails)
 
     @contextmanager
-    def tools(
-        self,
-        instance: Instance,
-        *,
-        environment: Mapping[str, str] | None = None,
-        secrets: Mapping[str, str] | None = None,
-        deadline: float = 6 * 3600.0,
-    ) -> Iterator[ToolShell]:
+    def tools(self, instance: Instance, **options: Unpack[CommandOptions]) -> Iterator[ToolShell]:
         """Run several commands in one container; see ``Workbench.tools``."""
         with (
-            self._one_shot(
-                instance,
-                ["sh", "-c", LOOP],
-                environment=environment,
-                secrets=secrets,
-                volumes=None,
-                writable=False,
-                deadline=deadline,
-            ) as (running, exchange, start),
+            self._one_shot(instance, ["sh", "-c", LOOP], options) as (running, exchange, start),
             ToolShell(running, exchange) as shell,
         ):
             start()
@@ -122,22 +98,15 @@ class OneShots:
         instance: Instance,
         command: Sequence[str],
         *,
-        environment: Mapping[str, str] | None = None,
-        secrets: Mapping[str, str] | None = None,
         stderr_fails: Callable[[str], bool] = bool,
-        volumes: Mapping[str, str] | None = None,
-        deadline: float = 6 * 3600.0,
+        **options: Unpack[CommandOptions],
     ) -> Iterator[BinaryIO]:
         """Write to what a one-shot reads as ``$IN``; see ``Workbench.consume``."""
-        with self._one_shot(
-            instance,
-            command,
-            environment=environment,
-            secrets=secrets,
-            volumes=volumes,
-            writable=True,
-            deadline=deadline,
-        ) as (running, exchange, start):
+        with self._one_shot(instance, command, options, writable=True) as (
+            running,
+            exchange,
+            start,
+        ):
             start()
             raw = InStream(running, exchange)
             stream = io.BufferedWriter(raw, PIPE_BYTES)
@@ -158,22 +127,12 @@ class OneShots:
         instance: Instance,
         command: Sequence[str],
         *,
-        environment: Mapping[str, str] | None = None,
-        secrets: Mapping[str, str] | None = None,
-        volumes: Mapping[str, str] | None = None,
         writable: bool = False,
-        deadline: float = 600.0,
+        **options: Unpack[CommandOptions],
     ) -> str:
         """Run a one-shot and return its stdout; see ``Workbench.run``."""
-        with self._one_shot(
-            instance,
-            command,
-            environment=environment,
-            secrets=secrets,
-            volumes=volumes,
-            writable=writable,
-            deadline=deadline,
-        ) as (running, _, start):
+        options.setdefault("deadline", _RUN_SECONDS)
+        with self._one_shot(instance, command, options, writable=writable) as (running, _, start):
             start()
             running.finish(lambda _: False)
             return running.output()
@@ -183,20 +142,18 @@ class OneShots:
         self,
         instance: Instance,
         command: Sequence[str],
+        options: CommandOptions,
         *,
-        environment: Mapping[str, str] | None,
-        secrets: Mapping[str, str] | None,
-        volumes: Mapping[str, str] | None,
-        writable: bool,
-        deadline: float,
+        writable: bool = False,
     ) -> Iterator[tuple[Running, Exchange, Callable[[], None]]]:
         """Create a container with its exchange folder; remove both after, whatever happened."""
         from mmstack_ops.adapters.engine.one_shots import OneShot
 
         if self.cancel.is_set():
             raise CancelledError(f"cancelled before {program_of(command)} was started")
-        with exchange_folder(self._exchange, secrets or {}) as exchange:
+        with exchange_folder(self._exchange, options.get("secrets", {})) as exchange:
             server = self._server_of(instance)
+            volumes = options.get("volumes", {})
             name = f"{self._prefix}-{instance.service}-backup-{randomness.token_hex(4)}"
             spec = OneShot(
                 name=name,
@@ -208,8 +165,8 @@ class OneShots:
                 exchange=str(exchange.folder.absolute()),
                 # The user who owns the exchange folder; files of volumes belong to anybody.
                 user="0:0" if volumes else f"{os.getuid()}:{os.getgid()}",
-                environment={**(environment or {}), **exchange.variables},
-                volumes=volumes or {},
+                environment={**options.get("environment", {}), **exchange.variables},
+                volumes=volumes,
                 writable=writable,
             )
             container_id = self._engine.create_one_shot(spec, target=INSIDE)
@@ -218,13 +175,14 @@ class OneShots:
                 container_id,
                 name,
                 program=program_of(command),
-                deadline=deadline,
+                deadline=options.get("deadline", _STREAM_SECONDS),
                 cancel=self.cancel,
                 server=server,
             )
             try:
                 yield running, exchange, lambda: self._engine.start(container_id, name)
             except BaseException:
+                # Also an interruption: no container stays, whatever ends the block.
                 self._remove_after_failure(container_id, name)
                 raise
             self._engine.remove(container_id, name)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Literal, Protocol
+from typing import BinaryIO, ClassVar, Literal, Protocol, TypedDict, Unpack
 
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.files import TreeFile as TreeFile
@@ -59,6 +59,20 @@ class Tools(Protocol):
         ...
 
 
+class CommandOptions(TypedDict, total=False):
+    """What a command in a one-shot container is given."""
+
+    environment: Mapping[str, str]
+    """Variables. Never a secret: ``docker inspect`` shows them."""
+    secrets: Mapping[str, str]
+    """Name → value; mounted as files under ``/run/exchange/secrets/<name>``, readable by the
+    command's user, gone with the block."""
+    volumes: Mapping[str, str]
+    """Volume → path where it is mounted."""
+    deadline: float
+    """Seconds."""
+
+
 class Workbench(Protocol):
     """How types reach containers and volumes. Everything it makes is labelled and removed."""
 
@@ -73,11 +87,8 @@ class Workbench(Protocol):
         instance: Instance,
         command: Sequence[str],
         *,
-        environment: Mapping[str, str] | None = None,
-        secrets: Mapping[str, str] | None = None,
         stderr_fails: Callable[[str], bool] = bool,
-        volumes: Mapping[str, str] | None = None,
-        deadline: float = 6 * 3600.0,
+        **options: Unpack[CommandOptions],
     ) -> AbstractContextManager[BinaryIO]:
         """Run ``command`` in a one-shot container and read what it writes to ``$OUT``.
 
@@ -88,12 +99,8 @@ class Workbench(Protocol):
 
         Args:
             command: argument list; ``["sh", "-c", "pg_dump … >\"$OUT\""]``. Never a secret.
-            environment: variables; never a secret either (``docker inspect`` shows them).
-            secrets: name → value; mounted as files under ``/run/exchange/secrets/<name>``,
-                readable by the command's user, gone with the block.
             stderr_fails: judges the whole of stderr; by default any output is a failure.
-            volumes: volume → path where it is mounted, read-only.
-            deadline: seconds.
+            options: volumes are read-only here; its deadline is six hours where none is given.
 
         Raises:
             BackupError: naming the command's program and the last lines of stderr.
@@ -102,19 +109,12 @@ class Workbench(Protocol):
         ...
 
     def tools(
-        self,
-        instance: Instance,
-        *,
-        environment: Mapping[str, str] | None = None,
-        secrets: Mapping[str, str] | None = None,
-        deadline: float = 6 * 3600.0,
+        self, instance: Instance, **options: Unpack[CommandOptions]
     ) -> AbstractContextManager[Tools]:
         """Run several commands in one one-shot container, one after the other.
 
-        As ``produce`` in all else. A command that fails ends the use of the container.
-
-        Args:
-            deadline: seconds for each command.
+        As ``produce`` in all else; the deadline is each command's. A command that fails ends
+        the use of the container.
         """
         ...
 
@@ -123,11 +123,8 @@ class Workbench(Protocol):
         instance: Instance,
         command: Sequence[str],
         *,
-        environment: Mapping[str, str] | None = None,
-        secrets: Mapping[str, str] | None = None,
         stderr_fails: Callable[[str], bool] = bool,
-        volumes: Mapping[str, str] | None = None,
-        deadline: float = 6 * 3600.0,
+        **options: Unpack[CommandOptions],
     ) -> AbstractContextManager[BinaryIO]:
         """Run ``command`` in a one-shot container and write to what it reads as ``$IN``.
 
@@ -140,13 +137,15 @@ class Workbench(Protocol):
         instance: Instance,
         command: Sequence[str],
         *,
-        environment: Mapping[str, str] | None = None,
-        secrets: Mapping[str, str] | None = None,
-        volumes: Mapping[str, str] | None = None,
         writable: bool = False,
-        deadline: float = 600.0,
+        **options: Unpack[CommandOptions],
     ) -> str:
         """Run ``command`` in a one-shot container; return its stdout. As ``produce`` in all else.
+
+        Its deadline is ten minutes where none is given; what it says on stderr is left aside.
+
+        Args:
+            writable: it may write to ``volumes``.
 
         Raises:
             BackupError: an exit code other than 0, with the last lines of stderr.

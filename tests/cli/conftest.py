@@ -12,7 +12,10 @@ import pytest
 
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.cli.main import main
+from mmstack_ops.cli.session import Session
 from tests.adapters.config_project import make_project
+from tests.cli.faked_backups import Runs
+from tests.orchestration.backups.fake import FakeBackups
 
 NO_ENGINE = "unix:///nonexistent/docker.sock"
 
@@ -60,3 +63,19 @@ def mmstack(project: Project, capsys: pytest.CaptureFixture[str]) -> Mmstack:
         return Finished(code, out, err)
 
     return run
+
+
+@pytest.fixture
+def backups(project: Project, monkeypatch: pytest.MonkeyPatch) -> FakeBackups:
+    """The backups of production, whatever environment is asked for."""
+    fake = FakeBackups(project.catalogue("production"))
+    monkeypatch.setattr(Session, "backups", property(lambda _: fake))
+    monkeypatch.setenv("MMSTACK_ENVIRONMENT", "production")
+    return fake
+
+
+@pytest.fixture
+def runs(backups: FakeBackups, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    made = Runs()
+    monkeypatch.setattr("mmstack_ops.orchestration.launch.run_job", made)
+    return made

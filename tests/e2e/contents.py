@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -32,7 +33,7 @@ def shell(container: Container, script: str, *arguments: str) -> str:
     return str(output.decode())
 
 
-def of_postgres(product: Product, *, without: str) -> str:
+def of_postgres(product: Product, *, without: str = "") -> str:
     """Everything as SQL but one database, and but what is random in each dump.
 
     That is a line of pg_dump's own, and the salt of the superuser's password: that password
@@ -105,6 +106,26 @@ def of_minio(product: Product) -> dict[str, Any]:
                     answer["Metadata"],
                     tags,
                 )
+    return found
+
+
+def models_folder(product: Product) -> Path:
+    """Where the model cache's volume stands on the engine's host."""
+    (mount,) = (m for m in product.one("vllm").attrs["Mounts"] if m["Type"] == "volume")
+    return Path(mount["Source"])
+
+
+def of_models(product: Product) -> dict[str, Any]:
+    """Path → what a file holds, or where a link points; with mode and time."""
+    root = models_folder(product)
+    found: dict[str, Any] = {}
+    for path in root.rglob("*"):
+        state = path.lstat()
+        if path.is_symlink():
+            what: object = str(path.readlink())
+        else:
+            what = path.read_bytes() if path.is_file() else None
+        found[str(path.relative_to(root))] = (what, state.st_mode, state.st_mtime_ns)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -15,8 +16,8 @@ from tests.integration.world import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.fault]
 
-STORES = ("postgres", "redis", "qdrant", "minio")
-TYPES = ("full", "rdb", "aof", "collection", "bucket")
+STORES = ("postgres", "redis", "qdrant", "minio", "vllm")
+TYPES = ("full", "rdb", "aof", "collection", "bucket", "models")
 BENCH = "bench"
 
 
@@ -26,7 +27,20 @@ def held(product: Product) -> dict[str, Any]:
         "redis": contents.of_redis(product),
         "qdrant": contents.of_qdrant(product),
         "minio": contents.of_minio(product),
+        "vllm": contents.of_models(product),
     }
+
+
+def fill_models(product: Product) -> None:
+    """A model as the Hugging Face cache keeps it, and what a download leaves on its way."""
+    model = contents.models_folder(product) / "hub" / "models--lab--tiny"
+    weights = os.urandom(3_000_000)
+    blob = hashlib.sha256(weights).hexdigest()
+    for folder in ("blobs", "refs", "snapshots/abc"):
+        (model / folder).mkdir(parents=True)
+    (model / "blobs" / blob).write_bytes(weights)
+    (model / "refs" / "main").write_text("abc")
+    (model / "snapshots/abc/model.safetensors").symlink_to(f"../../blobs/{blob}")
 
 
 def lose(product: Product, *services: str) -> None:
@@ -70,6 +84,7 @@ def test_the_core_stack_comes_back_as_it_was_under_load(product: Product) -> Non
     seed = [sys.executable, str(REPOSITORY / "lab" / "sample" / "seed.py")]
     environment = {**os.environ, **product.environment}
     subprocess.run(seed, cwd=product.root, env=environment, check=True)
+    fill_models(product)
     begin_load(product)
     before = held(product)
     first = transactions(product)
@@ -89,6 +104,7 @@ def test_the_core_stack_comes_back_as_it_was_under_load(product: Product) -> Non
         assert after[store] == before[store], f"{store} isn't what it was"
     assert len(after["redis"]) > 1000
     assert len(after["minio"]) == 120
+    assert len(after["vllm"]) >= 8
 
     # Of what was written meanwhile there is one moment, whole: each transaction changes one
     # row in each of four tables by the same amount, or in none.
@@ -103,6 +119,14 @@ def test_the_core_stack_comes_back_as_it_was_under_load(product: Product) -> Non
         )
     }
     assert len(sums) == 1
+
+    # The whole server, now that nobody writes.
+    everything = contents.of_postgres(product)
+    assert "pgbench_history" in everything
+    product.done("backup", "run", "postgres", "--type", "full", "--no-copy")
+    lose(product, "postgres")
+    restored(product, "postgres", "--type", "full")
+    assert contents.of_postgres(product) == everything
 
     for kind in ("rdb", "aof"):
         lose(product, "redis")

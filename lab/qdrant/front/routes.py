@@ -15,8 +15,9 @@ from typing import Any
 
 from front import points
 from front.bodies import save_form_file
+from front.collection import Collection
 from front.errors import BadRequest, NotFound, NotOffered
-from front.store import Collection, Store
+from front.store import Store
 
 Json = dict[str, Any]
 

@@ -1,0 +1,47 @@
+"""A clock that went wrong, as the whole control sees it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from mmstack_ops.adapters.backups.control import BackupControl
+from mmstack_ops.adapters.secrets.store import generate
+from mmstack_ops.domain.backups.reference import BackupRef, new_id
+from tests.adapters.backups.building import NOW, take_dump
+from tests.adapters.backups.fakes import MemoryTier
+from tests.adapters.config_project import make_project
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BackupControl:
+    """Backups of postgres: an hour ago, and while the clock was a day ahead."""
+    project = make_project(tmp_path, monkeypatch)
+    generate(project, project.catalogue("development"))
+    tiers = {name: MemoryTier(name) for name in ("local", "remote")}
+    monkeypatch.setattr(
+        "mmstack_ops.adapters.tiers.open.open_tier", lambda name, *_, **__: tiers[name]
+    )
+    for moment in (NOW - HOUR, NOW + 24 * HOUR):
+        take_dump(tiers["local"], named(moment))
+    return BackupControl(project, "development", now=lambda: NOW)
+
+
+def named(moment: datetime) -> BackupRef:
+    return BackupRef("development", "postgres", "full", new_id(moment, b"0000"))
+
+
+def test_a_backup_of_the_future_is_listed_and_makes_nothing_young(
+    control: BackupControl,
+) -> None:
+    future, past = named(NOW + 24 * HOUR), named(NOW - HOUR)
+    assert [row.ref for row in control.backups()] == [future, past]
+    (status,) = (s for s in control.status(["postgres"]) if s.series.type == "full")
+    assert status.age == HOUR.total_seconds()
+    assert not status.late
+    assert control.due_drills() == (past,)
+    assert {one.ref for one in control.missing_copies("remote")} == {future, past}

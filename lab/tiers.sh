@@ -15,6 +15,11 @@ tiers_up() {
     return
   fi
   mkdir -p -m 700 "$TIERS_DATA"
+  # Of a project that was removed and cloned again: what is mounted there is a deleted folder.
+  if mountpoint -q "$TIERS_REMOTE" 2>/dev/null && [[ ! $TIERS_REMOTE -ef $TIERS_DATA ]] && is_root; then
+    umount "$TIERS_REMOTE"
+    say "tiers: unmounted $TIERS_REMOTE, whose data was removed"
+  fi
   if ! mountpoint -q "$TIERS_REMOTE" 2>/dev/null; then
     if ! is_root || ! mkdir -p -m 700 "$TIERS_REMOTE" 2>>"$LAB_STATE/mount.log" ||
       ! mount --bind "$TIERS_DATA" "$TIERS_REMOTE" 2>>"$LAB_STATE/mount.log"; then

@@ -245,6 +245,7 @@ class DirectoryTier:
         except OSError as error:
             raise self._unavailable(error.strerror or str(error)) from None
         try:
+            self._refuse_deleted(descriptor)
             yield descriptor
         finally:
             os.close(descriptor)
@@ -261,9 +262,15 @@ class DirectoryTier:
         except OSError as error:
             raise self._unavailable(error.strerror or str(error)) from None
         try:
+            self._refuse_deleted(descriptor)
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def _refuse_deleted(self, root: int) -> None:
+        # A mount keeps a deleted folder alive: it looks empty, and nothing can be made in it.
+        if os.fstat(root).st_nlink == 0:
+            raise self._unavailable("its folder was deleted below the mount")
 
     def _make_root(self) -> None:
         if not self.root.exists():
@@ -303,6 +310,7 @@ class DirectoryTier:
                 continue
             except FileNotFoundError:
                 # Removed under us while it was empty; from the top once more.
+                self._refuse_deleted(root)
                 return self._make_folders(root, parts)
             self._sync_folder(root, "/".join(parts[: depth - 1]))
         return None

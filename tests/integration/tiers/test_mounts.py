@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -114,6 +115,32 @@ def test_bind_mounts_and_odd_names_count_as_mounted(tmp_path: Path) -> None:
         tier = MountTier("bound", point)
         put(tier, "a", b"x")
         assert (tmp_path / "source/a").read_bytes() == b"x"
+
+
+def test_a_folder_that_was_deleted_below_its_mount(tmp_path: Path) -> None:
+    """A bind mount keeps a deleted folder alive: empty, and nothing can be made in it."""
+    source = tmp_path / "source"
+    source.mkdir()
+    with mounted(tmp_path / "bound", "--bind", str(source)) as point:
+        tier = MountTier("bound", point)
+        source.rmdir()
+        for work in (
+            lambda: put(tier, "a/b", b"x"),
+            lambda: keys(tier),
+            lambda: tier.size("a"),
+            lambda: tier.check(writing=True),
+            lambda: tier.check(writing=False),
+        ):
+            with pytest.raises(TierUnavailableError, match="was deleted"):
+                work()
+
+
+def test_a_folder_that_is_deleted_while_it_is_written(tmp_path: Path) -> None:
+    root = tmp_path / "tier"
+    tier = DirectoryTier("local", root)
+    with pytest.raises(TierUnavailableError), tier.create("a/b") as file:  # noqa: PT012
+        file.write(b"x")
+        shutil.rmtree(root)
 
 
 def test_read_only(tmp_path: Path) -> None:

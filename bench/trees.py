@@ -57,7 +57,7 @@ def run() -> list[Row]:
                 met=rss <= _RSS_LIMIT,
             )
         )
-    rows.append(_catalogue_row())
+    rows += _catalogue_rows()
     return rows
 
 
@@ -277,7 +277,7 @@ def _copy_row(folder: Path) -> Row:
     )
 
 
-def _catalogue_row() -> Row:
+def _catalogue_rows() -> list[Row]:
     from mmstack_ops.adapters.backups.catalogue import list_backups
     from mmstack_ops.adapters.tiers.directory import DirectoryTier
 
@@ -291,15 +291,15 @@ def _catalogue_row() -> Row:
             backup.mkdir(parents=True)
             for payload in ("app.dump.zst", "facts.json.zst", "manifest.json"):
                 (backup / payload).touch()
-        taken = []
+        taken: dict[bool, list[float]] = {False: [], True: []}
         for _ in range(_ROUNDS):
-            begun = time.perf_counter()
-            assert len(list_backups([DirectoryTier("local", root)]).rows) == 100_000
-            taken.append(time.perf_counter() - begun)
-    seconds = sorted(taken)[_ROUNDS // 2]
-    return Row(
-        "list 100,000 backups of a local tier",
-        f"{seconds:.2f} s",
-        target="≤ 2 s",
-        met=seconds <= 2,
-    )
+            for sizes, seconds in taken.items():
+                begun = time.perf_counter()
+                rows = list_backups([DirectoryTier("local", root)], sizes=sizes).rows
+                seconds.append(time.perf_counter() - begun)
+                assert len(rows) == 100_000
+    bare, measured = (sorted(seconds)[_ROUNDS // 2] for seconds in taken.values())
+    return [
+        Row("list 100,000 backups of a local tier", f"{bare:.2f} s", target="≤ 2 s", met=bare <= 2),
+        Row("the same with the size of each", f"{measured:.2f} s"),
+    ]

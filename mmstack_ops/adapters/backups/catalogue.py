@@ -7,17 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.backups.records import hold_reason
+from mmstack_ops.adapters.tiers.base import by_folder
 from mmstack_ops.domain.backups.listing import Listing, group, is_held, merge
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.backups.status import BackupRow
 from mmstack_ops.domain.errors import MmstackError, TierError
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.tiers.base import Tier
+    from mmstack_ops.adapters.tiers.base import Folder, Tier
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,19 @@ class Contents:
     down: Mapping[str, TierError] = field(default_factory=dict)
 
 
-def list_backups(tiers: Sequence[Tier], prefixes: Iterable[str] = ("",)) -> Contents:
+def list_backups(
+    tiers: Sequence[Tier], prefixes: Iterable[str] = ("",), *, sizes: bool = False
+) -> Contents:
     """List the backups of several tiers at once. Reads no file but the reasons of holds.
 
     A tier that is down delays and hides nothing but its own copies.
 
     Args:
         prefixes: such as ``production/`` or ``production/postgres/full/``.
+        sizes: ask for them also where each is a question of its own.
     """
     with _without_collector():
-        return _list_all(tiers, tuple(prefixes))
+        return _list_all(tiers, tuple(prefixes), sizes)
 
 
 @contextmanager
@@ -62,14 +65,14 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _list_all(tiers: Sequence[Tier], wanted: tuple[str, ...]) -> Contents:
+def _list_all(tiers: Sequence[Tier], wanted: tuple[str, ...], sizes: bool) -> Contents:
     listings: dict[str, Listing] = {}
     down: dict[str, TierError] = {}
     if len(tiers) == 1:
-        found = [_list(tiers[0], wanted)]
+        found = [_list(tiers[0], wanted, sizes)]
     else:
         with ThreadPoolExecutor(max_workers=max(1, len(tiers))) as pool:
-            found = list(pool.map(lambda tier: _list(tier, wanted), tiers))
+            found = list(pool.map(lambda tier: _list(tier, wanted, sizes), tiers))
     for tier, answer in zip(tiers, found, strict=True):
         if isinstance(answer, Listing):
             listings[tier.name] = answer
@@ -82,12 +85,16 @@ def _list_all(tiers: Sequence[Tier], wanted: tuple[str, ...]) -> Contents:
     )
 
 
-def _list(tier: Tier, prefixes: Sequence[str]) -> Listing | TierError:
+def _list(tier: Tier, prefixes: Sequence[str], sizes: bool) -> Listing | TierError:
     try:
         tier.check(writing=False)
-        return group(chain.from_iterable(map(tier.list, prefixes)))
+        return group(folder for prefix in prefixes for folder in _folders(tier, prefix, sizes))
     except TierError as error:
         return error
+
+
+def _folders(tier: Tier, prefix: str, sizes: bool) -> Iterator[Folder]:
+    return by_folder(tier.list(prefix)) if sizes else tier.folders(prefix)
 
 
 def _reasons(tiers: Sequence[Tier], listings: Mapping[str, Listing]) -> dict[str, str]:

@@ -31,15 +31,18 @@ class Holdings:
         self._environment = catalogue.environment
         self.tiers = EnvironmentTiers(project, catalogue, values)
 
-    def contents(self, tiers: Sequence[str] | None = None) -> Contents:
+    def contents(self, tiers: Sequence[str] | None = None, *, sizes: bool = False) -> Contents:
         """List the backups of ``tiers`` (default: all that are configured).
+
+        Args:
+            sizes: see ``list_backups``.
 
         Raises:
             InputError: the environment doesn't use one of them.
         """
         from mmstack_ops.adapters.backups.catalogue import list_backups
 
-        return list_backups(self.tiers.configured(tiers), [f"{self._environment}/"])
+        return list_backups(self.tiers.configured(tiers), [f"{self._environment}/"], sizes=sizes)
 
     def reachable(self) -> list[Tier]:
         """Return the tiers that can be read now, in copy order."""
@@ -107,7 +110,7 @@ class Holdings:
         for error in contents.down.values():
             raise error
         return tuple(
-            PlannedCopy(row.ref, source, tier, row.copies[source].stored_bytes)
+            PlannedCopy(row.ref, source, tier)
             for row in contents.rows
             # What a restore kept of what it replaced is to undo that soon: it stays near.
             if not row.safety

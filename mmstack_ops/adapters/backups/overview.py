@@ -101,7 +101,7 @@ class BackupOverview:
         services = set(self.catalogue.select(targets, dependencies=False)) if targets else None
         return tuple(
             row
-            for row in self._holdings.contents(tiers).rows
+            for row in self._holdings.contents(tiers, sizes=True).rows
             if (services is None or row.ref.service in services)
             and (not types or row.ref.type in types)
         )

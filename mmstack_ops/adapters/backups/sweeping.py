@@ -48,7 +48,7 @@ def sweep_series(
         TierError: the tier failed.
         CancelledError: the work was cancelled.
     """
-    listing = group(tier.list(f"{series}/"))
+    listing = group(tier.folders(f"{series}/"))
     limit = now - grace
     # A folder without a manifest, or records whose backup is gone (a killed deletion).
     aside = {
@@ -115,7 +115,7 @@ def _dead_packs(
     if not dead:
         return []
     # A backup of another host may have been completed since the first look.
-    again = group(tier.list(f"{series}/"))
+    again = group(tier.folders(f"{series}/"))
     new = [folder.ref for text, folder in again.folders.items() if folder.complete]
     known = {folder.ref for folder in listing.complete}
     live |= _named_packs(tier, [ref for ref in new if ref not in known], pace)

@@ -8,13 +8,14 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from mmstack_ops.adapters.tiers.base import FileReader, StoredFile, Usage
+from mmstack_ops.adapters.tiers.base import FileReader, Folder, StoredFile, Usage
 from mmstack_ops.adapters.tiers.directory_files import Reader, Writer
+from mmstack_ops.adapters.tiers.directory_walk import DIRECTORY, walk
 from mmstack_ops.adapters.tiers.keys import checked_key, checked_prefix
 from mmstack_ops.adapters.tiers.quota import Quota
 from mmstack_ops.domain.errors import (
@@ -32,7 +33,6 @@ _GONE = frozenset(
     {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EROFS, errno.EACCES, errno.EPERM}
     | {errno.EHOSTDOWN, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV}
 )
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class DirectoryTier:
@@ -119,54 +119,29 @@ class DirectoryTier:
 
     def list(self, prefix: str = "") -> Iterator[StoredFile]:
         """Yield the published files. See ``Tier.list``."""
-        folder = checked_prefix(prefix)
         with self._looked_at() as root:
-            if root is None:
-                return
-            yield from self._walk(root, folder, prefix)
+            for folder, descriptor, names in self._walk(root, prefix):
+                base = f"{folder}/" if folder else ""
+                for name in names:
+                    with contextlib.suppress(FileNotFoundError):
+                        # Deleted meanwhile: then it isn't there.
+                        size = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_size
+                        yield StoredFile(base + name, size)
+
+    def folders(self, prefix: str = "") -> Iterator[Folder]:
+        """Yield the folders, without sizes. See ``Tier.folders``."""
+        with self._looked_at() as root:
+            for folder, _, names in self._walk(root, prefix):
+                yield folder, names, None
+
+    def _walk(self, root: int | None, prefix: str) -> Iterator[tuple[str, int, Sequence[str]]]:
+        """Walk below ``root``, if there was a first write yet."""
+        start = checked_prefix(prefix)
+        if root is not None:
+            yield from walk(root, start, prefix, self.failure)
             # A mount that went away meanwhile looks like folders that were deleted: whoever
             # believes a list that is too short may delete what the missing part needs.
             self.require_same(root)
-
-    def _walk(self, root: int, folder: str, prefix: str) -> Iterator[StoredFile]:
-        """Yield what is below a folder whose key begins with ``prefix``, folder by folder.
-
-        Few steps for each file, and no path longer than a name is looked up for its size:
-        100,000 backups are 300,000 files.
-        """
-        pending = [folder]
-        while pending:
-            here = pending.pop()
-            base = f"{here}/" if here else ""
-            whole = base.startswith(prefix)
-            files: list[StoredFile] = []
-            try:
-                descriptor = os.open(here or ".", _DIRECTORY, dir_fd=root)
-                try:
-                    with os.scandir(descriptor) as entries:
-                        for entry in entries:
-                            name = entry.name
-                            if not base and name.startswith("."):
-                                continue
-                            key = base + name
-                            if entry.is_dir(follow_symlinks=False):
-                                if whole or key.startswith(prefix) or prefix.startswith(f"{key}/"):
-                                    pending.append(key)
-                            elif (whole or key.startswith(prefix)) and entry.is_file(
-                                follow_symlinks=False
-                            ):
-                                try:
-                                    size = entry.stat(follow_symlinks=False).st_size
-                                except FileNotFoundError:
-                                    continue  # Deleted meanwhile: then it isn't there.
-                                files.append(StoredFile(key, size))
-                finally:
-                    os.close(descriptor)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                raise self.failure(error, f"list {here or self.root}") from None
-            yield from files
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete files in order. See ``Tier.delete``."""
@@ -317,7 +292,7 @@ class DirectoryTier:
 
     def _sync_folder(self, root: int, folder: str) -> None:
         try:
-            descriptor = os.open(folder or ".", _DIRECTORY, dir_fd=root)
+            descriptor = os.open(folder or ".", DIRECTORY, dir_fd=root)
         except FileNotFoundError:
             # Gone because it became empty: then there is nothing in it to bring to the disk.
             return

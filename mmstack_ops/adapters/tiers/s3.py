@@ -7,7 +7,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from mmstack_ops.adapters.tiers.base import FileReader, FileWriter, StoredFile, Usage
+from mmstack_ops.adapters.tiers.base import (
+    FileReader,
+    FileWriter,
+    Folder,
+    StoredFile,
+    Usage,
+    by_folder,
+)
 from mmstack_ops.adapters.tiers.keys import checked_key, checked_prefix
 from mmstack_ops.adapters.tiers.quota import Quota
 from mmstack_ops.adapters.tiers.s3_calls import Credentials, Patience, S3Calls
@@ -181,6 +188,10 @@ class S3Tier:
                     yield StoredFile(key, entry["Size"])
         except Exception as error:
             raise self._calls.failure(error, f"list {prefix or self._location}") from None
+
+    def folders(self, prefix: str = "") -> Iterator[Folder]:
+        """Yield the files folder by folder, with their bytes. See ``Tier.folders``."""
+        return by_folder(self.list(prefix))
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete files in order. See ``Tier.delete``.

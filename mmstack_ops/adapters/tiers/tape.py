@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mmstack_ops.adapters.files import make_private_directory, write_atomically
-from mmstack_ops.adapters.tiers.base import FileReader, StoredFile, Usage
+from mmstack_ops.adapters.tiers.base import FileReader, Folder, StoredFile, Usage, by_folder
 from mmstack_ops.adapters.tiers.keys import checked_key, checked_prefix
 from mmstack_ops.adapters.tiers.quota import Quota
 from mmstack_ops.adapters.tiers.tape_append import Appender, last_volume
@@ -137,6 +137,10 @@ class TapeTier:
             entries = [e for e in self._known().live.values() if e.key.startswith(prefix)]
         for entry in entries:
             yield StoredFile(entry.key, entry.size)
+
+    def folders(self, prefix: str = "") -> Iterator[Folder]:
+        """Yield the files folder by folder, with their bytes. See ``Tier.folders``."""
+        return by_folder(self.list(prefix))
 
     def delete(self, keys: Iterable[str]) -> None:
         """Forget files: a tombstone each; no space is given back. See ``Tier.delete``."""

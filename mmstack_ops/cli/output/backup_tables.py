@@ -213,7 +213,7 @@ def _proven(row: BackupRow) -> str:
 
 
 def _size(copies: Iterable[BackupCopy]) -> str:
-    sizes = [copy.stored_bytes for copy in copies]
+    sizes = [copy.stored_bytes for copy in copies if copy.stored_bytes is not None]
     return format_bytes(max(sizes)) if sizes else ""
 
 

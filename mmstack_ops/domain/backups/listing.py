@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
-from typing import Protocol
 
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.records import RecordName, parse_record
@@ -20,26 +19,13 @@ from mmstack_ops.domain.backups.reference import (
 from mmstack_ops.domain.backups.status import BackupCopy, BackupRow, SeriesStatus
 
 
-class Listed(Protocol):
-    """A file of a listing."""
-
-    @property
-    def key(self) -> str:
-        """Where it stands."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Its size in bytes."""
-        ...
-
-
 @dataclass(slots=True)
 class Folder:
     """A backup's folder on one tier."""
 
     ref: BackupRef
-    size: int = 0
+    size: int | None = 0
+    """Bytes of its files; None: they weren't asked for."""
     complete: bool = False
     """It has a manifest."""
     names: list[str] = field(default_factory=list)
@@ -53,8 +39,8 @@ class Listing:
     """``environment/service/type/id`` → folder."""
     records: dict[str, list[str]] = field(default_factory=dict)
     """``environment/service/type/id`` → names of records."""
-    packs: dict[str, int] = field(default_factory=dict)
-    """Key → size."""
+    packs: list[str] = field(default_factory=list)
+    """Their keys."""
 
     @property
     def complete(self) -> list[Folder]:
@@ -67,45 +53,40 @@ class Listing:
         return [folder.ref for folder in self.folders.values() if not folder.complete]
 
 
-def group(files: Iterable[Listed]) -> Listing:
-    """Sort a tier's files; what isn't of a backup is passed over."""
+def group(folders: Iterable[tuple[str, Sequence[str], int | None]]) -> Listing:
+    """Sort a tier's files; what isn't of a backup is passed over.
+
+    Args:
+        folders: key, names of files, and their bytes (None where they weren't asked for); a
+            folder may come in several pieces.
+    """
     listing = Listing()
-    folders, records, packs = listing.folders, listing.records, listing.packs
-    last = ""
-    current: Folder | list[str] | None = None
-    for file in files:
-        key = file.key
-        parent, _, name = key.rpartition("/")
-        # Files of one folder come in a row on nearly every tier: it is looked at once.
-        if parent != last:
-            last = parent
-            current = _place(parent, folders, records)
+    for parent, names, size in folders:
+        current = _place(parent, listing)
         if isinstance(current, Folder):
-            current.size += file.size
-            current.names.append(name)
-            if name == MANIFEST:
+            current.size = None if size is None or current.size is None else current.size + size
+            current.names.extend(names)
+            if MANIFEST in names:
                 current.complete = True
         elif current is not None:
-            current.append(name)
+            current.extend(names)
         elif parent.endswith(f"/{PACKS}") and parent.count("/") == 3:
-            packs[key] = file.size
+            listing.packs.extend(f"{parent}/{name}" for name in names)
     return listing
 
 
-def _place(
-    parent: str, folders: dict[str, Folder], records: dict[str, list[str]]
-) -> Folder | list[str] | None:
-    known = folders.get(parent)
+def _place(parent: str, listing: Listing) -> Folder | list[str] | None:
+    known = listing.folders.get(parent)
     if known is not None:
         return known
     parts = parent.split("/")
     if len(parts) != 4:
         return None
     if is_backup_id(parts[3]):
-        return folders.setdefault(parent, Folder(BackupRef(*parts)))
+        return listing.folders.setdefault(parent, Folder(BackupRef(*parts)))
     plain = parent.removesuffix(RECORDS_SUFFIX)
     if plain != parent and is_backup_id(plain.rpartition("/")[2]):
-        return records.setdefault(plain, [])
+        return listing.records.setdefault(plain, [])
     return None
 
 
@@ -154,7 +135,7 @@ def _is_held(records: Iterable[RecordName]) -> bool:
     return held is not None and (released is None or released < held or released == held)
 
 
-def _copy(tier: str, size: int, records: Iterable[RecordName]) -> BackupCopy:
+def _copy(tier: str, size: int | None, records: Iterable[RecordName]) -> BackupCopy:
     if not records:
         return BackupCopy(tier, size)
     own = [record for record in records if record.tier == tier]

@@ -48,7 +48,6 @@ class PlannedCopy:
     ref: BackupRef
     source: str
     target: str
-    stored_bytes: int
 
 
 @dataclass(frozen=True)

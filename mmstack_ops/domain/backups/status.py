@@ -15,8 +15,8 @@ class BackupCopy:
     """One backup on one tier, as far as a listing of the tier's keys tells."""
 
     tier: str
-    stored_bytes: int
-    """Of its own files; shared packs not counted."""
+    stored_bytes: int | None
+    """Of its own files, shared packs not counted; None: it wasn't asked for."""
     verified_at: datetime | None = None
     """When this copy was last read whole and found good."""
     corrupt_at: datetime | None = None

@@ -114,7 +114,7 @@ def _planned(
 ) -> list[PlannedCopy]:
     """Return the copies to make: the newest first, since that is what is missed first."""
     if chosen:
-        return [PlannedCopy(ref, "", tier, 0) for ref in chosen]
+        return [PlannedCopy(ref, "", tier) for ref in chosen]
     missing = backups_of(context).missing_copies(tier)
     own = [one for one in missing if Series(one.ref.service, one.ref.type) in wanted]
     return sorted(own, key=lambda one: one.ref.created, reverse=True)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from mmstack_ops.adapters.tiers.base import StoredFile, Usage
+from mmstack_ops.adapters.tiers.base import Folder, StoredFile, Usage, by_folder
 from mmstack_ops.domain.errors import FileMissingError, ImmutableError, TierFullError
 
 
@@ -63,6 +63,9 @@ class MemoryTier:
         for key, content in list(self.files.items()):
             if key.startswith(prefix):
                 yield StoredFile(key, len(content))
+
+    def folders(self, prefix: str = "") -> Iterator[Folder]:
+        return by_folder(self.list(prefix))
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -138,6 +141,9 @@ class FolderTier(MemoryTier):
                 key = str(path.relative_to(self.root))
                 if key.startswith(prefix) and not name.startswith("."):
                     yield StoredFile(key, path.stat().st_size)
+
+    def folders(self, prefix: str = "") -> Iterator[Folder]:
+        return by_folder(self.list(prefix))
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:

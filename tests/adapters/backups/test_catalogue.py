@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmstack_ops.adapters.backups.catalogue import list_backups
 from mmstack_ops.adapters.backups.records import hold, hold_reason, release, write_proof
-from mmstack_ops.adapters.tiers.base import StoredFile
+from mmstack_ops.adapters.tiers.base import StoredFile, by_folder
 from mmstack_ops.domain.backups.events import Proof
 from mmstack_ops.domain.backups.facts import Comparison
 from mmstack_ops.domain.backups.listing import group, merge
@@ -82,7 +82,7 @@ def test_a_hundred_thousand_backups_are_sorted_in_a_moment() -> None:
         for name in ("app.dump.zst", "facts.json.zst", "manifest.json")
     ]
     begun = time.process_time()
-    rows = merge({"local": group(files)})
+    rows = merge({"local": group(by_folder(files))})
     assert len(rows) == 100_000
     assert time.process_time() - begun < 3
 

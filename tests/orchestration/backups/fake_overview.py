@@ -128,7 +128,7 @@ class FakeOverview:
         self._refuse_down(tier)
         self._refuse_down(before)
         return tuple(
-            PlannedCopy(ref, before, tier, manifest.stored_bytes)
+            PlannedCopy(ref, before, tier)
             for ref, manifest in self.stored[before].items()
             if ref not in self.stored[tier]
         )

@@ -36,7 +36,7 @@ _IMAGE = "mmstack-lab/stand-in:lab"
 # cores, whoever started them.
 _COMMAND = ("sleep", "infinity")
 _NAMES = tuple(f"service{number}" for number in range(1, 7))
-_ROUNDS = 5
+_ROUNDS = 9
 # docker-compose's own work without starting Python and importing itself: the same calls its
 # command makes, in a process that already has everything loaded.
 _WARM_PEER = """

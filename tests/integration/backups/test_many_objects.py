@@ -1,0 +1,49 @@
+"""Ten thousand small objects: a minute and a half of requests, so not among the quick tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmstack_ops.adapters.backups.types.base import Instance
+from mmstack_ops.adapters.backups.types.s3_bucket import S3Bucket
+from mmstack_ops.adapters.backups.types.s3_client import s3_client
+from tests.adapters.backups.types.stores import back_up, bench, instance_at
+from tests.integration.backups.plain_store import BUCKET
+
+KIND = S3Bucket()
+
+
+def test_ten_thousand_small_objects(tmp_path: Path) -> None:
+    """The first backup takes them all, the next nothing; one that was lost comes back."""
+    with many_objects(10_000) as instance:
+        client = s3_client(instance)
+        first = back_up(KIND, instance, tmp_path)
+        assert first.manifest.figures["objects"] == 10_000
+        # Together in one file: ten thousand would cost every tier as many requests.
+        packs = list(tmp_path.glob("*/*/*/packs/*"))
+        assert len(packs) == 1
+        client.delete_object(Bucket=BUCKET, Key="1/8.txt")
+        second = back_up(KIND, instance, tmp_path, days=1)
+        assert second.manifest.figures["objects"] == 9_999
+        assert list(tmp_path.glob("*/*/*/packs/*")) == packs
+        KIND.restore(bench(), instance, first)
+        assert client.get_object(Bucket=BUCKET, Key="1/8.txt")["Body"].read() == b"object 8"
+
+
+@contextmanager
+def many_objects(count: int) -> Iterator[Instance]:
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.backups.plain_store", str(count)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        yield instance_at(int(server.stdout.readline()))
+    finally:
+        server.kill()
+        server.communicate()

@@ -71,10 +71,10 @@ status() {
   fi
 }
 
-# What a backup is restored with by hand: tests do it with these programs and nothing of ours.
+# What a backup is restored with by hand, and whose rules ours are compared with: tests use these
 hand_tools() {
   local program missing=()
-  for program in age curl zstd; do
+  for program in age curl restic zstd; do
     command -v "$program" >/dev/null || missing+=("$program")
   done
   if [[ ${#missing[@]} -eq 0 ]]; then

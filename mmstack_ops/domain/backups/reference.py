@@ -61,7 +61,7 @@ class BackupRef:
     @property
     def created(self) -> datetime:
         """When the backup was begun, in UTC."""
-        return datetime.strptime(self.id.partition("-")[0], _FORMAT).replace(tzinfo=UTC)
+        return moment_of(self.id)
 
     def key(self, payload: str) -> str:
         """Return the key of one of this backup's own files."""
@@ -77,7 +77,21 @@ class BackupRef:
 
 def new_id(now: datetime, randomness: bytes) -> str:
     """Return the id of a backup that begins ``now``; ``randomness`` gives at least 4 bytes."""
-    return f"{now.astimezone(UTC).strftime(_FORMAT)}-{randomness[:4].hex()}"
+    return f"{second_of(now)}-{randomness[:4].hex()}"
+
+
+def second_of(moment: datetime) -> str:
+    """Return what the ids of backups that begin at ``moment`` begin with."""
+    return moment.astimezone(UTC).strftime(_FORMAT)
+
+
+def moment_of(backup_id: str) -> datetime:
+    """Return when the backup of this id was begun, in UTC.
+
+    Raises:
+        ValueError: it isn't the id of a backup.
+    """
+    return datetime.strptime(backup_id.partition("-")[0], _FORMAT).replace(tzinfo=UTC)
 
 
 def parse_ref(text: str) -> BackupRef:

@@ -9,6 +9,21 @@ from pydantic import Field
 from mmstack_ops.domain.schema.base import Name, SchemaModel
 from mmstack_ops.domain.units import Duration, Size
 
+_Count = Annotated[int, Field(ge=0)]
+
+
+class Keep(SchemaModel):
+    """Backups that stay beyond the retention's age; the words are restic's, and add up."""
+
+    last: _Count = 0
+    """So many of the newest."""
+    hourly: _Count = 0
+    """The newest of so many hours that have one (UTC); likewise below."""
+    daily: _Count = 0
+    weekly: _Count = 0
+    monthly: _Count = 0
+    yearly: _Count = 0
+
 
 class Tier(SchemaModel):
     """A place that keeps backups."""
@@ -20,6 +35,8 @@ class Tier(SchemaModel):
     quota: Size | None = None
     """None: unlimited."""
     retention: Duration
+    """How much older than the newest of its series a backup may become here."""
+    keep: Keep = Keep()
     after: Name | None = None
     """The tier this one is copied from; None for the first."""
     path_style: bool = True
@@ -64,6 +81,8 @@ class BackupPolicy(SchemaModel):
     """How long after a copy that failed the same copy is asked for again."""
     bucket_growth: Size = 10 * 10**9
     """Growth of a bucket since its last backup that asks for one before the schedule does."""
+    max_share_deleted: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """When retention would delete more than this share of a series, it deletes nothing."""
     quota_warning: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Share of a tier's quota beyond which people are told."""
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from mmstack_ops.domain.schema.base import Name, SchemaModel, VariableName
+from mmstack_ops.domain.schema.policies import Keep
 from mmstack_ops.domain.units import Duration, Size
 
 
@@ -199,6 +200,10 @@ class ServiceBackup(SchemaModel):
     """Not these databases, collections, buckets, or paths below a volume (patterns)."""
     max_age: Duration | None = None
     """Age at which the newest backup is too old; None: the policy's."""
+    retention: Duration | None = None
+    """How much older than the newest a backup may become; a tier's shorter one holds there."""
+    keep: Keep = Keep()
+    """What stays beyond that, on every tier."""
 
 
 class Service(SchemaModel):

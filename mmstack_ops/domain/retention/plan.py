@@ -1,0 +1,215 @@
+"""The retention of an environment's backups as one value: printed, compared, carried out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.reference import BackupRef, moment_of
+from mmstack_ops.domain.backups.status import BackupCopy, BackupRow
+from mmstack_ops.domain.errors import PlanStaleError
+from mmstack_ops.domain.retention.keep import Rules, keep
+from mmstack_ops.domain.retention.series import Copy, SeriesPlan, plan_series
+from mmstack_ops.domain.schema.policies import Keep, Tier
+from mmstack_ops.domain.schema.service import ServiceBackup
+
+PLAN_LIFE = timedelta(minutes=15)
+"""How old a plan may be when it is carried out."""
+
+
+@dataclass(frozen=True)
+class RetentionPlan:
+    """What becomes of every copy of some series on some tiers.
+
+    Args:
+        made_at: when it was made.
+        down: tier → why nothing is known of it; nothing there is deleted.
+    """
+
+    environment: str
+    made_at: datetime
+    series: tuple[SeriesPlan, ...]
+    down: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Names what goes: two plans with the same digest delete the same copies."""
+        going = [
+            [one.tier, str(one.series), decision.id]
+            for one in self.series
+            for decision in one.deletions
+        ]
+        return sha256(json.dumps([self.environment, going]).encode()).hexdigest()[:16]
+
+    def refuse_old(self, now: datetime) -> None:
+        """Say nothing while the plan is young enough.
+
+        Raises:
+            PlanStaleError: it isn't, or it is from the future.
+        """
+        if not timedelta(0) <= now - self.made_at <= PLAN_LIFE:
+            raise PlanStaleError(
+                "the retention plan is too old",
+                why=f"it was made at {self.made_at:%Y-%m-%d %H:%M:%S}, it is {now:%H:%M:%S} now",
+                remedy="plan again: `mmstack retention test`",
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "environment": self.environment,
+            "made_at": self.made_at.isoformat(),
+            "digest": self.digest,
+            "down": dict(self.down),
+            "series": [one.to_json() for one in self.series],
+        }
+
+
+@dataclass(frozen=True)
+class TierRules:
+    """One tier, as far as retention is concerned.
+
+    Args:
+        after: the tier it is copied from; None for the first.
+        readable: it could be listed; what isn't there may only be out of sight otherwise.
+    """
+
+    name: str
+    policy: Tier
+    after: str | None
+    readable: bool = True
+
+
+def rules_of(tier: Tier, backup: ServiceBackup | None) -> Rules:
+    """Return the rules for a service's backups on a tier.
+
+    The tier's and the service's numbers add up; of the two ages the shorter holds, since a
+    tier's is a promise about that tier only.
+
+    Args:
+        backup: the service's; None for one that left the schema.
+    """
+    own = backup.keep if backup is not None else Keep()
+    within = tier.retention
+    if backup is not None and backup.retention is not None:
+        within = min(within, backup.retention)
+    return Rules(
+        within=within,
+        **{name: max(getattr(tier.keep, name), getattr(own, name)) for name in Keep.model_fields},
+    )
+
+
+def plan_retention(
+    environment: str,
+    rows: Iterable[BackupRow],
+    tiers: Iterable[TierRules],
+    services: Mapping[str, ServiceBackup],
+    *,
+    now: datetime,
+    max_share: float,
+    down: Mapping[str, str] | None = None,
+) -> RetentionPlan:
+    """Decide on every copy of every backup.
+
+    Args:
+        rows: the backups of the environment over all tiers.
+        tiers: those in use, in the order of copying.
+        services: service → its backup settings; services that left the schema are missing.
+        max_share: see ``plan_series``.
+        down: tier → why it couldn't be listed.
+    """
+    by_series: dict[Series, list[BackupRow]] = {}
+    for row in rows:
+        by_series.setdefault(Series(row.ref.service, row.ref.type), []).append(row)
+    known = list(tiers)
+    found: list[SeriesPlan] = []
+    for series, own in sorted(by_series.items()):
+        for tier in known:
+            here = [row for row in own if tier.name in row.copies]
+            if not here or not tier.readable:
+                continue
+            backup = services.get(series.service)
+            following = next((one for one in known if one.after == tier.name), None)
+            plan = plan_series(
+                series,
+                tier.name,
+                [_copy(row, tier, now) for row in here],
+                rules_of(tier.policy, backup),
+                now=now,
+                awaited=_awaited(own, following, backup) if following is not None else (),
+                awaited_by=following.name if following is not None else "",
+                max_share=max_share,
+            )
+            found.append(_measured(plan, here))
+    return RetentionPlan(environment, now, tuple(found), dict(down or {}))
+
+
+def _measured(plan: SeriesPlan, rows: Iterable[BackupRow]) -> SeriesPlan:
+    going = {decision.id for decision in plan.deletions}
+    sizes = [row.copies[plan.tier].stored_bytes for row in rows if row.ref.id in going]
+    known = [size for size in sizes if size is not None]
+    total = sum(known) if len(known) == len(sizes) else None
+    return SeriesPlan(
+        plan.series, plan.tier, plan.rules, plan.decisions, plan.problem, plan.too_many, total
+    )
+
+
+def _awaited(
+    rows: Iterable[BackupRow], following: TierRules, backup: ServiceBackup | None
+) -> frozenset[str]:
+    """Return what the next tier would keep, had it got it."""
+    wanted = [row for row in rows if not row.safety and row.disproven_at is None]
+    missing = {
+        row.ref.id for row in wanted if not _usable(row.copies.get(following.name), following)
+    }
+    ids = sorted((row.ref.id for row in wanted), reverse=True)
+    return frozenset(missing & keep(ids, rules_of(following.policy, backup)).keys())
+
+
+def _usable(copy: BackupCopy | None, tier: TierRules) -> bool:
+    return tier.readable and copy is not None and copy.usable
+
+
+def _copy(row: BackupRow, tier: TierRules, now: datetime) -> Copy:
+    copy = row.copies[tier.name]
+    lock = tier.policy.object_lock
+    # A copy came later than the backup was begun: its lock ends later still, which the store
+    # says itself when it is to be deleted.
+    locked = lock is not None and now < moment_of(row.ref.id) + timedelta(seconds=lock)
+    return Copy(
+        id=row.ref.id,
+        verified=copy.usable and (copy.verified_at is not None or row.proven),
+        proven=copy.usable and row.proven,
+        corrupt=not copy.usable or row.disproven_at is not None,
+        held=row.held is not None,
+        locked=locked,
+        safety=row.safety,
+    )
+
+
+@dataclass(frozen=True)
+class SeriesCleaned:
+    """What came of one series on one tier."""
+
+    series: Series
+    tier: str
+    deleted: tuple[BackupRef, ...]
+    freed_bytes: int
+    kept: Mapping[str, str] = field(default_factory=dict)
+    """Id → why it wasn't deleted though the plan said so."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "service": self.series.service,
+            "type": self.series.type,
+            "tier": self.tier,
+            "deleted": [str(ref) for ref in self.deleted],
+            "freed_bytes": self.freed_bytes,
+            "kept": dict(self.kept),
+        }

@@ -1,0 +1,221 @@
+"""What stays of one series on one tier, and why: the rules, and the rails around them.
+
+The rails, each after a way in which others lost a history:
+
+- only usable copies count, and what nobody has read yet never takes the place of what was;
+- the newest copy, the newest verified one and the last proven one stay, whatever the rules say;
+- what is on hold or under object lock stays, and what the next tier wants but hasn't got;
+- with nothing verified, with a backup from the future, or when most would go at once, nothing
+  goes: a clock that jumped looks like that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.reference import second_of
+from mmstack_ops.domain.errors import InputError
+from mmstack_ops.domain.retention.keep import Rules, keep
+
+CLOCK_TOLERANCE = timedelta(minutes=5)
+"""How far the clocks of hosts that share a tier may differ."""
+
+
+_LEAP = 0.5
+"""Share of a series that may expire by one new backup."""
+
+
+class Copy(NamedTuple):
+    """One backup on one tier, as far as its retention is concerned."""
+
+    id: str
+    verified: bool = False
+    """This copy was read whole and found good, or the backup was restored and found the same."""
+    proven: bool = False
+    corrupt: bool = False
+    """Known to be damaged, or not to restore: it counts for no rule."""
+    held: bool = False
+    locked: bool = False
+    """Under object lock."""
+    safety: bool = False
+    """A restore took it of what it replaced: age alone decides."""
+
+
+class Decision(NamedTuple):
+    """What becomes of one copy."""
+
+    id: str
+    delete: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SeriesPlan:
+    """What becomes of one series on one tier.
+
+    Args:
+        decisions: one for each copy, the newest first.
+        problem: why nothing may be deleted, whatever the decisions say; empty when it may.
+    """
+
+    series: Series
+    tier: str
+    rules: Rules
+    decisions: tuple[Decision, ...]
+    problem: str = ""
+    too_many: bool = False
+    """The problem is that so many would go: an operator may say that this is right."""
+    bytes: int | None = field(default=None, compare=False)
+    """Stored bytes of what goes, shared packs not counted; None while unknown."""
+
+    @property
+    def deletions(self) -> tuple[Decision, ...]:
+        """What goes."""
+        return tuple(decision for decision in self.decisions if decision.delete)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "service": self.series.service,
+            "type": self.series.type,
+            "tier": self.tier,
+            "rules": str(self.rules),
+            "problem": self.problem,
+            "bytes": self.bytes,
+            "backups": [
+                {"id": one.id, "delete": one.delete, "reasons": list(one.reasons)}
+                for one in self.decisions
+            ],
+        }
+
+
+def plan_series(
+    series: Series,
+    tier: str,
+    copies: Sequence[Copy],
+    rules: Rules,
+    *,
+    now: datetime,
+    awaited: Collection[str] = (),
+    awaited_by: str = "",
+    max_share: float = 1.0,
+) -> SeriesPlan:
+    """Decide on every copy of a series on a tier.
+
+    Args:
+        copies: all of them, in any order.
+        awaited: ids that ``awaited_by``, the next tier, wants and hasn't got.
+        max_share: when more than this share would go, nothing may.
+
+    Raises:
+        InputError: the rules keep nothing: that is a wipe, and no retention.
+    """
+    if rules.empty:
+        raise InputError(
+            f"the retention of {series} on {tier} keeps nothing",
+            why="neither a retention nor a number of backups to keep is set",
+            remedy=f"set `retention` of the tier {tier} in the schema",
+        )
+    ordered = sorted(copies, key=attrgetter("id"), reverse=True)
+    # Sorts behind every id of its second.
+    latest = second_of(now + CLOCK_TOLERANCE) + "~"
+    timely = [copy for copy in ordered if copy.id <= latest]
+    counted = [copy for copy in timely if not copy.safety and not copy.corrupt]
+    verified = [copy for copy in counted if copy.verified]
+    kept = keep([copy.id for copy in verified], rules)
+    if len(verified) < len(counted):
+        kept = _merged(kept, keep([copy.id for copy in counted], rules))
+    _add(kept, "the newest", counted[:1])
+    _add(kept, "the newest verified", verified[:1])
+    _add(kept, "the last proven", (copy for copy in verified if copy.proven), most=1)
+    _add(kept, "from the future", ordered[: len(ordered) - len(timely)])
+    _add(kept, "on hold", (copy for copy in ordered if copy.held))
+    _add(kept, "under object lock", (copy for copy in ordered if copy.locked))
+    if awaited:
+        waiting = (copy for copy in ordered if copy.id in awaited)
+        _add(kept, f"not on {awaited_by} yet", waiting)
+    limit = second_of(now - timedelta(seconds=rules.within)) if rules.within else ""
+    _add(kept, "a restore took it of late", (c for c in ordered if c.safety and c.id > limit))
+    if not verified:
+        unknown = (copy for copy in ordered if copy.id not in kept)
+        _add(kept, "nothing of this series is verified here", unknown)
+    decisions = tuple(
+        Decision(copy.id, False, kept[copy.id])
+        if copy.id in kept
+        else Decision(copy.id, True, _DAMAGED if copy.corrupt else _EXPIRED)
+        for copy in ordered
+    )
+    problem, too_many = _problem(ordered, timely, decisions, now, max_share)
+    if not problem and (problem := _leap(counted, decisions, rules)):
+        too_many = True
+    return SeriesPlan(series, tier, rules, decisions, problem, too_many)
+
+
+_EXPIRED = ("no rule keeps it",)
+_DAMAGED = ("damaged, and no rule would keep it",)
+
+
+def _add(
+    kept: dict[str, tuple[str, ...]],
+    reason: str,
+    copies: Iterable[Copy],
+    *,
+    most: int | None = None,
+) -> None:
+    for copy in islice(copies, most):
+        kept[copy.id] = (*kept.get(copy.id, ()), reason)
+
+
+def _merged(*found: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    merged: dict[str, tuple[str, ...]] = {}
+    for one in found:
+        for backup_id, reasons in one.items():
+            known = merged.get(backup_id, ())
+            merged[backup_id] = known + tuple(r for r in reasons if r not in known)
+    return merged
+
+
+def _problem(
+    ordered: Sequence[Copy],
+    timely: Sequence[Copy],
+    decisions: Sequence[Decision],
+    now: datetime,
+    max_share: float,
+) -> tuple[str, bool]:
+    if len(timely) < len(ordered):
+        ahead = ordered[0].id.partition("-")[0]
+        return (
+            f"a backup is from the future ({ahead}; it is {second_of(now)} now):"
+            " a clock jumped, so ages mean nothing",
+            False,
+        )
+    gone = sum(decision.delete for decision in decisions)
+    if decisions and gone > max_share * len(decisions):
+        return (
+            f"{gone} of {len(decisions)} would go, more than the share of {max_share:.0%} that"
+            " may go at once",
+            True,
+        )
+    return "", False
+
+
+def _leap(counted: Sequence[Copy], decisions: Sequence[Decision], rules: Rules) -> str:
+    """Say so when most would go for the newest backup alone: a clock that ran ahead took it."""
+    gone = [decision.id for decision in decisions if decision.delete]
+    if len(counted) < 2 or len(gone) <= _LEAP * len(decisions):
+        return ""
+    without = keep([copy.id for copy in counted[1:]], rules)
+    leapt = sum(backup_id in without for backup_id in gone)
+    if leapt <= _LEAP * len(decisions):
+        return ""
+    return (
+        f"{leapt} of {len(decisions)} would go only because of the newest"
+        f" ({counted[0].id.partition('-')[0]}; the one before is of"
+        f" {counted[1].id.partition('-')[0]}): did a clock run ahead?"
+    )

@@ -1,0 +1,195 @@
+"""The rails: whatever the rules say, a history is never lost."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.reference import new_id
+from mmstack_ops.domain.errors import InputError
+from mmstack_ops.domain.retention.keep import Rules
+from mmstack_ops.domain.retention.series import Copy, SeriesPlan, plan_series
+
+NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
+SERIES = Series("postgres", "full")
+WEEK = Rules(within=7 * 86400.0)
+
+
+def backup_id(days_ago: float) -> str:
+    return new_id(NOW - timedelta(days=days_ago), b"\x01\x02\x03\x04")
+
+
+def copy(days_ago: float, *, verified: bool = True, proven: bool = False, **flags: bool) -> Copy:
+    return Copy(backup_id(days_ago), verified=verified or proven, proven=proven, **flags)
+
+
+def planned(*copies: Copy, rules: Rules = WEEK, max_share: float = 1.0) -> SeriesPlan:
+    return plan_series(SERIES, "local", copies, rules, now=NOW, max_share=max_share)
+
+
+def gone(plan: SeriesPlan) -> set[str]:
+    return {decision.id for decision in plan.deletions}
+
+
+def why(plan: SeriesPlan, days_ago: float) -> tuple[str, ...]:
+    (found,) = [one.reasons for one in plan.decisions if one.id == backup_id(days_ago)]
+    return found
+
+
+def test_what_is_older_than_the_retention_goes() -> None:
+    plan = planned(copy(0), copy(6), copy(8), copy(30))
+    assert gone(plan) == {backup_id(8), backup_id(30)}
+    assert why(plan, 8) == ("no rule keeps it",)
+    assert not plan.problem
+
+
+def test_while_no_backups_are_taken_none_expire() -> None:
+    assert not gone(planned(copy(100), copy(103), copy(106)))
+
+
+def test_the_last_proven_one_stays() -> None:
+    plan = planned(copy(0), copy(20, proven=True), copy(25, proven=True))
+    assert gone(plan) == {backup_id(25)}
+    assert why(plan, 20) == ("the last proven",)
+
+
+def test_the_newest_verified_one_stays() -> None:
+    plan = planned(copy(0, verified=False), copy(20), copy(30))
+    assert gone(plan) == {backup_id(30)}
+    assert why(plan, 20) == ("within 7d 0h of the newest", "the newest verified")
+
+
+def test_what_nobody_has_read_takes_no_place_of_what_was() -> None:
+    """Three unread ones in front, and the three verified ones still fill the rule."""
+    unread = [copy(day, verified=False) for day in (0, 1, 2)]
+    plan = planned(*unread, copy(3), copy(4), copy(5), copy(6), rules=Rules(last=3))
+    assert gone(plan) == {backup_id(6)}
+
+
+def test_a_damaged_one_counts_for_nothing() -> None:
+    plan = planned(copy(0, corrupt=True), copy(1), copy(2), rules=Rules(last=1))
+    assert gone(plan) == {backup_id(0), backup_id(2)}
+    assert why(plan, 0) == ("damaged, and no rule would keep it",)
+
+
+def test_with_nothing_verified_nothing_goes() -> None:
+    plan = planned(*(copy(day, verified=False) for day in (0, 10, 20)))
+    assert not gone(plan)
+    assert why(plan, 20) == ("nothing of this series is verified here",)
+
+
+def test_holds_and_locks_stay() -> None:
+    plan = planned(copy(0), copy(20, held=True), copy(30, locked=True))
+    assert not gone(plan)
+    assert why(plan, 20) == ("on hold",)
+    assert why(plan, 30) == ("under object lock",)
+
+
+def test_what_the_next_tier_waits_for_stays() -> None:
+    plan = plan_series(
+        SERIES,
+        "local",
+        [copy(0), copy(20), copy(30)],
+        WEEK,
+        now=NOW,
+        awaited=[backup_id(20)],
+        awaited_by="remote",
+    )
+    assert gone(plan) == {backup_id(30)}
+    assert why(plan, 20) == ("not on remote yet",)
+
+
+def test_a_safety_copy_counts_for_nothing_and_goes_by_age() -> None:
+    plan = planned(copy(0, safety=True), copy(1), copy(9, safety=True), rules=WEEK)
+    assert gone(plan) == {backup_id(9)}
+    assert why(plan, 0) == ("a restore took it of late",)
+    assert why(plan, 1) == (
+        "within 7d 0h of the newest",
+        "the newest",
+        "the newest verified",
+    )
+
+
+def test_a_backup_from_the_future_stops_everything() -> None:
+    plan = planned(copy(-1), copy(0), copy(20))
+    assert "from the future" in plan.problem
+    assert not plan.too_many
+    assert why(plan, -1) == ("from the future",)
+    # And the rules aren't misled: they count from the newest that can be.
+    assert gone(plan) == {backup_id(20)}
+
+
+def test_clocks_may_differ_a_little() -> None:
+    assert not planned(copy(-4 / 1440), copy(0)).problem
+    assert planned(copy(-6 / 1440), copy(0)).problem
+
+
+def test_a_clock_that_ran_ahead_and_took_a_backup_stops_everything() -> None:
+    """All but the one of the wrong time would go at once."""
+    copies = [copy(0), *(copy(300 + day) for day in range(5))]
+    plan = planned(*copies, max_share=0.75)
+    assert plan.too_many
+    assert "5 of 6 would go, more than" in plan.problem
+    plan = planned(*copies)
+    assert plan.too_many
+    assert "5 of 6 would go only because of the newest" in plan.problem
+
+
+def test_a_backlog_may_go() -> None:
+    """Most are old, but they were old before the newest came."""
+    assert not planned(*(copy(day) for day in range(50))).problem
+
+
+def test_rules_that_keep_nothing_are_refused() -> None:
+    with pytest.raises(InputError, match="keeps nothing"):
+        planned(copy(0), rules=Rules())
+
+
+COPIES = st.lists(
+    st.builds(
+        Copy,
+        id=st.integers(-5, 60_000).map(lambda minutes: backup_id(minutes / 1440)),
+        verified=st.booleans(),
+        proven=st.booleans(),
+        corrupt=st.booleans(),
+        held=st.booleans(),
+        locked=st.booleans(),
+        safety=st.booleans(),
+    ),
+    max_size=30,
+    unique_by=lambda one: one.id,
+)
+RULES = st.builds(
+    Rules,
+    last=st.integers(0, 3),
+    daily=st.integers(0, 3),
+    monthly=st.integers(0, 2),
+    within=st.sampled_from([0.0, 86400.0, 30 * 86400.0]),
+).filter(lambda rules: not rules.empty)
+
+
+@given(COPIES, RULES, st.sets(st.integers(0, 29)))
+def test_no_history_is_ever_lost(copies: list[Copy], rules: Rules, awaited: set[int]) -> None:
+    waiting = {one.id for number, one in enumerate(copies) if number in awaited}
+    plan = plan_series(
+        SERIES, "local", copies, rules, now=NOW, awaited=waiting, awaited_by="remote"
+    )
+    assert {one.id for one in plan.decisions} == {one.id for one in copies}
+    assert all(one.reasons for one in plan.decisions)
+    left = [one for one in copies if one.id not in gone(plan)]
+    good = [one for one in copies if one.verified and not one.corrupt and not one.safety]
+    assert all(one in left for one in copies if one.held or one.locked or one.id in waiting)
+    if good:
+        newest = max(good, key=lambda one: one.id)
+        assert newest in left
+        proven = [one for one in good if one.proven]
+        assert not proven or max(proven, key=lambda one: one.id) in left
+    else:
+        assert left == copies
+    # Doing it twice is doing it once.
+    again = plan_series(SERIES, "local", left, rules, now=NOW, awaited=waiting, awaited_by="remote")
+    assert not gone(again)

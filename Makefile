@@ -159,6 +159,18 @@ export: $(MMSTACK) ## Write BACKUP= as a plain tar to FILE=
 	$(call needs,FILE,backup.tar)
 	@$(MMSTACK) -e $(ENVIRONMENT) export $(BACKUP) $(FILE) $(if $(TIER),--tier $(TIER))
 
+##@ Retention (ENVIRONMENT=development by default; SERVICE=, TIER= narrow)
+
+.PHONY: retention-status retention-test retention-cleanup
+retention-status: $(MMSTACK) ## Policy, ages, next run, and what would go
+	@$(MMSTACK) -e $(ENVIRONMENT) retention status $(SERVICE) $(if $(TIER),--tier $(TIER))
+
+retention-test: $(MMSTACK) ## Print exactly what retention-cleanup would do
+	@$(MMSTACK) -e $(ENVIRONMENT) retention test $(SERVICE) $(if $(TIER),--tier $(TIER))
+
+retention-cleanup: $(MMSTACK) ## Let go what the policy lets go (asks, or YES=1)
+	@$(MMSTACK) -e $(ENVIRONMENT) retention cleanup $(SERVICE) $(if $(TIER),--tier $(TIER)) $(if $(YES),--yes)
+
 ##@ Schema, secrets and generated files
 
 .PHONY: validate-schema generate-compose
@@ -219,16 +231,14 @@ lock: ## Renew requirements.lock from pyproject.toml
 
 ##@ Not in this version yet
 
-LATER_RETENTION := retention-status retention-cleanup retention-test
 LATER_WIPE := $(STACKS:%=wipe-%) wipe-db wipe-cache wipe-models wipe-logs wipe-test-results \
 	wipe-dev wipe-staging wipe-prod wipe-testing-env
 LATER_NETWORKS := check-network-conflicts validate-networks check-network-health cleanup-networks
 LATER_SECURITY := validate-security rotate-secrets validate-credentials-dev \
 	validate-credentials-staging validate-credentials-prod validate-credentials-testing
-LATER := $(LATER_RETENTION) $(LATER_WIPE) $(LATER_NETWORKS) $(LATER_SECURITY)
+LATER := $(LATER_WIPE) $(LATER_NETWORKS) $(LATER_SECURITY)
 
 .PHONY: $(LATER)
-$(LATER_RETENTION): ## Deleting live data and backups by age
 $(LATER_WIPE): ## Deleting data on purpose
 $(LATER_NETWORKS): ## Address conflicts, reachability, orphans
 $(LATER_SECURITY): ## Credential and hardening checks, rotation

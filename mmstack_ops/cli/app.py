@@ -21,6 +21,7 @@ from mmstack_ops.cli.verbs.rebuild import rebuild
 from mmstack_ops.cli.verbs.render import render
 from mmstack_ops.cli.verbs.restart import restart
 from mmstack_ops.cli.verbs.restore import restore
+from mmstack_ops.cli.verbs.retention import retention
 from mmstack_ops.cli.verbs.secrets import secrets
 from mmstack_ops.cli.verbs.start import start
 from mmstack_ops.cli.verbs.status import status
@@ -88,6 +89,7 @@ app.command(rich_help_panel=CHANGE)(stop)
 app.command(rich_help_panel=CHANGE)(restart)
 app.command(rich_help_panel=CHANGE)(rebuild)
 app.add_typer(backup, rich_help_panel=BACKUPS)
+app.add_typer(retention, rich_help_panel=BACKUPS)
 for verb in (verify, drill, restore, hold, unhold, export):
     app.command(rich_help_panel=BACKUPS)(verb)
 app.command(rich_help_panel=LOOK)(plan)

@@ -116,6 +116,10 @@ class RestoreError(MmstackError):
     """A restore failed; the message says in which state the service is now."""
 
 
+class RetentionError(MmstackError):
+    """A rail of retention stopped a deletion."""
+
+
 class TierError(MmstackError):
     """A storage tier refused or failed an operation."""
 

@@ -18,10 +18,13 @@ from mmstack_ops.orchestration.backups.checks import backup_checks
 from mmstack_ops.orchestration.backups.jobs import backup_jobs
 from mmstack_ops.orchestration.backups.names import BACKUPS
 from mmstack_ops.orchestration.backups.schedules import backup_schedules
+from mmstack_ops.orchestration.retention.assets import retention_assets
+from mmstack_ops.orchestration.retention.jobs import retention_jobs, retention_schedule
 from mmstack_ops.orchestration.schedules import health_schedule
 from mmstack_ops.orchestration.sensors.backup_watch import watch_sensors
 from mmstack_ops.orchestration.sensors.backups import change_sensors
 from mmstack_ops.orchestration.sensors.container_events import container_events_sensor
+from mmstack_ops.orchestration.sensors.quota_pressure import quota_sensor
 from mmstack_ops.orchestration.sensors.run_failure import run_failure_sensor
 from mmstack_ops.orchestration.stacks.assets import service_assets
 from mmstack_ops.orchestration.stacks.checks import stack_checks
@@ -68,22 +71,31 @@ def build_definitions(
     restarts = [
         job for job in jobs if isinstance(job, dg.JobDefinition) and job.name in restart_names
     ]
-    of_backups = backup_jobs(
-        catalogue, {key: _definition(resources[key]) for key in (BACKUPS, names.LISTENER)}
-    )
+    bound = {key: _definition(resources[key]) for key in (BACKUPS, names.LISTENER)}
+    of_backups = backup_jobs(catalogue, bound)
+    of_retention = retention_jobs(catalogue, bound)
     return dg.Definitions(
-        assets=[service_assets(catalogue), *backup_assets(catalogue)],
+        assets=[
+            service_assets(catalogue),
+            *backup_assets(catalogue),
+            *retention_assets(catalogue),
+        ],
         asset_checks=[
             *(stack_checks(catalogue, stack) for stack in stacks),
             *backup_checks(catalogue),
         ],
-        jobs=[*jobs, *of_backups.values()],
-        schedules=[health_schedule(catalogue), *backup_schedules(catalogue, of_backups)],
+        jobs=[*jobs, *of_backups.values(), *of_retention.values()],
+        schedules=[
+            health_schedule(catalogue),
+            *backup_schedules(catalogue, of_backups),
+            retention_schedule(catalogue),
+        ],
         sensors=[
             container_events_sensor(catalogue, restarts),
             run_failure_sensor(catalogue),
             *change_sensors(catalogue, of_backups),
             *watch_sensors(catalogue, of_backups),
+            quota_sensor(catalogue, of_retention),
         ],
         resources=resources,
         executor=dg.in_process_executor,

@@ -65,7 +65,7 @@ def test_every_listed_target_exists(target: str) -> None:
 
 
 def test_a_later_verb_says_so_and_exits_2() -> None:
-    done = make("retention-status")
+    done = make("wipe-core")
     assert done.returncode == 2
     assert "not in this version yet" in done.stderr
 
@@ -76,6 +76,8 @@ def test_a_later_verb_says_so_and_exits_2() -> None:
         ("backup-full", [], "-e staging backup run"),
         ("backup-service", ["SERVICE=redis", "TYPE=rdb"], "-e staging backup run redis --type rdb"),
         ("verify", ["SERVICE=redis", "TIER=cloud"], "-e staging verify redis --tier cloud"),
+        ("retention-test", ["SERVICE=redis"], "-e staging retention test redis"),
+        ("retention-cleanup", ["TIER=local", "YES=1"], "retention cleanup --tier local --yes"),
         ("restore", ["SERVICE=redis", "SCRATCH=1"], "-e staging restore redis --into-scratch"),
         (
             "hold",

@@ -7,13 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mmstack_ops.adapters.backups.announcing import Announcer
 from mmstack_ops.adapters.backups.overview import BackupOverview
 from mmstack_ops.adapters.backups.pace import Pace
-from mmstack_ops.adapters.files import new_file
 from mmstack_ops.adapters.locks.host import lock_directory
 from mmstack_ops.domain.backups.events import (
     BackupDone,
@@ -33,6 +31,8 @@ if TYPE_CHECKING:
         BackupType,
         OpenArtifact,
     )
+    from mmstack_ops.domain.retention.plan import SeriesCleaned
+    from mmstack_ops.domain.retention.series import SeriesPlan
 
 Listener = Callable[[BackupEvent], None]
 Answer = TypeVar("Answer")
@@ -290,27 +290,39 @@ class BackupControl(BackupOverview):
         for tier in self._holdings.holders(ref):
             release(tier, ref)
 
-    def export(
+    def clean_up(
         self,
-        ref: BackupRef,
-        path: Path,
+        planned: SeriesPlan,
         *,
-        tier: str | None = None,
+        accept_many: bool = False,
+        holder: str,
         cancel: threading.Event,
         on_event: Listener,
-    ) -> int:
-        """Write a plain tar of a backup to ``path``; return its bytes.
+    ) -> SeriesCleaned:
+        """Carry the retention of one series on one tier out; each deletion is looked at again.
 
         Raises:
-            InputError: ``path`` exists, or can't be written.
-            ArtifactError: something of the backup is damaged.
+            RetentionError: a rail stops it; nothing was deleted.
+            TierError: the tier failed; what went before is gone.
         """
-        from mmstack_ops.adapters.backups.exporting import export
+        from mmstack_ops.adapters.backups.retention import clean_series
 
-        said = Announcer(ref.service, ref.type, on_event, phase="copying")
-        tier_with_it = self._holdings.nearest(ref, tier)
-        with new_file(path) as target:
-            return export(tier_with_it, ref, target, pace=Pace(cancel), progress=said.count)
+        series, now = planned.series, self._now()
+        opened = self._holdings.tiers.open(planned.tier)
+        said = Announcer(series.service, series.type, on_event, phase="cleaning")
+        turns = self._turns(holder, cancel, on_event)
+        with turns.services([series.service]), turns.series(planned.tier, series):
+            fresh = self.plan_retention([series]).series
+            return clean_series(
+                opened,
+                self.catalogue.environment,
+                planned,
+                next((one for one in fresh if one.tier == planned.tier), None),
+                accept_many=accept_many,
+                now=now,
+                pace=Pace(cancel),
+                tell=said.tell,
+            )
 
     def sweep(
         self, tier: str, *, holder: str, cancel: threading.Event, on_event: Listener

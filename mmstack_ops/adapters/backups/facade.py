@@ -22,6 +22,8 @@ from mmstack_ops.domain.backups.manifest import Manifest
 from mmstack_ops.domain.backups.plan import BackupPlan, PlannedCopy, RestorePlan, Series
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.backups.status import BackupRow, SeriesStatus, TierStatus
+from mmstack_ops.domain.retention.plan import RetentionPlan, SeriesCleaned
+from mmstack_ops.domain.retention.series import SeriesPlan
 
 Listener = Callable[[BackupEvent], None]
 
@@ -109,6 +111,31 @@ class Backups(Protocol):
 
     def status(self, targets: Sequence[str] = ()) -> tuple[SeriesStatus, ...]:
         """Return how each series stands against its policy."""
+        ...
+
+    def plan_retention(self, series: Sequence[Series] | None = None) -> RetentionPlan:
+        """Return what retention does to every backup (default: of the environment)."""
+        ...
+
+    def next_cleanup(self) -> datetime | None:
+        """Return when the schedule cleans up next; None while it doesn't run."""
+        ...
+
+    def clean_up(
+        self,
+        planned: SeriesPlan,
+        *,
+        accept_many: bool = False,
+        holder: str,
+        cancel: threading.Event,
+        on_event: Listener,
+    ) -> SeriesCleaned:
+        """Carry the retention of one series on one tier out.
+
+        Raises:
+            RetentionError: a rail stops it; nothing was deleted.
+            TierError: the tier failed; what went before is gone.
+        """
         ...
 
     def due_verifications(self, share: float | None = None) -> tuple[tuple[BackupRef, str], ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.backups.environment_tiers import EnvironmentTiers
-from mmstack_ops.domain.backups.plan import PlannedCopy
+from mmstack_ops.domain.backups.plan import PlannedCopy, Series
 from mmstack_ops.domain.errors import InputError, TierError
 
 if TYPE_CHECKING:
@@ -31,18 +31,28 @@ class Holdings:
         self._environment = catalogue.environment
         self.tiers = EnvironmentTiers(project, catalogue, values)
 
-    def contents(self, tiers: Sequence[str] | None = None, *, sizes: bool = False) -> Contents:
+    def contents(
+        self,
+        tiers: Sequence[str] | None = None,
+        *,
+        sizes: bool = False,
+        series: Sequence[Series] | None = None,
+    ) -> Contents:
         """List the backups of ``tiers`` (default: all that are configured).
 
         Args:
             sizes: see ``list_backups``.
+            series: only these.
 
         Raises:
             InputError: the environment doesn't use one of them.
         """
         from mmstack_ops.adapters.backups.catalogue import list_backups
 
-        return list_backups(self.tiers.configured(tiers), [f"{self._environment}/"], sizes=sizes)
+        prefixes = [f"{self._environment}/"]
+        if series is not None:
+            prefixes = [f"{self._environment}/{one}/" for one in series]
+        return list_backups(self.tiers.configured(tiers), prefixes, sizes=sizes)
 
     def reachable(self) -> list[Tier]:
         """Return the tiers that can be read now, in copy order."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from mmstack_ops.adapters.backups.holdings import Holdings
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.environment import RestoreEnvironment
     from mmstack_ops.adapters.backups.types.base import Instance, Workbench
     from mmstack_ops.adapters.stacks.control import StackControl
+    from mmstack_ops.domain.retention.plan import RetentionPlan
     from mmstack_ops.domain.secrets.values import EnvironmentValues
 
 Listener = Callable[[BackupEvent], None]
@@ -144,6 +146,31 @@ class BackupOverview:
         found = [newest_proof(tier, ref) for tier in self._holdings.reachable()]
         return max((one for one in found if one), key=lambda one: one.at, default=None)
 
+    def export(
+        self,
+        ref: BackupRef,
+        path: Path,
+        *,
+        tier: str | None = None,
+        cancel: threading.Event,
+        on_event: Listener,
+    ) -> int:
+        """Write a plain tar of a backup to ``path``; return its bytes.
+
+        Raises:
+            InputError: ``path`` exists, or can't be written.
+            ArtifactError: something of the backup is damaged.
+        """
+        from mmstack_ops.adapters.backups.announcing import Announcer
+        from mmstack_ops.adapters.backups.exporting import export
+        from mmstack_ops.adapters.backups.pace import Pace
+        from mmstack_ops.adapters.files import new_file
+
+        said = Announcer(ref.service, ref.type, on_event, phase="copying")
+        tier_with_it = self._holdings.nearest(ref, tier)
+        with new_file(path) as target:
+            return export(tier_with_it, ref, target, pace=Pace(cancel), progress=said.count)
+
     def plan(self, targets: Sequence[str] = (), types: Sequence[str] = ()) -> BackupPlan:
         """Return what a backup of ``targets`` (default: the environment) would take.
 
@@ -238,6 +265,15 @@ class BackupOverview:
         )
         return plan_restore(scope, wish, self._holdings.contents().rows, now=self._now())
 
+    def plan_retention(self, series: Sequence[Series] | None = None) -> RetentionPlan:
+        """Return what retention does to every backup (default: of the environment).
+
+        A tier that is down is named, and nothing on it decided.
+        """
+        from mmstack_ops.adapters.backups.retention import plan_on_tiers
+
+        return plan_on_tiers(self._holdings, self.catalogue, now=self._now(), series=series)
+
     @cached_property
     def _holdings(self) -> Holdings:
         return Holdings(self._project, self.catalogue, self._values)
@@ -282,15 +318,23 @@ class BackupOverview:
         return policy.models_max_age if series.type == _WEEKLY else policy.max_age
 
     def _next_run(self, series: Series) -> datetime | None:
-        settings = self.catalogue.settings
-        if not settings.schedules_running or series.service not in self.catalogue.started:
+        if series.service not in self.catalogue.started:
+            return None
+        weekly = series.type == _WEEKLY
+        policy = self.catalogue.schema.backup
+        return self._next(policy.models_cron if weekly else self.catalogue.settings.backup.cron)
+
+    def next_cleanup(self) -> datetime | None:
+        """Return when the schedule cleans up next; None while it doesn't run."""
+        return self._next(self.catalogue.settings.retention.cron)
+
+    def _next(self, cron: str) -> datetime | None:
+        if not self.catalogue.settings.schedules_running:
             return None
         from zoneinfo import ZoneInfo
 
         from croniter import croniter
 
-        weekly = series.type == _WEEKLY
-        cron = self.catalogue.schema.backup.models_cron if weekly else settings.backup.cron
         local = self._now().astimezone(ZoneInfo(self.catalogue.timezone))
         found: datetime = croniter(cron, local).get_next(datetime)
         return found

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from mmstack_ops.domain.backups.facts import Comparison
 from mmstack_ops.domain.backups.manifest import Manifest
 from mmstack_ops.domain.backups.reference import BackupRef
+from mmstack_ops.domain.retention.plan import SeriesCleaned
 
 Phase = Literal[
     "waiting",
@@ -181,4 +182,4 @@ class RestoreDone:
         }
 
 
-BackupEvent = BackupProgress | BackupDone | VerifyResult | Proof | RestoreDone
+BackupEvent = BackupProgress | BackupDone | VerifyResult | Proof | RestoreDone | SeriesCleaned

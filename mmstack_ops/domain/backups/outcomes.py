@@ -14,7 +14,7 @@ class PartFailed:
     type: str
     tier: str
     """Empty where no single tier is concerned."""
-    work: Literal["backup", "copy", "verification", "drill", "restore", "sweep"]
+    work: Literal["backup", "copy", "verification", "drill", "restore", "sweep", "retention"]
     error: str
     """What failed, why and what to do, as it was raised for people."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -28,12 +28,14 @@ class RetentionPlan:
 
     Args:
         made_at: when it was made.
+        tiers: those in use on this machine, in the order of copying.
         down: tier → why nothing is known of it; nothing there is deleted.
     """
 
     environment: str
     made_at: datetime
     series: tuple[SeriesPlan, ...]
+    tiers: tuple[str, ...] = ()
     down: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -45,6 +47,35 @@ class RetentionPlan:
             for decision in one.deletions
         ]
         return sha256(json.dumps([self.environment, going]).encode()).hexdigest()[:16]
+
+    def narrowed(
+        self, services: Collection[str] | None, tiers: Collection[str] | None
+    ) -> RetentionPlan:
+        """Return the part of it for some services and tiers (None: all)."""
+        return replace(
+            self,
+            series=tuple(
+                one
+                for one in self.series
+                if (services is None or one.series.service in services)
+                and (tiers is None or one.tier in tiers)
+            ),
+            tiers=tuple(name for name in self.tiers if tiers is None or name in tiers),
+            down={name: why for name, why in self.down.items() if tiers is None or name in tiers},
+        )
+
+    def refuse_other(self, digest: str | None) -> None:
+        """Say nothing when this is the plan that was looked at (None: nobody looked).
+
+        Raises:
+            PlanStaleError: what would go has changed since.
+        """
+        if digest is not None and digest != self.digest:
+            raise PlanStaleError(
+                "the retention plan isn't the one that was looked at",
+                why="backups were taken, copied, held, verified or deleted since",
+                remedy="look again: `mmstack retention test`, then clean up",
+            )
 
     def refuse_old(self, now: datetime) -> None:
         """Say nothing while the plan is young enough.
@@ -146,7 +177,8 @@ def plan_retention(
                 max_share=max_share,
             )
             found.append(_measured(plan, here))
-    return RetentionPlan(environment, now, tuple(found), dict(down or {}))
+    names = tuple(tier.name for tier in known)
+    return RetentionPlan(environment, now, tuple(found), names, dict(down or {}))
 
 
 def _measured(plan: SeriesPlan, rows: Iterable[BackupRow]) -> SeriesPlan:
@@ -154,9 +186,7 @@ def _measured(plan: SeriesPlan, rows: Iterable[BackupRow]) -> SeriesPlan:
     sizes = [row.copies[plan.tier].stored_bytes for row in rows if row.ref.id in going]
     known = [size for size in sizes if size is not None]
     total = sum(known) if len(known) == len(sizes) else None
-    return SeriesPlan(
-        plan.series, plan.tier, plan.rules, plan.decisions, plan.problem, plan.too_many, total
-    )
+    return replace(plan, bytes=total)
 
 
 def _awaited(

@@ -14,7 +14,7 @@ from mmstack_ops.orchestration.backups.metadata import failure_of
 from mmstack_ops.orchestration.backups.working import Context, tell
 from mmstack_ops.orchestration.failures import only_safe_errors
 
-Kind = Literal["backup", "copy", "verification", "drill", "restore", "sweep"]
+Kind = Literal["backup", "copy", "verification", "drill", "restore", "sweep", "retention"]
 
 
 @dataclass

@@ -28,7 +28,10 @@ from mmstack_ops.domain.errors import (
     BackupError,
     CancelledError,
     InputError,
+    RetentionError,
 )
+from mmstack_ops.domain.retention.plan import SeriesCleaned
+from mmstack_ops.domain.retention.series import SeriesPlan
 from tests.orchestration.backups.fake_overview import NOW as NOW
 from tests.orchestration.backups.fake_overview import FakeOverview
 
@@ -227,6 +230,29 @@ class FakeBackups(FakeOverview):
         on_event(BackupProgress(ref.service, ref.type, "copying", str(path), 1000, 1000))
         path.write_bytes(self.manifest(ref, tier=tier).to_bytes())
         return path.stat().st_size
+
+    def clean_up(
+        self,
+        planned: SeriesPlan,
+        *,
+        accept_many: bool = False,
+        holder: str,
+        cancel: threading.Event,
+        on_event: Listener,
+    ) -> SeriesCleaned:
+        self._act(f"clean_up {planned.series} on {planned.tier}")
+        assert holder
+        on_event(BackupProgress(planned.series.service, planned.series.type, "cleaning", "goes"))
+        if planned.problem and not (planned.too_many and accept_many):
+            raise RetentionError(f"nothing of {planned.series} was deleted", why=planned.problem)
+        gone = {one.id for one in planned.deletions}
+        refs = [
+            ref
+            for ref in self.stored[planned.tier]
+            if Series(ref.service, ref.type) == planned.series and ref.id in gone
+        ]
+        freed = sum(self.stored[planned.tier].pop(ref).stored_bytes for ref in refs)
+        return SeriesCleaned(planned.series, planned.tier, tuple(refs), freed)
 
     def sweep(
         self, tier: str, *, holder: str, cancel: threading.Event, on_event: Listener

@@ -28,6 +28,7 @@ from mmstack_ops.domain.errors import (
     InputError,
     TierUnavailableError,
 )
+from mmstack_ops.domain.retention.plan import RetentionPlan, TierRules, plan_retention
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 Listener = Callable[[BackupEvent], None]
@@ -141,13 +142,14 @@ class FakeOverview:
         types: Sequence[str] = (),
     ) -> tuple[BackupRow, ...]:
         self._act("backups")
-        services = self._services(targets) if targets else set(self.catalogue.services)
+        # Services that left the schema keep their backups.
+        services = self._services(targets) if targets else None
         looked = [t for t in (tiers or self.tier_names) if t not in self.down]
         refs = {ref for tier in looked for ref in self.stored[tier]}
         rows = [
             self._row(ref, looked)
             for ref in refs
-            if ref.service in services and ref.type in (types or {ref.type})
+            if (services is None or ref.service in services) and ref.type in (types or {ref.type})
         ]
         return tuple(sorted(rows, key=lambda row: (row.ref.created, row.ref), reverse=True))
 
@@ -170,6 +172,27 @@ class FakeOverview:
             disproven_at=proof.at if proof is not None and not good else None,
             held=self.held.get(ref),
         )
+
+    def plan_retention(self, series: Sequence[Series] | None = None) -> RetentionPlan:
+        self._act("plan_retention")
+        up = [t for t in self.tier_names if t not in self.unused]
+        policies = self.catalogue.schema.backup.tiers
+        return plan_retention(
+            self.catalogue.environment,
+            [
+                r
+                for r in self.backups()
+                if series is None or Series(r.ref.service, r.ref.type) in series
+            ],
+            [TierRules(t, policies[t], policies[t].after, t not in self.down) for t in up],
+            {name: entry.definition.backup for name, entry in self.catalogue.services.items()},
+            now=self.now,
+            max_share=self.catalogue.schema.backup.max_share_deleted,
+            down={t: f"{t} is down" for t in up if t in self.down},
+        )
+
+    def next_cleanup(self) -> datetime | None:
+        return self.now if self.catalogue.settings.schedules_running else None
 
     def manifest(self, ref: BackupRef, *, tier: str | None = None) -> Manifest:
         for name in [tier] if tier else self.tier_names:

@@ -21,6 +21,7 @@ TIMES = {
     "backup_verify": "0 6 * * *",
     "backup_sweep": "30 6 * * 0",
     "backup_check": "20 * * * *",
+    "retention_cleanup": "0 1 * * *",
 }
 
 
@@ -32,8 +33,8 @@ def test_the_matrix_of_schedules(project: Project) -> None:
         own = [s for s in schedules if s.name != "health_schedule"]
         assert len({s.default_status for s in own}) == 1
         assert len({s.execution_timezone for s in own}) == 1
-        times = {str(s.job_name): s.cron_schedule for s in own}
-        found[environment] = (times, own[0].execution_timezone, own[0].default_status.value)
+        crons = {str(s.job_name): s.cron_schedule for s in own}
+        found[environment] = (crons, own[0].execution_timezone, own[0].default_status.value)
     assert found == {
         "development": ({"backup_full": "0 2 * * *", **TIMES}, "UTC", "STOPPED"),
         "staging": ({"backup_full": "0 3 * * *", **TIMES}, "Europe/Berlin", "RUNNING"),
@@ -50,6 +51,7 @@ def test_the_matrix_of_sensors(project: Project) -> None:
         own = [s for s in sensors if s.name not in ("container_events", "notify_run_failure")]
         found[environment] = ({s.name for s in own}, {s.default_status.value for s in own})
     common = {"new_models", "schema_change", "bucket_growth", "missed_backups", "backup_tiers"}
+    common |= {"quota_pressure"}
     assert found == {
         "development": (common | {"copy_to_remote"}, {"STOPPED"}),
         "staging": (common | {"copy_to_remote", "copy_to_cloud"}, {"RUNNING"}),
@@ -84,15 +86,22 @@ def test_the_shipped_schema_has_the_times_of_its_environments(
         ]
         found[environment] = (
             schedule.cron_schedule,
+            definitions.resolve_schedule_def("retention_cleanup_schedule").cron_schedule,
             schedule.default_status.value,
             sorted(copies),
             definitions.resolve_schedule_def("backup_models_schedule").cron_schedule,
         )
     assert found == {
-        "development": ("0 2 * * *", "STOPPED", ["remote"], "0 4 * * 0"),
-        "staging": ("0 3 * * *", "RUNNING", ["cloud", "remote"], "0 4 * * 0"),
-        "production": ("0 1 * * *", "RUNNING", ["cloud", "remote", "tape"], "0 4 * * 0"),
-        "testing": ("0 4 * * *", "STOPPED", [], "0 4 * * 0"),
+        "development": ("0 2 * * *", "0 1 * * *", "STOPPED", ["remote"], "0 4 * * 0"),
+        "staging": ("0 3 * * *", "0 2 * * *", "RUNNING", ["cloud", "remote"], "0 4 * * 0"),
+        "production": (
+            "0 1 * * *",
+            "0 3 * * 0",
+            "RUNNING",
+            ["cloud", "remote", "tape"],
+            "0 4 * * 0",
+        ),
+        "testing": ("0 4 * * *", "0 0 * * *", "STOPPED", [], "0 4 * * 0"),
     }
 
 
@@ -100,7 +109,7 @@ def test_the_shipped_schema_has_the_times_of_its_environments(
     "job",
     [
         *("backup_full", "backup_models", "backup_service", "backup_copy", "backup_check"),
-        *("backup_verify", "restore_drill", "backup_sweep"),
+        *("backup_verify", "restore_drill", "backup_sweep", "retention_cleanup", "retention_test"),
     ],
 )
 def test_runs_use_no_unstable_apis(staging: World, run: Run, job: str) -> None:

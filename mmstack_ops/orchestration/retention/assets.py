@@ -1,0 +1,114 @@
+"""The retention of a service's backups on a tier is an asset; a step cleans one tier up.
+
+A tier that is down fails its own step only.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import dagster as dg
+
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.errors import TierUnavailableError
+from mmstack_ops.domain.retention.plan import SeriesCleaned, rules_of
+from mmstack_ops.domain.retention.series import SeriesPlan
+from mmstack_ops.orchestration import names as stack_names
+from mmstack_ops.orchestration.backups import names as backup_names
+from mmstack_ops.orchestration.backups.parts import Parts
+from mmstack_ops.orchestration.backups.working import backups_of, carried_out, holder_of, tell
+from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.retention import names
+from mmstack_ops.orchestration.retention.config import CleanupConfig
+from mmstack_ops.orchestration.retention.metadata import cleaned_metadata
+
+_RESOURCES = {backup_names.BACKUPS, stack_names.LISTENER}
+
+
+def retention_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition]:
+    """Return the retention of every tier that the environment names."""
+    return [_tier_retention(catalogue, tier) for tier in catalogue.settings.backup.tiers]
+
+
+def _tier_retention(catalogue: Catalogue, tier: str) -> dg.AssetsDefinition:
+    by_key = names.retention_keys(catalogue, tier, names.services_with_backups(catalogue))
+
+    @dg.multi_asset(
+        name=names.cleanup_op(tier),
+        specs=[_spec(catalogue, tier, service) for service in by_key.values()],
+        can_subset=True,
+        pool=names.cleanup_pool(catalogue.environment, tier),
+        required_resource_keys=_RESOURCES,
+        description=f"Let go what the retention of {tier} doesn't keep, exactly as planned.",
+    )
+    def clean_up(
+        context: dg.AssetExecutionContext, config: CleanupConfig
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        wanted = {by_key[key] for key in context.selected_asset_keys}
+        # What belongs to services that left the schema goes with the tier as a whole.
+        of_all = len(wanted) == len(by_key)
+        with only_safe_errors(f"planning the retention on {tier}"):
+            whole = backups_of(context).plan_retention()
+            plan = whole.narrowed(None if of_all else wanted, [tier])
+            plan.refuse_other(config.plan)
+            if tier in plan.down:
+                raise TierUnavailableError(f"tier {tier} can't be read", why=plan.down[tier])
+        if tier not in plan.tiers:
+            context.log.info(f"{tier} isn't in use on this machine")
+            return
+        parts = Parts(context, "retention", f"retentions on {tier}")
+        for service in sorted(wanted | {one.series.service for one in plan.series}):
+            plans = [one for one in plan.series if one.series.service == service]
+            done = list(_carried_out(context, parts, plans, accept_many=config.accept_many))
+            if len(done) == len(plans) and service in wanted:
+                yield dg.MaterializeResult(
+                    asset_key=names.retention_key(catalogue, tier, service),
+                    metadata=cleaned_metadata(done, plans),
+                )
+        parts.finish()
+
+    return clean_up
+
+
+def _carried_out(
+    context: dg.AssetExecutionContext,
+    parts: Parts,
+    plans: Sequence[SeriesPlan],
+    *,
+    accept_many: bool,
+) -> Iterator[SeriesCleaned]:
+    """Clean the series of one service up; yield what came of those that went well."""
+    for planned in plans:
+        if not planned.deletions and not planned.problem:
+            yield SeriesCleaned(planned.series, planned.tier, (), 0)
+            continue
+        with parts.part(planned.series.service, planned.series.type, planned.tier):
+            cleaned = carried_out(
+                context,
+                partial(
+                    backups_of(context).clean_up,
+                    planned,
+                    accept_many=accept_many,
+                    holder=holder_of(context),
+                ),
+            )
+            tell(context, cleaned)
+            yield cleaned
+
+
+def _spec(catalogue: Catalogue, tier: str, service: str) -> dg.AssetSpec:
+    own = [
+        backup_names.backup_key(catalogue, tier, series)
+        for series in backup_names.series_of(catalogue, service)
+    ]
+    definition = catalogue.services[service].definition
+    policy = catalogue.schema.backup.tiers[tier]
+    return dg.AssetSpec(
+        key=names.retention_key(catalogue, tier, service),
+        deps=own,
+        # A series that a rail stops, or a tier that isn't in use, isn't materialized.
+        skippable=True,
+        description=f"The retention of {service}'s backups on {tier}: what went, what stays.",
+        group_name=names.group(tier),
+        owners=definition.owners,
+        metadata={"service": service, "rules": str(rules_of(policy, definition.backup))},
+    )

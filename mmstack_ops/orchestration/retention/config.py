@@ -1,0 +1,19 @@
+"""What can be chosen when retention is launched."""
+
+from __future__ import annotations
+
+import dagster as dg
+from pydantic import Field
+
+
+class CleanupConfig(dg.Config):
+    """How a tier is cleaned up."""
+
+    plan: str | None = Field(
+        default=None,
+        description="Digest of the plan that was looked at; with another plan nothing is done.",
+    )
+    accept_many: bool = Field(
+        default=False,
+        description="Delete also where so many would go that a clock may be wrong.",
+    )

@@ -1,0 +1,86 @@
+"""Jobs and schedule of retention."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.orchestration.backups import names as backup_names
+from mmstack_ops.orchestration.backups.jobs import Job
+from mmstack_ops.orchestration.backups.working import backups_of
+from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.retention import names
+from mmstack_ops.orchestration.retention.metadata import plan_metadata
+
+
+def retention_jobs(
+    catalogue: Catalogue, resources: Mapping[str, dg.ResourceDefinition]
+) -> dict[str, Job]:
+    """Return the jobs of an environment's retention, by name."""
+    return {
+        names.CLEANUP_JOB: _cleanup_job(catalogue),
+        names.TEST_JOB: _test_job(catalogue, resources),
+    }
+
+
+def _cleanup_job(catalogue: Catalogue) -> Job:
+    services = names.services_with_backups(catalogue)
+    keys = [
+        key
+        for tier in catalogue.settings.backup.tiers
+        for key in names.retention_keys(catalogue, tier, services)
+    ]
+    return dg.define_asset_job(
+        name=names.CLEANUP_JOB,
+        selection=dg.AssetSelection.assets(*keys),
+        executor_def=dg.in_process_executor,
+        description="Delete what the retention of each tier lets go, exactly as planned.",
+    )
+
+
+def _test_job(
+    catalogue: Catalogue, resources: Mapping[str, dg.ResourceDefinition]
+) -> dg.JobDefinition:
+    @dg.op(
+        name=names.TEST_OP,
+        out=dg.Out(dg.Nothing),
+        required_resource_keys={backup_names.BACKUPS},
+        description="Plan the retention of all tiers and show it. Deletes nothing.",
+    )
+    def plan_retention(context: dg.OpExecutionContext) -> None:
+        with only_safe_errors("planning the retention"):
+            plan = backups_of(context).plan_retention()
+        context.log.info(f"{sum(len(one.deletions) for one in plan.series)} copies would go")
+        context.log_event(
+            dg.AssetObservation(
+                asset_key=dg.AssetKey([catalogue.environment, "retention"]),
+                description="what a clean-up would do now",
+                metadata=plan_metadata(plan),
+            )
+        )
+
+    @dg.job(
+        name=names.TEST_JOB,
+        executor_def=dg.in_process_executor,
+        resource_defs=dict(resources),
+        description="Show what a clean-up would do now. Deletes nothing.",
+    )
+    def run() -> None:
+        plan_retention()
+
+    return run
+
+
+def retention_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition:
+    """Return the schedule of the clean-up, in the environment's time zone."""
+    running = catalogue.settings.schedules_running
+    return dg.ScheduleDefinition(
+        name=f"{names.CLEANUP_JOB}_schedule",
+        job_name=names.CLEANUP_JOB,
+        cron_schedule=catalogue.settings.retention.cron,
+        execution_timezone=catalogue.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING
+        if running
+        else dg.DefaultScheduleStatus.STOPPED,
+        description=f"Delete what the retention of {catalogue.environment} lets go.",
+    )

@@ -1,0 +1,61 @@
+"""What people look at: what went, what stays and why, as Dagster metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from mmstack_ops.domain.retention.plan import RetentionPlan, SeriesCleaned
+from mmstack_ops.domain.retention.series import SeriesPlan
+from mmstack_ops.orchestration.stacks.metadata import table
+
+Metadata = dict[str, dg.MetadataValue]
+
+_MOST_ROWS = 200
+
+
+def cleaned_metadata(cleaned: Sequence[SeriesCleaned], plans: Sequence[SeriesPlan]) -> Metadata:
+    """Return what the retention of one service on one tier did."""
+    kept = [(str(one.series), text, why) for one in cleaned for text, why in one.kept.items()]
+    left = sum(len(plan.decisions) for plan in plans) - sum(len(one.deleted) for one in cleaned)
+    metadata: Metadata = {
+        "deleted_backups": dg.MetadataValue.int(sum(len(one.deleted) for one in cleaned)),
+        "kept_backups": dg.MetadataValue.int(left),
+        "freed_bytes": dg.MetadataValue.int(sum(one.freed_bytes for one in cleaned)),
+        "decisions": dg.MetadataValue.md(decisions_table(plans)),
+    }
+    if kept:
+        metadata["kept_though_planned"] = dg.MetadataValue.md(
+            table(("series", "backup", "why"), kept)
+        )
+    return metadata
+
+
+def plan_metadata(plan: RetentionPlan) -> Metadata:
+    """Return a whole plan."""
+    metadata: Metadata = {
+        "digest": dg.MetadataValue.text(plan.digest),
+        "to_delete": dg.MetadataValue.int(sum(len(one.deletions) for one in plan.series)),
+        "backups": dg.MetadataValue.int(sum(len(one.decisions) for one in plan.series)),
+        "decisions": dg.MetadataValue.md(decisions_table(plan.series)),
+    }
+    problems = [(one.tier, str(one.series), one.problem) for one in plan.series if one.problem]
+    problems += [(tier, "", why) for tier, why in plan.down.items()]
+    if problems:
+        metadata["problems"] = dg.MetadataValue.md(table(("tier", "series", "why"), problems))
+    return metadata
+
+
+def decisions_table(plans: Sequence[SeriesPlan]) -> str:
+    """Return what becomes of each copy as markdown, what goes first; long ones are cut."""
+    rows = [
+        (plan.tier, str(plan.series), one.id, "delete" if one.delete else "keep",
+         "; ".join(one.reasons))
+        for plan in plans
+        for one in plan.decisions
+    ]  # fmt: skip
+    rows.sort(key=lambda row: row[3] != "delete")
+    text = table(("tier", "series", "backup", "decision", "why"), rows[:_MOST_ROWS])
+    more = len(rows) - _MOST_ROWS
+    return f"{text}\n\n{more} more" if more > 0 else text

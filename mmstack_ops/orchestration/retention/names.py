@@ -1,0 +1,47 @@
+"""How retention appears in Dagster. Nothing else may spell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import dagster as dg
+
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.orchestration.names import dagster_name
+
+CLEANUP_JOB = "retention_cleanup"
+TEST_JOB = "retention_test"
+TEST_OP = "plan_retention"
+SENSOR = "quota_pressure"
+
+
+def services_with_backups(catalogue: Catalogue) -> list[str]:
+    """Return the services that declare any type of backup."""
+    return [name for name, entry in catalogue.services.items() if entry.definition.backup.types]
+
+
+def retention_key(catalogue: Catalogue, tier: str, service: str) -> dg.AssetKey:
+    """Return the key of the retention of a service's backups on a tier."""
+    return dg.AssetKey([catalogue.environment, "retention", tier, service])
+
+
+def retention_keys(
+    catalogue: Catalogue, tier: str, services: Iterable[str]
+) -> dict[dg.AssetKey, str]:
+    """Return key → service on a tier."""
+    return {retention_key(catalogue, tier, service): service for service in services}
+
+
+def group(tier: str) -> str:
+    """Return the group of a tier's retention."""
+    return f"retention_{dagster_name(tier)}"
+
+
+def cleanup_op(tier: str) -> str:
+    """Return the step that cleans a tier up."""
+    return f"clean_up_{dagster_name(tier)}"
+
+
+def cleanup_pool(environment: str, tier: str) -> str:
+    """Return the pool of clean-ups of a tier: one run at a time."""
+    return f"{dagster_name(environment)}_clean_up_{dagster_name(tier)}"

@@ -1,0 +1,65 @@
+"""A tier that is nearly full is cleaned up before its schedule, never beyond its policy."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.orchestration.backups import names as backup_names
+from mmstack_ops.orchestration.backups.jobs import Job
+from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.retention import names
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.backups.facade import Backups
+
+INTERVAL_SECONDS = 900
+
+
+def quota_sensor(catalogue: Catalogue, jobs: Mapping[str, Job]) -> dg.SensorDefinition:
+    """Return the sensor that asks for a clean-up of tiers near their quota."""
+    services = names.services_with_backups(catalogue)
+
+    @dg.sensor(
+        name=names.SENSOR,
+        job=jobs[names.CLEANUP_JOB],
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        required_resource_keys={backup_names.BACKUPS},
+        default_status=dg.DefaultSensorStatus.RUNNING
+        if catalogue.settings.schedules_running
+        else dg.DefaultSensorStatus.STOPPED,
+        description="Clean a tier up early when it is nearly full: what its policy lets go.",
+    )
+    def watch_quotas(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        control: Backups = context.resources.backups
+        limit = catalogue.schema.backup.quota_warning
+        with only_safe_errors("reading the tiers"):
+            full = [
+                status.name
+                for status in control.tiers()
+                if status.available
+                and status.quota
+                and status.used is not None
+                and status.used >= limit * status.quota
+            ]
+            plan = control.plan_retention() if full else None
+        if plan is None:
+            return dg.SensorResult(skip_reason="no tier is near its quota")
+        own = {tier: plan.narrowed(None, [tier]) for tier in full}
+        requests = [
+            dg.RunRequest(
+                # The same copies are asked for once: a clean-up that failed tells people itself.
+                run_key=f"{tier}-{part.digest}",
+                asset_selection=list(names.retention_keys(catalogue, tier, services)),
+            )
+            for tier, part in own.items()
+            if any(one.deletions for one in part.series)
+        ]
+        if not requests:
+            return dg.SensorResult(
+                skip_reason=f"{', '.join(full)} nearly full, but no policy lets anything go"
+            )
+        return dg.SensorResult(run_requests=requests)
+
+    return watch_quotas

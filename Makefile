@@ -171,6 +171,12 @@ retention-test: $(MMSTACK) ## Print exactly what retention-cleanup would do
 retention-cleanup: $(MMSTACK) ## Let go what the policy lets go (asks, or YES=1)
 	@$(MMSTACK) -e $(ENVIRONMENT) retention cleanup $(SERVICE) $(if $(TIER),--tier $(TIER)) $(if $(YES),--yes)
 
+##@ Networks (ENVIRONMENT=development by default)
+
+.PHONY: check-network-conflicts
+check-network-conflicts: $(MMSTACK) ## Subnets against engine, default pools, host; free ones
+	@$(MMSTACK) -e $(ENVIRONMENT) network conflicts
+
 ##@ Schema, secrets and generated files
 
 .PHONY: validate-schema generate-compose
@@ -233,14 +239,14 @@ lock: ## Renew requirements.lock from pyproject.toml
 
 LATER_WIPE := $(STACKS:%=wipe-%) wipe-db wipe-cache wipe-models wipe-logs wipe-test-results \
 	wipe-dev wipe-staging wipe-prod wipe-testing-env
-LATER_NETWORKS := check-network-conflicts validate-networks check-network-health cleanup-networks
+LATER_NETWORKS := validate-networks check-network-health cleanup-networks
 LATER_SECURITY := validate-security rotate-secrets validate-credentials-dev \
 	validate-credentials-staging validate-credentials-prod validate-credentials-testing
 LATER := $(LATER_WIPE) $(LATER_NETWORKS) $(LATER_SECURITY)
 
 .PHONY: $(LATER)
 $(LATER_WIPE): ## Deleting data on purpose
-$(LATER_NETWORKS): ## Address conflicts, reachability, orphans
+$(LATER_NETWORKS): ## Reachability, orphans
 $(LATER_SECURITY): ## Credential and hardening checks, rotation
 $(LATER):
 	@echo "$@: not in this version yet; the verb will be \`mmstack $(subst -, ,$@)\`" >&2; exit 2

@@ -15,6 +15,7 @@ from mmstack_ops.cli.verbs.doctor import doctor
 from mmstack_ops.cli.verbs.jmeter import jmeter
 from mmstack_ops.cli.verbs.keeping import export, hold, unhold
 from mmstack_ops.cli.verbs.logs import logs
+from mmstack_ops.cli.verbs.network import network
 from mmstack_ops.cli.verbs.plan import plan
 from mmstack_ops.cli.verbs.proving import drill, verify
 from mmstack_ops.cli.verbs.rebuild import rebuild
@@ -95,6 +96,7 @@ for verb in (verify, drill, restore, hold, unhold, export):
 app.command(rich_help_panel=LOOK)(plan)
 app.command(rich_help_panel=LOOK)(status)
 app.command(rich_help_panel=LOOK)(logs)
+app.add_typer(network, rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(ui)
 app.command(rich_help_panel=PREPARE)(doctor)
 app.command(rich_help_panel=PREPARE)(jmeter)

@@ -18,6 +18,12 @@ from mmstack_ops.orchestration.backups.checks import backup_checks
 from mmstack_ops.orchestration.backups.jobs import backup_jobs
 from mmstack_ops.orchestration.backups.names import BACKUPS
 from mmstack_ops.orchestration.backups.schedules import backup_schedules
+from mmstack_ops.orchestration.networks.checks import (
+    network_assets,
+    network_checks,
+    network_job,
+    network_schedule,
+)
 from mmstack_ops.orchestration.retention.assets import retention_assets
 from mmstack_ops.orchestration.retention.jobs import retention_jobs, retention_schedule
 from mmstack_ops.orchestration.schedules import health_schedule
@@ -79,16 +85,19 @@ def build_definitions(
             service_assets(catalogue),
             *backup_assets(catalogue),
             *retention_assets(catalogue),
+            *network_assets(catalogue),
         ],
         asset_checks=[
             *(stack_checks(catalogue, stack) for stack in stacks),
             *backup_checks(catalogue),
+            network_checks(catalogue),
         ],
-        jobs=[*jobs, *of_backups.values(), *of_retention.values()],
+        jobs=[*jobs, *of_backups.values(), *of_retention.values(), network_job(catalogue)],
         schedules=[
             health_schedule(catalogue),
             *backup_schedules(catalogue, of_backups),
             retention_schedule(catalogue),
+            network_schedule(catalogue),
         ],
         sensors=[
             container_events_sensor(catalogue, restarts),

@@ -10,6 +10,7 @@ import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import CancelledError, PlanStaleError
+from mmstack_ops.domain.networks.conflicts import ConflictReport
 from mmstack_ops.domain.stacks.diff import FieldChange
 from mmstack_ops.domain.stacks.events import (
     ApplyEvent,
@@ -50,8 +51,14 @@ class FakeControl:
     events_seen: list[ContainerEvent] = field(default_factory=list)
     calls: list[tuple[str, tuple[str, ...], dict[str, object]]] = field(default_factory=list)
     up: set[str] = field(default_factory=set)
+    conflicts: ConflictReport = field(default_factory=lambda: ConflictReport((), {}))
     cancelled: threading.Event = field(default_factory=threading.Event)
     holding: threading.Event = field(default_factory=threading.Event)
+
+    def network_conflicts(self) -> ConflictReport:
+        if self.raises is not None:
+            raise self.raises
+        return self.conflicts
 
     def plan_up(
         self,

@@ -33,6 +33,7 @@ from mmstack_ops.domain.stacks.status import ServiceStatus, build_status
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.engine.reader import EngineReader
+    from mmstack_ops.domain.networks.conflicts import ConflictReport
     from mmstack_ops.domain.secrets.values import EnvironmentValues
     from mmstack_ops.domain.stacks.observed import ObservedContainer, ObservedState
 
@@ -68,6 +69,12 @@ class StackControl:
 
         url = self._project.settings.docker_base_url
         return EngineReader(EngineConnection(url, read_only=True))
+
+    def network_conflicts(self) -> ConflictReport:
+        """Compare the environment's networks with everything around them."""
+        from mmstack_ops.adapters.networks.look import look_for_conflicts
+
+        return look_for_conflicts(self._project, self.catalogue)
 
     @property
     def _owner(self) -> str:

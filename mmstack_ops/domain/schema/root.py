@@ -90,6 +90,8 @@ class Environment(SchemaModel):
     schedules_running: bool
     """Whether this environment's schedules run unless switched off in the UI."""
     health_cron: str = "*/10 * * * *"
+    network_cron: str = "40 * * * *"
+    """When the networks' addresses are compared with engine and host; that changes nothing."""
     on_unhealthy: Literal["report", "restart"] = "report"
     """What the sensor on container events does with a service that became unhealthy."""
     credential_rules: Literal["lenient", "strict"]

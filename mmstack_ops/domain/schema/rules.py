@@ -163,6 +163,7 @@ def _valid_crons(schema: Schema) -> Iterator[Problem]:
     for name, environment in schema.environments.items():
         for path, cron in (
             (("health_cron",), environment.health_cron),
+            (("network_cron",), environment.network_cron),
             (("backup", "cron"), environment.backup.cron),
             (("retention", "cron"), environment.retention.cron),
         ):

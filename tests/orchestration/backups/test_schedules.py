@@ -22,6 +22,7 @@ TIMES = {
     "backup_sweep": "30 6 * * 0",
     "backup_check": "20 * * * *",
     "retention_cleanup": "0 1 * * *",
+    "network_conflicts": "40 * * * *",
 }
 
 

@@ -1,0 +1,1 @@
+"""Networks in Dagster: an asset for each stack's, and a check of its addresses."""

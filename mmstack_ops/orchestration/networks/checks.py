@@ -1,0 +1,117 @@
+"""Does anything else have a network's addresses? A check each, a job and a schedule of them."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.networks.conflicts import ConflictReport
+from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration.backups.jobs import Job
+from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.stacks.metadata import table
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.stacks.control import StackControl
+
+CONFLICTS_CHECK = "addresses"
+CONFLICTS_JOB = "network_conflicts"
+GROUP = "networks"
+
+
+def network_key(catalogue: Catalogue, stack: str) -> dg.AssetKey:
+    """Return the key of a stack's network."""
+    return dg.AssetKey([catalogue.environment, "network", stack])
+
+
+def network_assets(catalogue: Catalogue) -> list[dg.AssetSpec]:
+    """Return the networks of an environment: made when their stack starts."""
+    return [
+        dg.AssetSpec(
+            key=network_key(catalogue, stack),
+            group_name=GROUP,
+            description=f"The network of {stack}: {entry.name}.",
+            metadata={"network": entry.name, "subnet": entry.subnet},
+        )
+        for stack, entry in catalogue.networks.items()
+    ]
+
+
+def network_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
+    """Return the checks of all networks: one look serves them all."""
+    by_key = {network_key(catalogue, stack): entry for stack, entry in catalogue.networks.items()}
+
+    @dg.multi_asset_check(
+        name="check_networks",
+        specs=[
+            dg.AssetCheckSpec(
+                name=CONFLICTS_CHECK,
+                asset=key,
+                description="Nothing else on the engine or the host has these addresses.",
+            )
+            for key in by_key
+        ],
+        can_subset=True,
+        required_resource_keys={names.CONTROL},
+        description="Compare the plan with engine, default pools and the host's routes.",
+    )
+    def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        control: StackControl = context.resources.control
+        with only_safe_errors("checking the networks"):
+            report = control.network_conflicts()
+        for key in sorted(context.selected_asset_check_keys):
+            yield _result(key.asset_key, by_key[key.asset_key].name, report)
+
+    return check
+
+
+def _result(key: dg.AssetKey, network: str, report: ConflictReport) -> dg.AssetCheckResult:
+    rows = [row for row in report.rows if row.network == network]
+    bad = [row for row in rows if row.verdict in ("conflict", "drift")]
+    doubtful = [row for row in rows if row.verdict in ("warn", "not checked")]
+    cells = [(row.source, row.verdict, row.detail, row.remedy) for row in rows]
+    metadata: dict[str, dg.MetadataValue] = {
+        "table": dg.MetadataValue.md(table(("against", "result", "detail", "do"), cells)),
+        "subnet": dg.MetadataValue.text(rows[0].subnet),
+    }
+    if network in report.proposals:
+        metadata["free_subnet"] = dg.MetadataValue.text(report.proposals[network])
+    said = "; ".join(f"{row.source}: {row.detail}" for row in bad or doubtful)
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=CONFLICTS_CHECK,
+        passed=not bad and not doubtful,
+        severity=dg.AssetCheckSeverity.ERROR if bad else dg.AssetCheckSeverity.WARN,
+        description=said or "nobody else has or routes these addresses",
+        metadata=metadata,
+    )
+
+
+def network_job(catalogue: Catalogue) -> Job:
+    """Return the job that checks all networks. Changes nothing."""
+    keys = [
+        dg.AssetCheckKey(network_key(catalogue, stack), CONFLICTS_CHECK)
+        for stack in catalogue.networks
+    ]
+    return dg.define_asset_job(
+        name=CONFLICTS_JOB,
+        selection=dg.AssetSelection.checks(*keys),
+        executor_def=dg.in_process_executor,
+        description="Check every subnet against engine, default pools and the host.",
+    )
+
+
+def network_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition:
+    """Return the schedule of the check, in the environment's time zone."""
+    running = catalogue.settings.schedules_running
+    return dg.ScheduleDefinition(
+        name=f"{CONFLICTS_JOB}_schedule",
+        job_name=CONFLICTS_JOB,
+        cron_schedule=catalogue.settings.network_cron,
+        execution_timezone=catalogue.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING
+        if running
+        else dg.DefaultScheduleStatus.STOPPED,
+        description=f"Check the networks of {catalogue.environment}.",
+    )

@@ -1,0 +1,49 @@
+"""The check of the networks' addresses, as Dagster shows it."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from mmstack_ops.adapters.project import Project
+from mmstack_ops.domain.networks.conflicts import ConflictReport, Row, Verdict
+from mmstack_ops.orchestration.build import build_definitions
+from tests.orchestration.fakes import FakeControl
+
+
+@pytest.mark.parametrize(
+    ("verdict", "passed", "severity"),
+    [
+        ("ok", True, dg.AssetCheckSeverity.WARN),
+        ("warn", False, dg.AssetCheckSeverity.WARN),
+        ("not checked", False, dg.AssetCheckSeverity.WARN),
+        ("drift", False, dg.AssetCheckSeverity.ERROR),
+        ("conflict", False, dg.AssetCheckSeverity.ERROR),
+    ],
+)
+def test_what_was_found_is_the_checks_outcome(
+    project: Project,
+    instance: dg.DagsterInstance,
+    verdict: Verdict,
+    passed: bool,
+    severity: dg.AssetCheckSeverity,
+) -> None:
+    catalogue = project.catalogue("development")
+    rows = tuple(
+        Row(entry.name, entry.subnet, "engine", verdict, "somebody has it", "switch the plan")
+        for entry in catalogue.networks.values()
+    )
+    first = rows[0].network
+    control = FakeControl(catalogue, conflicts=ConflictReport(rows, {first: "10.128.0.0/24"}))
+    definitions = build_definitions(
+        "development", overrides={"project": project, "control": control}
+    )
+    job = definitions.resolve_job_def("network_conflicts")
+    result = job.execute_in_process(instance=instance)
+    found = result.get_asset_check_evaluations()
+    assert len(found) == len(rows)
+    assert {one.passed for one in found} == {passed}
+    assert {one.severity for one in found} == {severity}
+    assert all("somebody has it" in str(one.metadata["table"].value) for one in found)
+    free = [one for one in found if "free_subnet" in one.metadata]
+    assert [one.metadata["free_subnet"].value for one in free] == ["10.128.0.0/24"]

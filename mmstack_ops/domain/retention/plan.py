@@ -77,19 +77,6 @@ class RetentionPlan:
                 remedy="look again: `mmstack retention test`, then clean up",
             )
 
-    def refuse_old(self, now: datetime) -> None:
-        """Say nothing while the plan is young enough.
-
-        Raises:
-            PlanStaleError: it isn't, or it is from the future.
-        """
-        if not timedelta(0) <= now - self.made_at <= PLAN_LIFE:
-            raise PlanStaleError(
-                "the retention plan is too old",
-                why=f"it was made at {self.made_at:%Y-%m-%d %H:%M:%S}, it is {now:%H:%M:%S} now",
-                remedy="plan again: `mmstack retention test`",
-            )
-
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return {
@@ -99,6 +86,20 @@ class RetentionPlan:
             "down": dict(self.down),
             "series": [one.to_json() for one in self.series],
         }
+
+
+def refuse_old(made_at: datetime, now: datetime) -> None:
+    """Say nothing while a plan of ``made_at`` is young enough to be carried out.
+
+    Raises:
+        PlanStaleError: it isn't, or it is from the future.
+    """
+    if not timedelta(0) <= now - made_at <= PLAN_LIFE:
+        raise PlanStaleError(
+            "the retention plan is too old",
+            why=f"it was made at {made_at:%Y-%m-%d %H:%M:%S}, now it is {now:%Y-%m-%d %H:%M:%S}",
+            remedy="look again: `mmstack retention test`, then clean up",
+        )
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,8 @@ class TierRules:
 def rules_of(tier: Tier, backup: ServiceBackup | None) -> Rules:
     """Return the rules for a service's backups on a tier.
 
-    The tier's and the service's numbers add up; of the two ages the shorter holds, since a
-    tier's is a promise about that tier only.
+    Of the tier's and the service's numbers the larger hold; of the two ages the shorter, since
+    a tier's is a promise about that tier only.
 
     Args:
         backup: the service's; None for one that left the schema.

@@ -8,9 +8,10 @@ from functools import partial
 
 import dagster as dg
 
+from mmstack_ops.domain.backups.moments import parse_moment
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import TierUnavailableError
-from mmstack_ops.domain.retention.plan import SeriesCleaned, rules_of
+from mmstack_ops.domain.retention.plan import SeriesCleaned, refuse_old, rules_of
 from mmstack_ops.domain.retention.series import SeriesPlan
 from mmstack_ops.orchestration import names as stack_names
 from mmstack_ops.orchestration.backups import names as backup_names
@@ -49,6 +50,8 @@ def _tier_retention(catalogue: Catalogue, tier: str) -> dg.AssetsDefinition:
         with only_safe_errors(f"planning the retention on {tier}"):
             whole = backups_of(context).plan_retention()
             plan = whole.narrowed(None if of_all else wanted, [tier])
+            if config.planned_at is not None:
+                refuse_old(parse_moment(config.planned_at, None), whole.made_at)
             plan.refuse_other(config.plan)
             if tier in plan.down:
                 raise TierUnavailableError(f"tier {tier} can't be read", why=plan.down[tier])
@@ -59,7 +62,7 @@ def _tier_retention(catalogue: Catalogue, tier: str) -> dg.AssetsDefinition:
         for service in sorted(wanted | {one.series.service for one in plan.series}):
             plans = [one for one in plan.series if one.series.service == service]
             done = list(_carried_out(context, parts, plans, accept_many=config.accept_many))
-            if len(done) == len(plans) and service in wanted:
+            if plans and len(done) == len(plans) and service in wanted:
                 yield dg.MaterializeResult(
                     asset_key=names.retention_key(catalogue, tier, service),
                     metadata=cleaned_metadata(done, plans),

@@ -28,7 +28,10 @@ def cleanup_request(
     ops: dict[str, Any] = {}
     assets: list[list[str]] = []
     for tier in plan.tiers:
-        settings: dict[str, Any] = {"plan": plan.narrowed(None, [tier]).digest}
+        settings: dict[str, Any] = {
+            "plan": plan.narrowed(None, [tier]).digest,
+            "planned_at": plan.made_at.isoformat(),
+        }
         if accept_many:
             settings["accept_many"] = True
         ops[names.cleanup_op(tier)] = {"config": settings}

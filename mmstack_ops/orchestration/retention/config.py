@@ -13,6 +13,10 @@ class CleanupConfig(dg.Config):
         default=None,
         description="Digest of the plan that was looked at; with another plan nothing is done.",
     )
+    planned_at: str | None = Field(
+        default=None,
+        description="When that plan was made (ISO 8601); a quarter of an hour later it is refused.",
+    )
     accept_many: bool = Field(
         default=False,
         description="Delete also where so many would go that a clock may be wrong.",

@@ -75,6 +75,21 @@ def test_another_plan_than_the_one_looked_at_is_refused(
     assert on(staging, "local") == set(history)
 
 
+def test_a_plan_is_carried_out_soon_or_not_at_all(
+    run: Run, staging: World, history: list[BackupRef]
+) -> None:
+    """So a run that is executed again tomorrow deletes nothing."""
+    plan = staging.backups.plan_retention()
+    request = cleanup_request(staging.catalogue, plan, None, accept_many=False)
+    staging.backups.now += timedelta(minutes=16)
+    result = run("retention_cleanup", run_config=request.run_config)
+    assert not result.success
+    assert "the retention plan is too old" in failure_text(result)
+    assert on(staging, "local") == set(history)
+    staging.backups.now -= timedelta(minutes=2)
+    assert run("retention_cleanup", run_config=request.run_config).success
+
+
 def test_a_tier_that_is_down_fails_alone(
     run: Run, staging: World, history: list[BackupRef]
 ) -> None:

@@ -49,8 +49,9 @@ def run(
     from mmstack_ops.orchestration.backups.commands import backup_request, chosen_series
 
     runs = BackupRuns(session, "backup", command_line("backup", "run", lists=[targets]))
-    runs.notes += _left_out(session, wanted, kinds)
-    runs.carry_out(backup_request(session.catalogue, wanted, kinds))
+    left_out = _left_out(session, wanted, kinds)
+    runs.notes += [f"{series} is left out: {why}" for series, why in left_out.items()]
+    runs.carry_out(backup_request(session.catalogue, wanted, kinds, without=left_out))
     if copy and not runs.cancelled:
         _copy(session, runs, chosen_series(session.catalogue, wanted, kinds), ())
     runs.report(as_json=as_json)
@@ -94,8 +95,8 @@ def copy(
     runs.report(as_json=as_json)
 
 
-def _left_out(session: Session, wanted: list[str], kinds: list[str]) -> list[str]:
-    """Say what of it can't be backed up now.
+def _left_out(session: Session, wanted: list[str], kinds: list[str]) -> dict[Series, str]:
+    """Return what of it can't be backed up now, and why.
 
     Raises:
         BackupError: nothing can.
@@ -112,7 +113,7 @@ def _left_out(session: Session, wanted: list[str], kinds: list[str]) -> list[str
             why="; ".join(dict.fromkeys(left_out.values())),
             remedy=f"`{' '.join(['mmstack start', *wanted])}`, then back it up",
         )
-    return [f"{series} is left out: {why}" for series, why in left_out.items()]
+    return left_out
 
 
 def _copy(

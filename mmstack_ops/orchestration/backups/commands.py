@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,11 @@ class BackupRequest:
 
 
 def backup_request(
-    catalogue: Catalogue, targets: Sequence[str], types: Sequence[str]
+    catalogue: Catalogue,
+    targets: Sequence[str],
+    types: Sequence[str],
+    *,
+    without: Collection[Series] = (),
 ) -> BackupRequest:
     """Return the run that backs ``targets`` up.
 
@@ -31,11 +35,12 @@ def backup_request(
         targets: stacks, services or the environment, all known; none: what the nightly
             schedule takes.
         types: only these types; none: all.
+        without: what can't be backed up now; the nightly job leaves that out by itself.
     """
     if not targets and not types:
         return BackupRequest(names.FULL_JOB)
     tier = catalogue.settings.backup.tiers[0]
-    series = requested_series(catalogue, targets, types)
+    series = [one for one in requested_series(catalogue, targets, types) if one not in without]
     return BackupRequest(names.SERVICE_JOB, assets=_paths(catalogue, tier, series))
 
 

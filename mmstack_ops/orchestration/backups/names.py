@@ -36,6 +36,9 @@ SWEEP_JOB = "backup_sweep"
 HOLD_JOB = "backup_hold"
 CHECK_JOB = "backup_check"
 
+NIGHTLY_JOBS = (FULL_JOB, MODELS_JOB)
+"""They take all there is: what doesn't run just then is left out, and shows in its age."""
+
 VERIFY_OP = "verify_backups"
 DRILL_OP = "prove_backups"
 SWEEP_OP = "sweep_tiers"

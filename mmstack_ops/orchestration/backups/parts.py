@@ -46,6 +46,11 @@ class Parts:
         except dg.Failure as failure:
             self.fail(service, type_name, tier, failure.description or "it failed")
 
+    def refuse(self, service: str, type_name: str, tier: str, error: str) -> None:
+        """Count a part that can't even be begun, as failed."""
+        self.total += 1
+        self.fail(service, type_name, tier, error)
+
     def fail(self, service: str, type_name: str, tier: str, error: str) -> None:
         """Note that a part failed which was counted already."""
         part = PartFailed(service, type_name, tier, self.work, error)

@@ -24,6 +24,16 @@ def materialized(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetMateria
     }
 
 
+def test_what_was_asked_for_and_doesnt_run_is_a_failure(run: Run, staging: World) -> None:
+    """Of the nightly job it is left out: its age shows it."""
+    staging.backups.stopped = {"postgres"}
+    key = staging.key("local", "postgres_full")
+    result = run("backup_service", asset_selection=[key])
+    assert not result.success
+    assert "postgres doesn't run: `mmstack start postgres`" in failure_text(result)
+    assert run("backup_full").success
+
+
 def test_the_graph_reads_service_then_tier_after_tier(staging: World) -> None:
     graph = staging.definitions.resolve_asset_graph()
     local = graph.get(staging.key("local", "postgres_full"))

@@ -14,6 +14,8 @@ from mmstack_ops.domain.networks.conflicts import HostRange, WantedNetwork, chec
 from mmstack_ops.domain.stacks.observed import ObservedNetwork
 from tests.integration.world import World
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def networks(world: World) -> tuple[ObservedNetwork, ...]:

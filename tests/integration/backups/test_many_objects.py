@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.backups.types.s3_bucket import S3Bucket
 from mmstack_ops.adapters.backups.types.s3_client import s3_client
 from tests.adapters.backups.types.stores import back_up, bench, instance_at
 from tests.integration.backups.plain_store import BUCKET
+
+pytestmark = pytest.mark.integration
 
 KIND = S3Bucket()
 

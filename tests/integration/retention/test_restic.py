@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 from mmstack_ops.domain.backups.reference import moment_of, new_id
 from mmstack_ops.domain.retention.keep import Rules, keep
 
+pytestmark = pytest.mark.integration
+
 # All of it in the past: restic counts from the newest snapshot that isn't from the future, and
 # ours refuses those.
 BEGIN = datetime(2022, 12, 20, 23, 30, tzinfo=UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
@@ -53,3 +54,11 @@ def test_render_compose_writes_one_file_a_stack(mmstack: Mmstack) -> None:
     printed = mmstack("render", "compose", "core").stdout
     assert printed == next(path for path in files if path.name == "core.yaml").read_text()
     assert "postgres" in yaml.safe_load(printed)["services"]
+
+
+def test_the_json_schema_stands_beside_the_schema(mmstack: Mmstack) -> None:
+    finished = mmstack("render", "json-schema")
+    assert finished.exit_code == 0
+    path = Path(finished.stdout.strip())
+    assert path.name == "compose-schema.schema.json"
+    assert json.loads(path.read_text())["type"] == "object"

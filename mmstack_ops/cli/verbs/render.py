@@ -70,3 +70,11 @@ def compose(
     else:
         for path in paths:
             typer.echo(str(path))
+
+
+@render.command("json-schema")
+def json_schema(context: typer.Context) -> None:
+    """Write the JSON Schema that editors complete the schema from, beside it."""
+    from mmstack_ops.adapters.json_schema import write_json_schema
+
+    typer.echo(str(write_json_schema(context.obj.project)))

@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from mmstack_ops.domain.backups.plan import Series
-from mmstack_ops.domain.backups.reference import second_of
+from mmstack_ops.domain.backups.reference import moment_of, second_of
 from mmstack_ops.domain.errors import InputError
 from mmstack_ops.domain.retention.keep import Rules, keep
 
@@ -27,8 +27,9 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 """How far the clocks of hosts that share a tier may differ."""
 
 
+_PAUSE = timedelta(days=30)
 _LEAP = 0.5
-"""Share of a series that may expire by one new backup."""
+"""Share of a series that may expire for what came after a pause as long as that."""
 
 
 class Copy(NamedTuple):
@@ -206,16 +207,36 @@ def _problem(
 
 
 def _leap(counted: Sequence[Copy], decisions: Sequence[Decision], rules: Rules) -> str:
-    """Say so when most would go for the newest backup alone: a clock that ran ahead took it."""
+    """Say so when most would go only for what came after a pause of a month or more.
+
+    That is what a history looks like after a clock ran ahead for some backups.
+    """
     gone = [decision.id for decision in decisions if decision.delete]
-    if len(counted) < 2 or len(gone) <= _LEAP * len(decisions):
+    if len(counted) < 2 or not gone:
         return ""
-    without = keep([copy.id for copy in counted[1:]], rules)
-    leapt = sum(backup_id in without for backup_id in gone)
-    if leapt <= _LEAP * len(decisions):
+    first = _behind_longest_pause([copy.id for copy in counted])
+    if first is None:
+        return ""
+    before = keep([copy.id for copy in counted[first:]], rules)
+    leapt = sum(backup_id in before for backup_id in gone)
+    # What the rules had let go before the pause already is only a backlog.
+    others = len(decisions) - (len(gone) - leapt)
+    if leapt <= _LEAP * others:
         return ""
     return (
-        f"{leapt} of {len(decisions)} would go only because of the newest"
-        f" ({counted[0].id.partition('-')[0]}; the one before is of"
-        f" {counted[1].id.partition('-')[0]}): did a clock run ahead?"
+        f"{leapt} of {others} would go only for what came after"
+        f" {counted[first].id.partition('-')[0]} (the next is of"
+        f" {counted[first - 1].id.partition('-')[0]}): did a clock run ahead?"
     )
+
+
+def _behind_longest_pause(ids: Sequence[str]) -> int | None:
+    """Return where the ids before the longest pause begin; None when there was no long one."""
+    longest, found = _PAUSE, None
+    for index, (later, earlier) in enumerate(pairwise(ids), start=1):
+        # Within one month of the calendar there is no pause of a month.
+        if later[:6] != earlier[:6]:
+            pause = moment_of(later) - moment_of(earlier)
+            if pause > longest:
+                longest, found = pause, index
+    return found

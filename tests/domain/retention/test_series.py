@@ -136,7 +136,24 @@ def test_a_clock_that_ran_ahead_and_took_a_backup_stops_everything() -> None:
     assert "5 of 6 would go, more than" in plan.problem
     plan = planned(*copies)
     assert plan.too_many
-    assert "5 of 6 would go only because of the newest" in plan.problem
+    assert "5 of 6 would go only for what came after" in plan.problem
+
+
+def test_two_nights_of_a_wrong_clock_are_no_better_than_one() -> None:
+    plan = planned(copy(0), copy(1), *(copy(300 + day) for day in range(13)), max_share=0.9)
+    assert plan.too_many
+    assert "did a clock run ahead?" in plan.problem
+
+
+@pytest.mark.parametrize(("pause", "taken_since"), [(12, 1), (60, 7)])
+def test_a_pause_is_no_wrong_clock_when_it_is_short_or_long_ago(
+    pause: int, taken_since: int
+) -> None:
+    after = [copy(day) for day in range(taken_since)]
+    before = [copy(taken_since + pause + day) for day in range(7)]
+    plan = planned(*after, *before)
+    assert len(gone(plan)) == 7
+    assert not plan.problem
 
 
 def test_a_backlog_may_go() -> None:

@@ -22,6 +22,7 @@ _ALL = (
     "postgres",
     "trees",
     "s3_upload",
+    "retention",
 )
 _REPORT = Path(__file__).parents[1] / "docs" / "performance.md"
 _INTRODUCTION = """# Performance

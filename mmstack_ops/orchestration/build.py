@@ -24,6 +24,7 @@ from mmstack_ops.orchestration.networks.checks import (
     network_job,
     network_schedule,
 )
+from mmstack_ops.orchestration.networks.cleanup import network_cleanup_job
 from mmstack_ops.orchestration.retention.assets import retention_assets
 from mmstack_ops.orchestration.retention.jobs import retention_jobs, retention_schedule
 from mmstack_ops.orchestration.schedules import health_schedule
@@ -92,7 +93,13 @@ def build_definitions(
             *backup_checks(catalogue),
             network_checks(catalogue),
         ],
-        jobs=[*jobs, *of_backups.values(), *of_retention.values(), network_job(catalogue)],
+        jobs=[
+            *jobs,
+            *of_backups.values(),
+            *of_retention.values(),
+            network_job(catalogue),
+            network_cleanup_job(catalogue, resources),
+        ],
         schedules=[
             health_schedule(catalogue),
             *backup_schedules(catalogue, of_backups),

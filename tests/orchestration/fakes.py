@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import CancelledError, PlanStaleError
 from mmstack_ops.domain.networks.conflicts import ConflictReport
+from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan, NetworkDecision
 from mmstack_ops.domain.stacks.diff import FieldChange
 from mmstack_ops.domain.stacks.events import (
     ApplyEvent,
@@ -51,6 +53,9 @@ class FakeControl:
     events_seen: list[ContainerEvent] = field(default_factory=list)
     calls: list[tuple[str, tuple[str, ...], dict[str, object]]] = field(default_factory=list)
     up: set[str] = field(default_factory=set)
+    networks: list[NetworkDecision] = field(default_factory=list)
+    stuck: set[str] = field(default_factory=set)
+    """Networks that the engine won't let go."""
     conflicts: ConflictReport = field(default_factory=lambda: ConflictReport((), {}))
     cancelled: threading.Event = field(default_factory=threading.Event)
     holding: threading.Event = field(default_factory=threading.Event)
@@ -59,6 +64,17 @@ class FakeControl:
         if self.raises is not None:
             raise self.raises
         return self.conflicts
+
+    def plan_network_cleanup(self) -> NetworkCleanupPlan:
+        return NetworkCleanupPlan("engine", datetime.now(UTC), tuple(self.networks))
+
+    def clean_networks(
+        self, plan: NetworkCleanupPlan, *, holder: str, tell: Callable[[str], None]
+    ) -> tuple[tuple[NetworkDecision, ...], dict[str, str]]:
+        assert holder
+        gone = tuple(one for one in plan.orphans if one.name not in self.stuck)
+        self.networks = [one for one in self.networks if one not in gone]
+        return gone, {one.name: "active endpoints" for one in plan.orphans if one not in gone}
 
     def plan_up(
         self,

@@ -33,7 +33,9 @@ from mmstack_ops.domain.stacks.status import ServiceStatus, build_status
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.engine.reader import EngineReader
+    from mmstack_ops.adapters.engine.writer import EngineWriter
     from mmstack_ops.domain.networks.conflicts import ConflictReport
+    from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan, NetworkDecision
     from mmstack_ops.domain.secrets.values import EnvironmentValues
     from mmstack_ops.domain.stacks.observed import ObservedContainer, ObservedState
 
@@ -75,6 +77,40 @@ class StackControl:
         from mmstack_ops.adapters.networks.look import look_for_conflicts
 
         return look_for_conflicts(self._project, self.catalogue)
+
+    def plan_network_cleanup(self) -> NetworkCleanupPlan:
+        """Return which networks of this project no environment wants any more."""
+        from mmstack_ops.domain.networks.orphans import plan_network_cleanup
+
+        environments = self.catalogue.schema.environments
+        wanted = {
+            entry.name
+            for environment in environments
+            for entry in self._project.catalogue(environment).networks.values()
+        }
+        return plan_network_cleanup(
+            self._reader.observe(self._owner),
+            owner=self._owner,
+            wanted=wanted,
+            now=datetime.now(UTC),
+        )
+
+    def clean_networks(
+        self, plan: NetworkCleanupPlan, *, holder: str, tell: Callable[[str], None]
+    ) -> tuple[tuple[NetworkDecision, ...], dict[str, str]]:
+        """Remove what ``plan`` names; return what went, and name → why one stays.
+
+        Raises:
+            LockHeldError: another process kept the environment locked.
+            EngineUnavailableError: the engine went away.
+        """
+        from mmstack_ops.adapters.networks.cleaning import remove_orphans
+
+        with (
+            self._writer() as engine,
+            self.lock(plan.daemon_id, holder=holder, cancel=threading.Event(), on_wait=tell),
+        ):
+            return remove_orphans(engine, plan, self.plan_network_cleanup, tell)
 
     @property
     def _owner(self) -> str:
@@ -159,37 +195,41 @@ class StackControl:
         """
         if plan.is_empty and all(action.container is None for action in plan.actions):
             return ()
-        from mmstack_ops.adapters.engine.client import EngineConnection
-        from mmstack_ops.adapters.engine.writer import EngineWriter
         from mmstack_ops.adapters.stacks.apply import PlanApplier
-
-        connection = EngineConnection(self._project.settings.docker_base_url, read_only=False)
-        engine = EngineWriter(
-            connection,
-            owner=self._owner,
-            environment=self.catalogue.environment,
-            working_dir=str(self._project.root),
-        )
 
         def tell_wait(other: str) -> None:
             on_event(Progress("", "", "waiting", f"waiting for {other}"))
 
+        with (
+            self._writer() as engine,
+            nullcontext()
+            if locked
+            else self.lock(plan.daemon_id, holder=holder, cancel=cancel, on_wait=tell_wait),
+        ):
+            secrets: list[str] = []
+            if plan.operation != "down":
+                values = self._values()
+                secrets = self._secret_values(values)
+                names = [service.name for service in plan.services]
+                write_runtime_files(self._project, self.catalogue, values, names)
+            applier = PlanApplier(
+                engine, plan, cancel=cancel, on_event=on_event, redact=redactor(secrets)
+            )
+            return applier.run()
+
+    @contextmanager
+    def _writer(self) -> Iterator[EngineWriter]:
+        from mmstack_ops.adapters.engine.client import EngineConnection
+        from mmstack_ops.adapters.engine.writer import EngineWriter
+
+        connection = EngineConnection(self._project.settings.docker_base_url, read_only=False)
         try:
-            with (
-                nullcontext()
-                if locked
-                else self.lock(plan.daemon_id, holder=holder, cancel=cancel, on_wait=tell_wait)
-            ):
-                secrets: list[str] = []
-                if plan.operation != "down":
-                    values = self._values()
-                    secrets = self._secret_values(values)
-                    names = [service.name for service in plan.services]
-                    write_runtime_files(self._project, self.catalogue, values, names)
-                applier = PlanApplier(
-                    engine, plan, cancel=cancel, on_event=on_event, redact=redactor(secrets)
-                )
-                return applier.run()
+            yield EngineWriter(
+                connection,
+                owner=self._owner,
+                environment=self.catalogue.environment,
+                working_dir=str(self._project.root),
+            )
         finally:
             connection.close()
 

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from mmstack_ops.cli.output.terminal import stdout
 from mmstack_ops.domain.networks.conflicts import ConflictReport
+from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan
 
 _STYLES = {
     "ok": "green",
@@ -15,6 +16,19 @@ _STYLES = {
     "drift": "bold red",
     "not checked": "dim",
 }
+
+
+def show_cleanup(plan: NetworkCleanupPlan) -> None:
+    """Print a row for each network that carries our label: what goes, what stays, and why."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("NETWORK", "SUBNET", "ENVIRONMENT", "DECISION"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("WHY", overflow="fold")
+    for one in plan.decisions:
+        word = Text("remove", "yellow") if one.orphan else Text("keep", "green")
+        table.add_row(one.name, ", ".join(one.subnets), one.environment, word, one.reason)
+    stdout().print(table)
+    stdout().print(Text(f"{len(plan.orphans)} of {len(plan.decisions)} would go", "bold"))
 
 
 def show_conflicts(report: ConflictReport) -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmstack_ops.cli.parameters import AsJson, Environment
+from mmstack_ops.domain.errors import InputError
 
 if TYPE_CHECKING:
     from mmstack_ops.cli.session import Session
+    from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan
+    from mmstack_ops.orchestration.launch import RunOutcome
 
-network = typer.Typer(name="network", help="Look at the stacks' networks.", no_args_is_help=True)
-
-
-@network.callback()
-def _group() -> None:
-    """Look at the stacks' networks."""
+network = typer.Typer(
+    name="network", help="Check the stacks' networks, and tidy them.", no_args_is_help=True
+)
 
 
 @network.command()
@@ -36,3 +37,87 @@ def conflicts(
         show_conflicts(report)
     if not report.clean:
         raise typer.Exit(1)
+
+
+@network.command()
+def cleanup(
+    context: typer.Context,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only print what would go. Touches nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask; the plan is right.")] = False,
+    environment: Environment = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove networks of this project that are empty and that no environment wants."""
+    session: Session = context.obj.named(environment)
+    planned = session.control.plan_network_cleanup()
+    if plan:
+        _show(planned, as_json=as_json)
+        return
+    if not planned.orphans:
+        _report(session, None, as_json=as_json)
+        return
+    if not yes:
+        _ask(planned)
+
+    from mmstack_ops.orchestration.launch import run_job
+    from mmstack_ops.orchestration.networks.cleanup import CLEANUP_JOB, cleanup_run_config
+
+    outcome = run_job(
+        session.project,
+        session.environment,
+        CLEANUP_JOB,
+        run_config=cleanup_run_config(planned),
+        tags={"mmstack/verb": "network cleanup", "mmstack/command": "mmstack network cleanup"},
+        on_event=lambda _event: None,
+    )
+    _report(session, outcome, as_json=as_json)
+    if not outcome.success:
+        raise typer.Exit(1)
+
+
+def _show(plan: NetworkCleanupPlan, *, as_json: bool) -> None:
+    if as_json:
+        from mmstack_ops.cli.output.documents import print_json
+
+        print_json(plan.to_json())
+        return
+    from mmstack_ops.cli.output.network_tables import show_cleanup
+
+    show_cleanup(plan)
+
+
+def _report(session: Session, outcome: RunOutcome | None, *, as_json: bool) -> None:
+    if as_json:
+        from mmstack_ops.cli.output.documents import print_json
+
+        document = {
+            "environment": session.environment,
+            "run_id": outcome.run_id if outcome else None,
+            "success": outcome.success if outcome else True,
+            "error": outcome.error if outcome else "",
+        }
+        print_json(document)
+    elif outcome is None:
+        typer.echo("no network is orphaned")
+    elif outcome.success:
+        typer.echo("the orphaned networks are gone")
+    else:
+        sys.stderr.write(f"error: {outcome.error}\n")
+
+
+def _ask(plan: NetworkCleanupPlan) -> None:
+    """Show the plan and ask.
+
+    Raises:
+        InputError: nobody is there to ask.
+        typer.Abort: the answer was no.
+    """
+    if not sys.stdin.isatty():
+        raise InputError(
+            "the clean-up isn't confirmed, and there is no terminal to ask on",
+            remedy="look at it with --plan, then give --yes",
+        )
+    _show(plan, as_json=False)
+    typer.confirm("Remove the orphans?", abort=True, err=True)

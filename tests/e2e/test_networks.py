@@ -1,0 +1,40 @@
+"""Networks by the command line, on a real engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmstack_ops.domain.stacks import labels
+from tests.e2e.product import Product
+
+pytestmark = [pytest.mark.e2e, pytest.mark.integration]
+
+
+def test_conflicts_are_shown_with_what_is_free(product: Product) -> None:
+    document = product.done("network", "conflicts", "--json").document()
+    assert document["clean"]
+    sources = {row["source"] for row in document["rows"]}
+    assert sources == {"plan", "engine", "default pools", "host", "private addresses"}
+
+
+def test_an_orphan_goes_and_a_look_alike_stays(product: Product) -> None:
+    marks = {labels.OWNER: product.owner, labels.ENVIRONMENT: "development"}
+    create = product.engine.networks.create
+    orphan = create(f"{product.owner}-left-over", labels=marks)
+    alike = create(f"{product.owner}-other", labels={"somebody": "else"})
+    try:
+        shown = product.done("network", "cleanup", "--plan", "--json").document()
+        assert [n["name"] for n in shown["networks"] if n["orphan"]] == [orphan.name]
+        refused = product.mmstack("network", "cleanup")
+        assert refused.code == 2
+        assert "give --yes" in refused.stderr
+
+        done = product.done("network", "cleanup", "--yes", "--json").document()
+        assert done["success"]
+        assert done["run_id"]
+        names = {network.name for network in product.engine.networks.list()}
+        assert orphan.name not in names
+        assert alike.name in names
+        assert "no network is orphaned" in product.done("network", "cleanup").stdout
+    finally:
+        alike.remove()

@@ -17,6 +17,24 @@ def test_conflicts_are_shown_with_what_is_free(product: Product) -> None:
     assert sources == {"plan", "engine", "default pools", "host", "private addresses"}
 
 
+def test_the_networks_of_a_running_stack_are_as_declared(product: Product) -> None:
+    product.done("start", "redis")
+    try:
+        (core,) = (
+            one
+            for one in product.done("network", "validate", "--json").document()["networks"]
+            if one["stack"] == "core"
+        )
+        assert (core["verdict"], core["used"]) == ("ok", 2)
+        network = product.engine.networks.get(core["name"])
+        network.disconnect(product.one("redis"))
+        ended = product.mmstack("network", "validate")
+        assert ended.code == 1
+        assert "others can't reach it there" in " ".join(ended.stdout.split())
+    finally:
+        product.done("stop", "redis")
+
+
 def test_an_orphan_goes_and_a_look_alike_stays(product: Product) -> None:
     marks = {labels.OWNER: product.owner, labels.ENVIRONMENT: "development"}
     create = product.engine.networks.create

@@ -13,6 +13,7 @@ from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import CancelledError, PlanStaleError
 from mmstack_ops.domain.networks.conflicts import ConflictReport
 from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan, NetworkDecision
+from mmstack_ops.domain.networks.validate import NetworkState
 from mmstack_ops.domain.stacks.diff import FieldChange
 from mmstack_ops.domain.stacks.events import (
     ApplyEvent,
@@ -54,6 +55,8 @@ class FakeControl:
     calls: list[tuple[str, tuple[str, ...], dict[str, object]]] = field(default_factory=list)
     up: set[str] = field(default_factory=set)
     networks: list[NetworkDecision] = field(default_factory=list)
+    network_problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Stack → what differs of its network."""
     stuck: set[str] = field(default_factory=set)
     """Networks that the engine won't let go."""
     conflicts: ConflictReport = field(default_factory=lambda: ConflictReport((), {}))
@@ -64,6 +67,20 @@ class FakeControl:
         if self.raises is not None:
             raise self.raises
         return self.conflicts
+
+    def network_states(self) -> tuple[NetworkState, ...]:
+        return tuple(
+            NetworkState(
+                entry.name,
+                entry.stack,
+                entry.subnet,
+                True,
+                self.network_problems.get(entry.stack, ()),
+                used=3,
+                size=254,
+            )
+            for entry in self.catalogue.networks.values()
+        )
 
     def plan_network_cleanup(self) -> NetworkCleanupPlan:
         return NetworkCleanupPlan("engine", datetime.now(UTC), tuple(self.networks))

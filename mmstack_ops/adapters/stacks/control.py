@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.engine.writer import EngineWriter
     from mmstack_ops.domain.networks.conflicts import ConflictReport
     from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan, NetworkDecision
+    from mmstack_ops.domain.networks.validate import NetworkState
     from mmstack_ops.domain.secrets.values import EnvironmentValues
     from mmstack_ops.domain.stacks.observed import ObservedContainer, ObservedState
 
@@ -77,6 +78,12 @@ class StackControl:
         from mmstack_ops.adapters.networks.look import look_for_conflicts
 
         return look_for_conflicts(self._project, self.catalogue)
+
+    def network_states(self) -> tuple[NetworkState, ...]:
+        """Return every declared network as it is on the engine."""
+        from mmstack_ops.domain.networks.validate import validate_networks
+
+        return validate_networks(self.catalogue, self._reader.observe(self._owner))
 
     def plan_network_cleanup(self) -> NetworkCleanupPlan:
         """Return which networks of this project no environment wants any more."""

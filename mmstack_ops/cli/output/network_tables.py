@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.table import Table
 from rich.text import Text
 
 from mmstack_ops.cli.output.terminal import stdout
 from mmstack_ops.domain.networks.conflicts import ConflictReport
 from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan
+from mmstack_ops.domain.networks.validate import NetworkState
 
 _STYLES = {
     "ok": "green",
@@ -15,7 +18,29 @@ _STYLES = {
     "conflict": "bold red",
     "drift": "bold red",
     "not checked": "dim",
+    "absent": "dim",
 }
+
+
+def show_states(states: Iterable[NetworkState]) -> None:
+    """Print a row for each declared network: how it stands, and how full it is."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("NETWORK", "SUBNET", "RESULT"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("IN USE", justify="right", no_wrap=True)
+    table.add_column("DETAIL", overflow="fold")
+    for state in states:
+        detail = "; ".join(state.problems)
+        if state.verdict == "absent":
+            detail = f"made when {state.stack} starts"
+        table.add_row(
+            state.name,
+            state.subnet,
+            Text(state.verdict, style=_STYLES[state.verdict]),
+            f"{state.used} of {state.size}" if state.exists else "",
+            detail,
+        )
+    stdout().print(table)
 
 
 def show_cleanup(plan: NetworkCleanupPlan) -> None:

@@ -40,6 +40,26 @@ def conflicts(
 
 
 @network.command()
+def validate(
+    context: typer.Context, environment: Environment = None, as_json: AsJson = False
+) -> None:
+    """Compare the networks that run with those that are declared, and who is on them."""
+    session: Session = context.obj.named(environment)
+    states = session.control.network_states()
+    if as_json:
+        from mmstack_ops.cli.output.documents import print_json
+
+        networks = [state.to_json() for state in states]
+        print_json({"environment": session.environment, "networks": networks})
+    else:
+        from mmstack_ops.cli.output.network_tables import show_states
+
+        show_states(states)
+    if any(state.problems for state in states):
+        raise typer.Exit(1)
+
+
+@network.command()
 def cleanup(
     context: typer.Context,
     plan: Annotated[

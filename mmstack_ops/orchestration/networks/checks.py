@@ -7,6 +7,7 @@ import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.networks.conflicts import ConflictReport
+from mmstack_ops.domain.networks.validate import NetworkState
 from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.backups.jobs import Job
 from mmstack_ops.orchestration.failures import only_safe_errors
@@ -16,8 +17,13 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.stacks.control import StackControl
 
 CONFLICTS_CHECK = "addresses"
+DECLARED_CHECK = "as_declared"
 CONFLICTS_JOB = "network_conflicts"
 GROUP = "networks"
+_DESCRIPTIONS = {
+    CONFLICTS_CHECK: "Nothing else on the engine or the host has these addresses.",
+    DECLARED_CHECK: "The network is as declared, and who should be is on it, and nobody else.",
+}
 
 
 def network_key(catalogue: Catalogue, stack: str) -> dg.AssetKey:
@@ -45,12 +51,9 @@ def network_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
     @dg.multi_asset_check(
         name="check_networks",
         specs=[
-            dg.AssetCheckSpec(
-                name=CONFLICTS_CHECK,
-                asset=key,
-                description="Nothing else on the engine or the host has these addresses.",
-            )
+            dg.AssetCheckSpec(name=name, asset=key, description=text)
             for key in by_key
+            for name, text in _DESCRIPTIONS.items()
         ],
         can_subset=True,
         required_resource_keys={names.CONTROL},
@@ -60,8 +63,13 @@ def network_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
         control: StackControl = context.resources.control
         with only_safe_errors("checking the networks"):
             report = control.network_conflicts()
+            states = {state.name: state for state in control.network_states()}
         for key in sorted(context.selected_asset_check_keys):
-            yield _result(key.asset_key, by_key[key.asset_key].name, report)
+            network = by_key[key.asset_key].name
+            if key.name == CONFLICTS_CHECK:
+                yield _result(key.asset_key, network, report)
+            else:
+                yield _declared(key.asset_key, states[network])
 
     return check
 
@@ -88,11 +96,32 @@ def _result(key: dg.AssetKey, network: str, report: ConflictReport) -> dg.AssetC
     )
 
 
+def _declared(key: dg.AssetKey, state: NetworkState) -> dg.AssetCheckResult:
+    said = {
+        "ok": f"{state.used} of {state.size} addresses are in use",
+        "absent": f"made when {state.stack} starts",
+        "warn": f"nearly full: {state.used} of {state.size} addresses are in use",
+        "drift": "; ".join(state.problems),
+    }
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=DECLARED_CHECK,
+        passed=state.verdict in ("ok", "absent"),
+        severity=dg.AssetCheckSeverity.ERROR if state.problems else dg.AssetCheckSeverity.WARN,
+        description=said[state.verdict],
+        metadata={
+            "addresses_used": dg.MetadataValue.int(state.used),
+            "addresses": dg.MetadataValue.int(state.size),
+        },
+    )
+
+
 def network_job(catalogue: Catalogue) -> Job:
     """Return the job that checks all networks. Changes nothing."""
     keys = [
-        dg.AssetCheckKey(network_key(catalogue, stack), CONFLICTS_CHECK)
+        dg.AssetCheckKey(network_key(catalogue, stack), name)
         for stack in catalogue.networks
+        for name in _DESCRIPTIONS
     ]
     return dg.define_asset_job(
         name=CONFLICTS_JOB,

@@ -40,10 +40,37 @@ def test_what_was_found_is_the_checks_outcome(
     )
     job = definitions.resolve_job_def("network_conflicts")
     result = job.execute_in_process(instance=instance)
-    found = result.get_asset_check_evaluations()
+    every = result.get_asset_check_evaluations()
+    found = [one for one in every if one.check_name == "addresses"]
     assert len(found) == len(rows)
     assert {one.passed for one in found} == {passed}
     assert {one.severity for one in found} == {severity}
     assert all("somebody has it" in str(one.metadata["table"].value) for one in found)
     free = [one for one in found if "free_subnet" in one.metadata]
     assert [one.metadata["free_subnet"].value for one in free] == ["10.128.0.0/24"]
+
+
+def test_a_network_that_differs_fails_its_check(
+    project: Project, instance: dg.DagsterInstance
+) -> None:
+    catalogue = project.catalogue("development")
+    rows = tuple(
+        Row(entry.name, entry.subnet, "engine", "ok", "free")
+        for entry in catalogue.networks.values()
+    )
+    control = FakeControl(
+        catalogue,
+        conflicts=ConflictReport(rows, {}),
+        network_problems={"core": ("x is on it, which nothing declares",)},
+    )
+    definitions = build_definitions(
+        "development", overrides={"project": project, "control": control}
+    )
+    result = definitions.resolve_job_def("network_conflicts").execute_in_process(instance=instance)
+    found = {
+        one.asset_key.path[-1]: (one.passed, one.description)
+        for one in result.get_asset_check_evaluations()
+        if one.check_name == "as_declared"
+    }
+    assert found["core"] == (False, "x is on it, which nothing declares")
+    assert found["inference"] == (True, "3 of 254 addresses are in use")

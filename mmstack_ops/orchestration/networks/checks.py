@@ -26,21 +26,34 @@ _DESCRIPTIONS = {
 }
 
 
+def whole_key(catalogue: Catalogue) -> dg.AssetKey:
+    """Return the key of an environment's networks as a whole."""
+    return dg.AssetKey([catalogue.environment, "network"])
+
+
 def network_key(catalogue: Catalogue, stack: str) -> dg.AssetKey:
     """Return the key of a stack's network."""
-    return dg.AssetKey([catalogue.environment, "network", stack])
+    return dg.AssetKey([*whole_key(catalogue).path, stack])
 
 
 def network_assets(catalogue: Catalogue) -> list[dg.AssetSpec]:
-    """Return the networks of an environment: made when their stack starts."""
+    """Return the networks of an environment, made when their stack starts, and all as a whole."""
+    whole = dg.AssetSpec(
+        key=whole_key(catalogue),
+        group_name=GROUP,
+        description="All networks: observed when orphans are removed.",
+    )
     return [
-        dg.AssetSpec(
-            key=network_key(catalogue, stack),
-            group_name=GROUP,
-            description=f"The network of {stack}: {entry.name}.",
-            metadata={"network": entry.name, "subnet": entry.subnet},
-        )
-        for stack, entry in catalogue.networks.items()
+        whole,
+        *(
+            dg.AssetSpec(
+                key=network_key(catalogue, stack),
+                group_name=GROUP,
+                description=f"The network of {stack}: {entry.name}.",
+                metadata={"network": entry.name, "subnet": entry.subnet},
+            )
+            for stack, entry in catalogue.networks.items()
+        ),
     ]
 
 

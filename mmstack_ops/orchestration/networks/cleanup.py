@@ -13,6 +13,7 @@ from mmstack_ops.domain.errors import EngineError
 from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan
 from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.networks.checks import whole_key
 from mmstack_ops.orchestration.stacks.metadata import table
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def network_cleanup_job(catalogue: Catalogue, resources: Mapping[str, object]) -
             removed = {one.name for one in gone}
             context.log_event(
                 dg.AssetObservation(
-                    asset_key=dg.AssetKey([catalogue.environment, "network"]),
+                    asset_key=whole_key(catalogue),
                     description=f"{len(gone)} networks removed",
                     metadata={
                         "removed_networks": dg.MetadataValue.int(len(gone)),

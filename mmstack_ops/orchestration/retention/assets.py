@@ -25,9 +25,15 @@ from mmstack_ops.orchestration.retention.metadata import cleaned_metadata
 _RESOURCES = {backup_names.BACKUPS, stack_names.LISTENER}
 
 
-def retention_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition]:
-    """Return the retention of every tier that the environment names."""
-    return [_tier_retention(catalogue, tier) for tier in catalogue.settings.backup.tiers]
+def retention_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Return the retention of every tier that the environment names, and of it as a whole."""
+    whole = dg.AssetSpec(
+        key=names.whole_key(catalogue),
+        group_name=names.WHOLE_GROUP,
+        description="What a clean-up would do: observed whenever somebody looks.",
+    )
+    tiers = catalogue.settings.backup.tiers
+    return [whole, *(_tier_retention(catalogue, tier) for tier in tiers)]
 
 
 def _tier_retention(catalogue: Catalogue, tier: str) -> dg.AssetsDefinition:

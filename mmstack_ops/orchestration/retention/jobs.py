@@ -53,7 +53,7 @@ def _test_job(
         context.log.info(f"{sum(len(one.deletions) for one in plan.series)} copies would go")
         context.log_event(
             dg.AssetObservation(
-                asset_key=dg.AssetKey([catalogue.environment, "retention"]),
+                asset_key=names.whole_key(catalogue),
                 description="what a clean-up would do now",
                 metadata=plan_metadata(plan),
             )

@@ -13,6 +13,7 @@ CLEANUP_JOB = "retention_cleanup"
 TEST_JOB = "retention_test"
 TEST_OP = "plan_retention"
 SENSOR = "quota_pressure"
+WHOLE_GROUP = "retention"
 
 
 def services_with_backups(catalogue: Catalogue) -> list[str]:
@@ -20,9 +21,14 @@ def services_with_backups(catalogue: Catalogue) -> list[str]:
     return [name for name, entry in catalogue.services.items() if entry.definition.backup.types]
 
 
+def whole_key(catalogue: Catalogue) -> dg.AssetKey:
+    """Return the key of the retention of an environment as a whole."""
+    return dg.AssetKey([catalogue.environment, "retention"])
+
+
 def retention_key(catalogue: Catalogue, tier: str, service: str) -> dg.AssetKey:
     """Return the key of the retention of a service's backups on a tier."""
-    return dg.AssetKey([catalogue.environment, "retention", tier, service])
+    return dg.AssetKey([*whole_key(catalogue).path, tier, service])
 
 
 def retention_keys(

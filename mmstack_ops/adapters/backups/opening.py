@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 _MANIFEST_LIMIT = 64 << 20
 """A manifest that is larger isn't one; it must not fill the memory."""
+_AHEAD = 4
+"""Small files that are read before they are asked for: a bound for the memory."""
 
 
 def read_manifest(tier: Tier, ref: BackupRef) -> Manifest:
@@ -129,17 +133,28 @@ class Artifact:
     ) -> Iterator[tuple[TreeFile, BinaryIO | None]]:
         entries.sort(key=lambda entry: entry.offset)
         position = 0
-        with self.read_pack(pack) as source:
+        waiting: deque[tuple[TreeFile, Future[bytes]]] = deque()
+        with (
+            self.read_pack(pack) as source,
+            # Reads, decompresses and hashes small files beside what is done with those before.
+            ThreadPoolExecutor(1, thread_name_prefix="unpack") as worker,
+        ):
             for entry in entries:
                 what = f"{entry.file.path!r} in {self.manifest.key_of(pack)}"
-                _skip(source, entry.offset - position, what)
                 content = Content(source, entry, what)
+                gap, position = entry.offset - position, entry.offset + entry.file.size
                 if entry.file.size <= BLOCK:
-                    yield entry.file, io.BytesIO(content.whole())
-                else:
-                    yield entry.file, cast("BinaryIO", content)
-                    content.exhaust()
-                position = entry.offset + entry.file.size
+                    waiting.append((entry.file, worker.submit(content.whole, gap)))
+                    if len(waiting) > _AHEAD:
+                        yield _taken(waiting)
+                    continue
+                while waiting:
+                    yield _taken(waiting)
+                content.skip(gap)
+                yield entry.file, cast("BinaryIO", content)
+                content.exhaust()
+            while waiting:
+                yield _taken(waiting)
 
     def _index(self) -> Payload:
         for payload in self.manifest.with_role("index"):
@@ -156,6 +171,11 @@ class Artifact:
         if len(found) != 1:
             raise damaged(f"the manifest of {self.manifest.ref}", f"it names {len(found)} {role}")
         return found[0]
+
+
+def _taken(waiting: deque[tuple[TreeFile, Future[bytes]]]) -> tuple[TreeFile, BinaryIO]:
+    file, content = waiting.popleft()
+    return file, io.BytesIO(content.result())
 
 
 class Content(io.RawIOBase):
@@ -189,8 +209,13 @@ class Content(io.RawIOBase):
                 raise damaged(self._what, "it has another SHA-256 than was recorded")
         return len(block)
 
-    def whole(self) -> bytes:
-        """Return all of it at once, checked."""
+    def skip(self, count: int) -> None:
+        """Pass over what stands between the content before and this one."""
+        _skip(self._source, count, self._what)
+
+    def whole(self, gap: int) -> bytes:
+        """Return all of it at once, checked, after ``gap`` bytes that are passed over."""
+        self.skip(gap)
         content = bytearray(self._left)
         target = memoryview(content)
         while count := self.readinto(target):

@@ -94,9 +94,13 @@ def clean_series(
     if now_planned is None:
         return SeriesCleaned(planned.series, planned.tier, (), 0)
     if now_planned.problem and not (now_planned.too_many and accept_many):
-        remedy = "look at `mmstack retention test`"
-        if now_planned.too_many:
-            remedy += "; if it is right, run `mmstack retention cleanup --accept-many`"
+        remedy = (
+            "look at `mmstack retention test`; if it is right, run"
+            " `mmstack retention cleanup --accept-many`"
+            if now_planned.too_many
+            else "put the clock right; a backup that itself has a wrong time can be taken off the"
+            " tier by hand, its manifest.json first"
+        )
         raise RetentionError(
             f"nothing of {planned.series} on {planned.tier} was deleted",
             why=now_planned.problem,

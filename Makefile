@@ -173,12 +173,15 @@ retention-cleanup: $(MMSTACK) ## Let go what the policy lets go (asks, or YES=1)
 
 ##@ Networks (ENVIRONMENT=development by default)
 
-.PHONY: check-network-conflicts validate-networks cleanup-networks
+.PHONY: check-network-conflicts validate-networks check-network-health cleanup-networks
 check-network-conflicts: $(MMSTACK) ## Subnets against engine, default pools, host; free ones
 	@$(MMSTACK) -e $(ENVIRONMENT) network conflicts
 
 validate-networks: $(MMSTACK) ## What runs against what is declared, and who is on it
 	@$(MMSTACK) -e $(ENVIRONMENT) network validate
+
+check-network-health: $(MMSTACK) ## From inside: who can open whose ports, and who can't
+	@$(MMSTACK) -e $(ENVIRONMENT) network health
 
 cleanup-networks: $(MMSTACK) ## Remove empty networks of ours that nobody wants (asks, or YES=1)
 	@$(MMSTACK) -e $(ENVIRONMENT) network cleanup $(if $(YES),--yes)
@@ -245,14 +248,12 @@ lock: ## Renew requirements.lock from pyproject.toml
 
 LATER_WIPE := $(STACKS:%=wipe-%) wipe-db wipe-cache wipe-models wipe-logs wipe-test-results \
 	wipe-dev wipe-staging wipe-prod wipe-testing-env
-LATER_NETWORKS := check-network-health
 LATER_SECURITY := validate-security rotate-secrets validate-credentials-dev \
 	validate-credentials-staging validate-credentials-prod validate-credentials-testing
-LATER := $(LATER_WIPE) $(LATER_NETWORKS) $(LATER_SECURITY)
+LATER := $(LATER_WIPE) $(LATER_SECURITY)
 
 .PHONY: $(LATER)
 $(LATER_WIPE): ## Deleting data on purpose
-$(LATER_NETWORKS): ## Reachability: who can and who can't open whose ports
 $(LATER_SECURITY): ## Credential and hardening checks, rotation
 $(LATER):
 	@echo "$@: not in this version yet; the verb will be \`mmstack $(subst -, ,$@)\`" >&2; exit 2

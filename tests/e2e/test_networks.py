@@ -56,3 +56,26 @@ def test_an_orphan_goes_and_a_look_alike_stays(product: Product) -> None:
         assert "no network is orphaned" in product.done("network", "cleanup").stdout
     finally:
         alike.remove()
+
+
+def test_who_can_open_whose_ports_is_asked_from_inside(product: Product) -> None:
+    started = ("redis", "qdrant", "allure-results")
+    product.done("start", *started)
+    try:
+        document = product.done("network", "health", "--json").document()
+        cells = {(one["source"], one["target"], one["port"]): one for one in document["cells"]}
+        assert {source for source, _, _ in cells} == set(started)
+        assert {one["verdict"] for one in cells.values()} == {"ok"}
+        # One stack's members reach each other, and nobody reaches another stack.
+        assert cells["redis", "qdrant", 6333]["allowed"]
+        assert not cells["allure-results", "redis", 6379]["allowed"]
+        assert not cells["redis", "allure-results", 5050]["allowed"]
+
+        # Somebody joins a network by hand: now there is a way that nothing declares.
+        (core,) = product.one("redis").attrs["NetworkSettings"]["Networks"]
+        product.engine.networks.get(core).connect(product.one("allure-results"))
+        ended = product.mmstack("network", "health")
+        assert ended.code == 1
+        assert "allure-results → redis:6379 exposed" in " ".join(ended.stdout.split())
+    finally:
+        product.done("stop", *started)

@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.engine.client import EngineConnection
 from mmstack_ops.adapters.engine.reader import EngineReader
 from mmstack_ops.adapters.networks.host_ranges import host_ranges
+from mmstack_ops.adapters.networks.inside import ask_inside
+from mmstack_ops.domain.errors import EngineError
 from mmstack_ops.domain.networks.conflicts import ConflictReport, WantedNetwork, check_conflicts
+from mmstack_ops.domain.networks.reach import Cell, judged, questions
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.project import Project
     from mmstack_ops.domain.catalogue.resolve import Catalogue
+    from mmstack_ops.domain.stacks.observed import ObservedContainer
+
+
+def look_at_reach(
+    catalogue: Catalogue, containers: Iterable[ObservedContainer], *, local: bool
+) -> tuple[Cell, ...]:
+    """Ask from inside every running service whose ports it can open.
+
+    Args:
+        local: the engine is on this host.
+
+    Raises:
+        EngineError: it can't be looked at from here; nothing is known then.
+    """
+    if not local:
+        raise EngineError(
+            "who can reach whom isn't checked: the engine is on another machine",
+            remedy="run this on the engine's own host, as root",
+        )
+    known = list(containers)
+    pids = {container.id: container.pid for container in known}
+    cells: list[Cell] = []
+    for container_id, asked in questions(catalogue, known).items():
+        if asked:
+            cells += judged(asked, ask_inside(pids[container_id], asked))
+    return tuple(cells)
 
 
 def look_for_conflicts(project: Project, catalogue: Catalogue) -> ConflictReport:

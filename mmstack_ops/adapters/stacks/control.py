@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.engine.writer import EngineWriter
     from mmstack_ops.domain.networks.conflicts import ConflictReport
     from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan, NetworkDecision
+    from mmstack_ops.domain.networks.reach import Cell
     from mmstack_ops.domain.networks.validate import NetworkState
     from mmstack_ops.domain.secrets.values import EnvironmentValues
     from mmstack_ops.domain.stacks.observed import ObservedContainer, ObservedState
@@ -84,6 +85,21 @@ class StackControl:
         from mmstack_ops.domain.networks.validate import validate_networks
 
         return validate_networks(self.catalogue, self._reader.observe(self._owner))
+
+    def network_reach(self) -> tuple[Cell, ...]:
+        """Return who can open whose ports, asked from inside.
+
+        Raises:
+            EngineError: it can't be looked at from here.
+        """
+        from mmstack_ops.adapters.networks.look import look_at_reach
+
+        url = self._project.settings.docker_base_url
+        return look_at_reach(
+            self.catalogue,
+            self._reader.observe(self._owner).containers,
+            local=url is None or url.startswith("unix:"),
+        )
 
     def plan_network_cleanup(self) -> NetworkCleanupPlan:
         """Return which networks of this project no environment wants any more."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -10,6 +10,7 @@ from rich.text import Text
 from mmstack_ops.cli.output.terminal import stdout
 from mmstack_ops.domain.networks.conflicts import ConflictReport
 from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan
+from mmstack_ops.domain.networks.reach import Cell, as_matrix
 from mmstack_ops.domain.networks.validate import NetworkState
 
 _STYLES = {
@@ -41,6 +42,36 @@ def show_states(states: Iterable[NetworkState]) -> None:
             detail,
         )
     stdout().print(table)
+
+
+def show_reach(cells: Sequence[Cell]) -> None:
+    """Print the matrix, a row for who asks and a column for whose ports; then what is wrong."""
+    if not cells:
+        stdout().print("fewer than two services run: there is nobody to ask")
+        return
+    matrix = as_matrix(cells)
+    targets = sorted({target for _, target in matrix})
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("FROM \\ TO", no_wrap=True)
+    for target in targets:
+        table.add_column(target, justify="center", no_wrap=True)
+    for source in sorted({source for source, _ in matrix}):
+        table.add_row(source, *(_cell(matrix.get((source, target), [])) for target in targets))
+    stdout().print(table)
+    stdout().print(Text("open: may, and can; shut: may not, and can't", "dim"))
+    for cell in cells:
+        if cell.verdict != "ok":
+            text = f"! {cell.source} → {cell.target}:{cell.port} {cell.verdict}: {cell.detail}"
+            stdout().print(Text(text, "bold red"))
+
+
+def _cell(cells: Sequence[Cell]) -> Text:
+    if not cells:
+        return Text("")
+    bad = [cell.verdict for cell in cells if cell.verdict != "ok"]
+    if bad:
+        return Text(bad[0], "bold red")
+    return Text("open", "green") if any(cell.allowed for cell in cells) else Text("shut", "dim")
 
 
 def show_cleanup(plan: NetworkCleanupPlan) -> None:

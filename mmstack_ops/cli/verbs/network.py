@@ -60,6 +60,26 @@ def validate(
 
 
 @network.command()
+def health(
+    context: typer.Context, environment: Environment = None, as_json: AsJson = False
+) -> None:
+    """Ask from inside every running service whose ports it can open, and whose it can't."""
+    session: Session = context.obj.named(environment)
+    cells = session.control.network_reach()
+    if as_json:
+        from mmstack_ops.cli.output.documents import print_json
+
+        found = [cell.to_json() for cell in cells]
+        print_json({"environment": session.environment, "cells": found})
+    else:
+        from mmstack_ops.cli.output.network_tables import show_reach
+
+        show_reach(cells)
+    if any(cell.verdict != "ok" for cell in cells):
+        raise typer.Exit(1)
+
+
+@network.command()
 def cleanup(
     context: typer.Context,
     plan: Annotated[

@@ -1,0 +1,132 @@
+"""Who can open whose ports: what is declared against what was found from inside, cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.stacks.observed import ObservedContainer
+
+Verdict = Literal["ok", "unreachable", "exposed", "no name"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One look from inside a container.
+
+    Args:
+        source, target: services.
+        name: what is resolved; empty for a look that nothing declares (it goes by address).
+    """
+
+    source: str
+    target: str
+    address: str
+    port: int
+    allowed: bool
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of it."""
+
+    connected: bool
+    resolved: str = ""
+    """The address its name gave inside; empty when it gave none or wasn't asked for."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One service towards one port of another."""
+
+    source: str
+    target: str
+    port: int
+    allowed: bool
+    verdict: Verdict
+    detail: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return dict(vars(self))
+
+
+def questions(
+    catalogue: Catalogue, containers: Iterable[ObservedContainer]
+) -> dict[str, list[Question]]:
+    """Return what to ask inside each service's first container: by its id.
+
+    A service may open the ports of those with which it shares a network that both declare: one
+    that somebody joined by hand counts for nothing. A target with several addresses is asked
+    at each of them.
+    """
+    running = _first_of_each(catalogue, containers)
+    declared = {
+        service: {network.name for network in catalogue.networks_of(service)} for service in running
+    }
+    asked: dict[str, list[Question]] = {}
+    for source in running.values():
+        asked[source.id] = [
+            Question(
+                source.service,
+                target.service,
+                address,
+                port.container,
+                allowed=(allowed := network in declared[source.service] & declared[target.service]),
+                name=target.service if allowed else "",
+            )
+            for target in running.values()
+            if target.service != source.service
+            for network, address in sorted(target.addresses.items())
+            if address
+            for port in catalogue.services[target.service].definition.ports
+            if port.protocol == "tcp"
+        ]
+    return asked
+
+
+def _first_of_each(
+    catalogue: Catalogue, containers: Iterable[ObservedContainer]
+) -> dict[str, ObservedContainer]:
+    found: dict[str, ObservedContainer] = {}
+    for one in sorted(containers, key=lambda container: container.number):
+        ours = one.environment == catalogue.environment and not one.oneoff
+        if ours and one.state == "running" and one.service in catalogue.services:
+            found.setdefault(one.service, one)
+    return dict(sorted(found.items()))
+
+
+def judged(asked: Sequence[Question], answers: Sequence[Answer]) -> list[Cell]:
+    """Return a cell for each source, target and port: the worst of its addresses counts."""
+    cells: dict[tuple[str, str, int], Cell] = {}
+    for question, answer in zip(asked, answers, strict=True):
+        cell = _cell(question, answer)
+        key = (cell.source, cell.target, cell.port)
+        known = cells.get(key)
+        if known is None or (known.verdict == "ok" and (cell.verdict != "ok" or cell.allowed)):
+            cells[key] = cell
+    return list(cells.values())
+
+
+def _cell(question: Question, answer: Answer) -> Cell:
+    verdict: Verdict = "ok"
+    detail = ""
+    where = f"{question.address}:{question.port}"
+    if question.allowed and not answer.connected:
+        verdict, detail = "unreachable", f"no connection to {where}"
+    elif question.allowed and not answer.resolved:
+        verdict, detail = "no name", f"{question.name} doesn't resolve inside"
+    elif not question.allowed and answer.connected:
+        verdict, detail = "exposed", f"{where} answers, though nothing declares that"
+    return Cell(question.source, question.target, question.port, question.allowed, verdict, detail)
+
+
+def as_matrix(cells: Iterable[Cell]) -> Mapping[tuple[str, str], list[Cell]]:
+    """Return the cells by source and target."""
+    matrix: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        matrix.setdefault((cell.source, cell.target), []).append(cell)
+    return matrix

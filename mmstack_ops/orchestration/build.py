@@ -25,6 +25,7 @@ from mmstack_ops.orchestration.networks.checks import (
     network_schedule,
 )
 from mmstack_ops.orchestration.networks.cleanup import network_cleanup_job
+from mmstack_ops.orchestration.networks.reach import reach_checks, reach_job, reach_schedule
 from mmstack_ops.orchestration.retention.assets import retention_assets
 from mmstack_ops.orchestration.retention.jobs import retention_jobs, retention_schedule
 from mmstack_ops.orchestration.schedules import health_schedule
@@ -92,12 +93,14 @@ def build_definitions(
             *(stack_checks(catalogue, stack) for stack in stacks),
             *backup_checks(catalogue),
             network_checks(catalogue),
+            reach_checks(catalogue),
         ],
         jobs=[
             *jobs,
             *of_backups.values(),
             *of_retention.values(),
             network_job(catalogue),
+            reach_job(catalogue),
             network_cleanup_job(catalogue, resources),
         ],
         schedules=[
@@ -105,6 +108,7 @@ def build_definitions(
             *backup_schedules(catalogue, of_backups),
             retention_schedule(catalogue),
             network_schedule(catalogue),
+            reach_schedule(catalogue),
         ],
         sensors=[
             container_events_sensor(catalogue, restarts),

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.domain.errors import CancelledError, PlanStaleError
+from mmstack_ops.domain.errors import CancelledError, EngineError, PlanStaleError
 from mmstack_ops.domain.networks.conflicts import ConflictReport
 from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan, NetworkDecision
+from mmstack_ops.domain.networks.reach import Cell
 from mmstack_ops.domain.networks.validate import NetworkState
 from mmstack_ops.domain.stacks.diff import FieldChange
 from mmstack_ops.domain.stacks.events import (
@@ -57,6 +58,8 @@ class FakeControl:
     networks: list[NetworkDecision] = field(default_factory=list)
     network_problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Stack → what differs of its network."""
+    cells: tuple[Cell, ...] | None = ()
+    """Who can open whose ports; None: it can't be seen from here."""
     stuck: set[str] = field(default_factory=set)
     """Networks that the engine won't let go."""
     conflicts: ConflictReport = field(default_factory=lambda: ConflictReport((), {}))
@@ -81,6 +84,11 @@ class FakeControl:
             )
             for entry in self.catalogue.networks.values()
         )
+
+    def network_reach(self) -> tuple[Cell, ...]:
+        if self.cells is None:
+            raise EngineError("it can't be looked at from inside", why="not root")
+        return self.cells
 
     def plan_network_cleanup(self) -> NetworkCleanupPlan:
         return NetworkCleanupPlan("engine", datetime.now(UTC), tuple(self.networks))

@@ -92,6 +92,8 @@ class Environment(SchemaModel):
     health_cron: str = "*/10 * * * *"
     network_cron: str = "40 * * * *"
     """When the networks' addresses are compared with engine and host; that changes nothing."""
+    reach_cron: str = "50 6 * * *"
+    """When every service is asked from inside whose ports it can open; that changes nothing."""
     on_unhealthy: Literal["report", "restart"] = "report"
     """What the sensor on container events does with a service that became unhealthy."""
     credential_rules: Literal["lenient", "strict"]

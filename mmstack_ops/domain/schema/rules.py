@@ -164,6 +164,7 @@ def _valid_crons(schema: Schema) -> Iterator[Problem]:
         for path, cron in (
             (("health_cron",), environment.health_cron),
             (("network_cron",), environment.network_cron),
+            (("reach_cron",), environment.reach_cron),
             (("backup", "cron"), environment.backup.cron),
             (("retention", "cron"), environment.retention.cron),
         ):

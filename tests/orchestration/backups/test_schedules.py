@@ -23,6 +23,7 @@ TIMES = {
     "backup_check": "20 * * * *",
     "retention_cleanup": "0 1 * * *",
     "network_conflicts": "40 * * * *",
+    "network_health": "50 6 * * *",
 }
 
 

@@ -1,0 +1,110 @@
+"""Who can open whose ports, asked from inside: a check of each network, a job, a schedule."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.errors import EngineError, EngineUnavailableError
+from mmstack_ops.domain.networks.reach import Cell
+from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration.backups.jobs import Job
+from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.networks.checks import network_key
+from mmstack_ops.orchestration.stacks.metadata import table
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.stacks.control import StackControl
+
+REACH_CHECK = "reach"
+REACH_JOB = "network_health"
+
+
+def reach_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
+    """Return the checks of all networks: every running service is asked once for all of them."""
+    by_key = {network_key(catalogue, stack): stack for stack in catalogue.networks}
+
+    @dg.multi_asset_check(
+        name="check_reach",
+        specs=[
+            dg.AssetCheckSpec(
+                name=REACH_CHECK,
+                asset=key,
+                description="Whoever may opens the ports of this stack, and nobody else can.",
+            )
+            for key in by_key
+        ],
+        can_subset=True,
+        required_resource_keys={names.CONTROL},
+        description="Ask from inside every running service whose ports it can open.",
+    )
+    def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        control: StackControl = context.resources.control
+        problem, cells = "", tuple[Cell, ...]()
+        with only_safe_errors("asking who can reach whom"):
+            try:
+                cells = control.network_reach()
+            except EngineUnavailableError:
+                raise
+            except EngineError as error:
+                # Nothing is known then, and that is what the check says: never that all is well.
+                problem = f"not checked: {error.why or error.what}"
+        for key in sorted(context.selected_asset_check_keys):
+            members = catalogue.schema.stacks[by_key[key.asset_key]].services
+            own = [cell for cell in cells if cell.target in members]
+            yield _result(key.asset_key, own, problem)
+
+    return check
+
+
+def _result(key: dg.AssetKey, cells: Sequence[Cell], problem: str) -> dg.AssetCheckResult:
+    wrong = [cell for cell in cells if cell.verdict != "ok"]
+    said = "; ".join(f"{c.source} → {c.target}:{c.port} {c.verdict}: {c.detail}" for c in wrong)
+    rows = [
+        (cell.source, f"{cell.target}:{cell.port}", "may" if cell.allowed else "may not",
+         cell.verdict, cell.detail)
+        for cell in cells
+    ]  # fmt: skip
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=REACH_CHECK,
+        passed=not wrong and not problem,
+        severity=dg.AssetCheckSeverity.ERROR if wrong else dg.AssetCheckSeverity.WARN,
+        description=problem or said or f"{len(cells)} cells are as declared",
+        metadata={
+            "cells": dg.MetadataValue.int(len(cells)),
+            "wrong_cells": dg.MetadataValue.int(len(wrong)),
+            "matrix": dg.MetadataValue.md(
+                table(("from", "to", "declared", "result", "detail"), rows)
+            ),
+        },
+    )
+
+
+def reach_job(catalogue: Catalogue) -> Job:
+    """Return the job that asks every service. Changes nothing."""
+    keys = [
+        dg.AssetCheckKey(network_key(catalogue, stack), REACH_CHECK) for stack in catalogue.networks
+    ]
+    return dg.define_asset_job(
+        name=REACH_JOB,
+        selection=dg.AssetSelection.checks(*keys),
+        executor_def=dg.in_process_executor,
+        description="Ask from inside every running service whose ports it can open.",
+    )
+
+
+def reach_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition:
+    """Return its schedule, in the environment's time zone."""
+    running = catalogue.settings.schedules_running
+    return dg.ScheduleDefinition(
+        name=f"{REACH_JOB}_schedule",
+        job_name=REACH_JOB,
+        cron_schedule=catalogue.settings.reach_cron,
+        execution_timezone=catalogue.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING
+        if running
+        else dg.DefaultScheduleStatus.STOPPED,
+        description=f"Ask every service of {catalogue.environment} whose ports it can open.",
+    )

@@ -10,21 +10,37 @@ from mmstack_ops.orchestration.stacks.jobs import CHECK_HEALTH_JOB
 HEALTH_SCHEDULE = "health_schedule"
 
 
-def health_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition:
-    """Return the schedule of the health checks, in the environment's time zone.
+def environment_schedule(
+    catalogue: Catalogue, job: str, cron: str, description: str, *, name: str | None = None
+) -> dg.ScheduleDefinition:
+    """Return the schedule of a job, in the environment's time zone.
 
     Whether it runs by default is the environment's ``schedules_running``; the UI's switch
     goes over it.
+
+    Args:
+        name: None: the job's, with ``_schedule`` behind it.
     """
     return dg.ScheduleDefinition(
-        name=HEALTH_SCHEDULE,
-        job_name=CHECK_HEALTH_JOB,
-        cron_schedule=catalogue.settings.health_cron,
+        name=name or f"{job}_schedule",
+        job_name=job,
+        cron_schedule=cron,
         execution_timezone=catalogue.timezone,
         default_status=(
             dg.DefaultScheduleStatus.RUNNING
             if catalogue.settings.schedules_running
             else dg.DefaultScheduleStatus.STOPPED
         ),
-        description=f"Check every service of {catalogue.environment}.",
+        description=description,
+    )
+
+
+def health_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition:
+    """Return the schedule of the health checks."""
+    return environment_schedule(
+        catalogue,
+        CHECK_HEALTH_JOB,
+        catalogue.settings.health_cron,
+        f"Check every service of {catalogue.environment}.",
+        name=HEALTH_SCHEDULE,
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from mmstack_ops.adapters.engine.client import EngineConnection
-from mmstack_ops.adapters.engine.reader import EngineReader
 from mmstack_ops.adapters.networks.host_ranges import host_ranges
 from mmstack_ops.adapters.networks.inside import ask_inside
 from mmstack_ops.domain.errors import EngineError
@@ -14,7 +12,7 @@ from mmstack_ops.domain.networks.conflicts import ConflictReport, WantedNetwork,
 from mmstack_ops.domain.networks.reach import Cell, judged, questions
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.project import Project
+    from mmstack_ops.adapters.engine.reader import EngineReader
     from mmstack_ops.domain.catalogue.resolve import Catalogue
     from mmstack_ops.domain.stacks.observed import ObservedContainer
 
@@ -44,22 +42,20 @@ def look_at_reach(
     return tuple(cells)
 
 
-def look_for_conflicts(project: Project, catalogue: Catalogue) -> ConflictReport:
+def look_for_conflicts(
+    reader: EngineReader, catalogue: Catalogue, *, local: bool
+) -> ConflictReport:
     """Return the report for all networks of an environment.
+
+    Args:
+        local: the engine is on this host; another machine's has that machine's routes.
 
     Raises:
         EngineUnavailableError: no engine answers.
     """
     config = catalogue.schema.config
-    connection = EngineConnection(project.settings.docker_base_url, read_only=True)
-    try:
-        reader = EngineReader(connection)
-        networks = reader.observe(config.project).networks
-        pools = reader.info().get("DefaultAddressPools")
-    finally:
-        connection.close()
-    # Another machine's engine has that machine's routes.
-    local = connection.base_url.startswith("unix:")
+    networks = reader.observe(config.project).networks
+    pools = reader.info().get("DefaultAddressPools")
     return check_conflicts(
         [
             WantedNetwork(entry.name, entry.stack, entry.subnet)

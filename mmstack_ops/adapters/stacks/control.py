@@ -78,7 +78,12 @@ class StackControl:
         """Compare the environment's networks with everything around them."""
         from mmstack_ops.adapters.networks.look import look_for_conflicts
 
-        return look_for_conflicts(self._project, self.catalogue)
+        return look_for_conflicts(self._reader, self.catalogue, local=self._engine_is_local)
+
+    @property
+    def _engine_is_local(self) -> bool:
+        url = self._project.settings.docker_base_url
+        return url is None or url.startswith("unix:")
 
     def network_states(self) -> tuple[NetworkState, ...]:
         """Return every declared network as it is on the engine."""
@@ -94,12 +99,8 @@ class StackControl:
         """
         from mmstack_ops.adapters.networks.look import look_at_reach
 
-        url = self._project.settings.docker_base_url
-        return look_at_reach(
-            self.catalogue,
-            self._reader.observe(self._owner).containers,
-            local=url is None or url.startswith("unix:"),
-        )
+        containers = self._reader.observe(self._owner).containers
+        return look_at_reach(self.catalogue, containers, local=self._engine_is_local)
 
     def plan_network_cleanup(self) -> NetworkCleanupPlan:
         """Return which networks of this project no environment wants any more."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmstack_ops.cli.parameters import AsJson, Environment
-from mmstack_ops.domain.errors import InputError
 
 if TYPE_CHECKING:
     from mmstack_ops.cli.session import Session
@@ -99,7 +98,13 @@ def cleanup(
         _report(session, None, as_json=as_json)
         return
     if not yes:
-        _ask(planned)
+        from mmstack_ops.cli.asking import ask
+
+        ask(
+            lambda: _show(planned, as_json=False),
+            "Remove the orphans?",
+            look="mmstack network cleanup --plan",
+        )
 
     from mmstack_ops.orchestration.launch import run_job
     from mmstack_ops.orchestration.networks.cleanup import CLEANUP_JOB, cleanup_run_config
@@ -145,19 +150,3 @@ def _report(session: Session, outcome: RunOutcome | None, *, as_json: bool) -> N
         typer.echo("the orphaned networks are gone")
     else:
         sys.stderr.write(f"error: {outcome.error}\n")
-
-
-def _ask(plan: NetworkCleanupPlan) -> None:
-    """Show the plan and ask.
-
-    Raises:
-        InputError: nobody is there to ask.
-        typer.Abort: the answer was no.
-    """
-    if not sys.stdin.isatty():
-        raise InputError(
-            "the clean-up isn't confirmed, and there is no terminal to ask on",
-            remedy="look at it with --plan, then give --yes",
-        )
-    _show(plan, as_json=False)
-    typer.confirm("Remove the orphans?", abort=True, err=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmstack_ops.cli.parameters import AsJson, Environment, Targets, Tiers
-from mmstack_ops.domain.errors import InputError
 
 if TYPE_CHECKING:
     from mmstack_ops.cli.session import Session
@@ -82,7 +80,14 @@ def cleanup(
     # What can't be done, and why, is the run's to say: it stands in the history then.
     to_do = any(one.deletions or one.problem for one in plan.series) or bool(plan.down)
     if to_do and not yes:
-        _ask(plan)
+        from mmstack_ops.cli.asking import ask
+        from mmstack_ops.cli.output import retention_tables
+
+        ask(
+            lambda: retention_tables.show_plan(plan, keeps=False),
+            "Delete this?",
+            look="mmstack retention test",
+        )
 
     from mmstack_ops.cli.backup_runs import BackupRuns, command_line
     from mmstack_ops.orchestration.retention.commands import cleanup_request
@@ -108,21 +113,3 @@ def _services(session: Session, targets: list[str] | None) -> set[str] | None:
 
     named = known_targets(session, targets)
     return set(session.catalogue.select(named, dependencies=False)) if named else None
-
-
-def _ask(plan: RetentionPlan) -> None:
-    """Show the plan and ask.
-
-    Raises:
-        InputError: nobody is there to ask.
-        typer.Abort: the answer was no.
-    """
-    if not sys.stdin.isatty():
-        raise InputError(
-            "the clean-up isn't confirmed, and there is no terminal to ask on",
-            remedy="look at `mmstack retention test`, then give --yes",
-        )
-    from mmstack_ops.cli.output import retention_tables
-
-    retention_tables.show_plan(plan, keeps=False)
-    typer.confirm("Delete this?", abort=True, err=True)

@@ -9,14 +9,11 @@ import dagster as dg
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.orchestration.backups import names
 from mmstack_ops.orchestration.backups.jobs import Job
+from mmstack_ops.orchestration.schedules import environment_schedule
 
 
 def backup_schedules(catalogue: Catalogue, jobs: Mapping[str, Job]) -> list[dg.ScheduleDefinition]:
-    """Return the schedules of an environment's backups, in its time zone.
-
-    Whether they run by default is the environment's ``schedules_running``; the UI's switch
-    goes over it.
-    """
+    """Return the schedules of an environment's backups."""
     policy = catalogue.schema.backup
     what = catalogue.environment
     wanted = (
@@ -27,20 +24,8 @@ def backup_schedules(catalogue: Catalogue, jobs: Mapping[str, Job]) -> list[dg.S
         (names.SWEEP_JOB, policy.sweep_cron, "Take leftovers of killed writes away."),
         (names.CHECK_JOB, policy.check_cron, "Judge ages, proofs and quotas."),
     )
-    status = (
-        dg.DefaultScheduleStatus.RUNNING
-        if catalogue.settings.schedules_running
-        else dg.DefaultScheduleStatus.STOPPED
-    )
     return [
-        dg.ScheduleDefinition(
-            name=f"{job}_schedule",
-            job_name=job,
-            cron_schedule=cron,
-            execution_timezone=catalogue.timezone,
-            default_status=status,
-            description=description,
-        )
+        environment_schedule(catalogue, job, cron, description)
         for job, cron, description in wanted
         if job in jobs
     ]

@@ -11,6 +11,7 @@ from mmstack_ops.domain.networks.validate import NetworkState
 from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.backups.jobs import Job
 from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.schedules import environment_schedule
 from mmstack_ops.orchestration.stacks.metadata import table
 
 if TYPE_CHECKING:
@@ -145,15 +146,10 @@ def network_job(catalogue: Catalogue) -> Job:
 
 
 def network_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition:
-    """Return the schedule of the check, in the environment's time zone."""
-    running = catalogue.settings.schedules_running
-    return dg.ScheduleDefinition(
-        name=f"{CONFLICTS_JOB}_schedule",
-        job_name=CONFLICTS_JOB,
-        cron_schedule=catalogue.settings.network_cron,
-        execution_timezone=catalogue.timezone,
-        default_status=dg.DefaultScheduleStatus.RUNNING
-        if running
-        else dg.DefaultScheduleStatus.STOPPED,
-        description=f"Check the networks of {catalogue.environment}.",
+    """Return the schedule of the check."""
+    return environment_schedule(
+        catalogue,
+        CONFLICTS_JOB,
+        catalogue.settings.network_cron,
+        f"Check the networks of {catalogue.environment}.",
     )

@@ -12,6 +12,7 @@ from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.backups.jobs import Job
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.networks.checks import network_key
+from mmstack_ops.orchestration.schedules import environment_schedule
 from mmstack_ops.orchestration.stacks.metadata import table
 
 if TYPE_CHECKING:
@@ -96,15 +97,10 @@ def reach_job(catalogue: Catalogue) -> Job:
 
 
 def reach_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition:
-    """Return its schedule, in the environment's time zone."""
-    running = catalogue.settings.schedules_running
-    return dg.ScheduleDefinition(
-        name=f"{REACH_JOB}_schedule",
-        job_name=REACH_JOB,
-        cron_schedule=catalogue.settings.reach_cron,
-        execution_timezone=catalogue.timezone,
-        default_status=dg.DefaultScheduleStatus.RUNNING
-        if running
-        else dg.DefaultScheduleStatus.STOPPED,
-        description=f"Ask every service of {catalogue.environment} whose ports it can open.",
+    """Return its schedule."""
+    return environment_schedule(
+        catalogue,
+        REACH_JOB,
+        catalogue.settings.reach_cron,
+        f"Ask every service of {catalogue.environment} whose ports it can open.",
     )

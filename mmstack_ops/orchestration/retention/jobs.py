@@ -11,6 +11,7 @@ from mmstack_ops.orchestration.backups.working import backups_of
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.retention import names
 from mmstack_ops.orchestration.retention.metadata import plan_metadata
+from mmstack_ops.orchestration.schedules import environment_schedule
 
 
 def retention_jobs(
@@ -72,15 +73,10 @@ def _test_job(
 
 
 def retention_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition:
-    """Return the schedule of the clean-up, in the environment's time zone."""
-    running = catalogue.settings.schedules_running
-    return dg.ScheduleDefinition(
-        name=f"{names.CLEANUP_JOB}_schedule",
-        job_name=names.CLEANUP_JOB,
-        cron_schedule=catalogue.settings.retention.cron,
-        execution_timezone=catalogue.timezone,
-        default_status=dg.DefaultScheduleStatus.RUNNING
-        if running
-        else dg.DefaultScheduleStatus.STOPPED,
-        description=f"Delete what the retention of {catalogue.environment} lets go.",
+    """Return the schedule of the clean-up."""
+    return environment_schedule(
+        catalogue,
+        names.CLEANUP_JOB,
+        catalogue.settings.retention.cron,
+        f"Delete what the retention of {catalogue.environment} lets go.",
     )

@@ -10,7 +10,7 @@ import pytest
 from mmstack_ops.adapters.project import open_project
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.networks.reach import Answer, Question, as_matrix, judged, questions
-from mmstack_ops.domain.stacks.observed import ObservedContainer
+from tests.domain.networks.running import container
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -18,26 +18,6 @@ REPOSITORY = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def catalogue() -> Catalogue:
     return open_project(REPOSITORY).catalogue("development")
-
-
-def container(catalogue: Catalogue, service: str, *stacks: str) -> ObservedContainer:
-    names = [catalogue.networks[stack].name for stack in stacks]
-    return ObservedContainer(
-        id=f"{service}-id",
-        name=f"{service}-1",
-        environment="development",
-        stack=catalogue.services[service].stack,
-        service=service,
-        number=1,
-        state="running",
-        health="healthy",
-        config_hash="",
-        spec={},
-        image="",
-        image_id="",
-        networks=tuple(names),
-        addresses={name: f"10.0.{number}.7" for number, name in enumerate(names)},
-    )
 
 
 def test_who_shares_a_declared_network_may(catalogue: Catalogue) -> None:

@@ -12,6 +12,7 @@ from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.networks.validate import NetworkState, validate_networks
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.stacks.observed import ObservedContainer, ObservedNetwork, ObservedState
+from tests.domain.networks.running import container
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -19,24 +20,6 @@ REPOSITORY = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def catalogue() -> Catalogue:
     return open_project(REPOSITORY).catalogue("development")
-
-
-def container(catalogue: Catalogue, service: str, *networks: str) -> ObservedContainer:
-    return ObservedContainer(
-        id=f"{service}-id",
-        name=f"{service}-1",
-        environment="development",
-        stack=catalogue.services[service].stack,
-        service=service,
-        number=1,
-        state="running",
-        health="healthy",
-        config_hash="",
-        spec={},
-        image="",
-        image_id="",
-        networks=networks,
-    )
 
 
 def network(catalogue: Catalogue, stack: str, *members: str) -> ObservedNetwork:
@@ -65,8 +48,7 @@ def test_what_isnt_up_is_absent_and_fine(catalogue: Catalogue) -> None:
 
 
 def test_what_is_as_declared_is_ok(catalogue: Catalogue) -> None:
-    name = catalogue.networks["core"].name
-    running = [container(catalogue, "postgres", name)]
+    running = [container(catalogue, "postgres", "core")]
     found = core(catalogue, [network(catalogue, "core", "postgres-id")], running)
     assert (found.verdict, found.used, found.size) == ("ok", 2, 254)
 
@@ -80,11 +62,10 @@ def test_another_subnet_or_owner_is_drift(catalogue: Catalogue) -> None:
 
 
 def test_who_is_where_they_shouldnt_be_is_named(catalogue: Catalogue) -> None:
-    name = catalogue.networks["core"].name
     here = [
         container(catalogue, "postgres"),
-        container(catalogue, "openwebui", name),
-        container(catalogue, "litellm", name),
+        container(catalogue, "openwebui", "core"),
+        container(catalogue, "litellm", "core"),
     ]
     on_it = network(catalogue, "core", "openwebui-id", "litellm-id", "stranger")
     assert core(catalogue, [on_it], here).problems == (
@@ -98,6 +79,6 @@ def test_a_network_that_is_nearly_full_is_a_warning(catalogue: Catalogue) -> Non
     members = [f"c{number}" for number in range(220)]
     own = network(catalogue, "core", *members)
     everyone = [
-        replace(container(catalogue, "redis", own.name), id=name, name=name) for name in members
+        replace(container(catalogue, "redis", "core"), id=name, name=name) for name in members
     ]
     assert core(catalogue, [own], everyone).verdict == "warn"

@@ -110,7 +110,7 @@ class BackupOverview:
 
     def status(self, targets: Sequence[str] = ()) -> tuple[SeriesStatus, ...]:
         """Return how each series of ``targets`` (default: the environment) stands."""
-        rows = self._holdings.contents().rows
+        rows = self._holdings.contents(sizes=True).rows
         return tuple(
             series_status(
                 series,

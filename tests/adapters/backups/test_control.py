@@ -13,6 +13,7 @@ from mmstack_ops.adapters.secrets.store import generate
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.errors import BackupError
+from tests.adapters.backups.building import take_dump
 from tests.adapters.config_project import make_project
 
 
@@ -43,3 +44,17 @@ def test_a_safety_backup_is_marked_before_there_is_anything_to_mark(
     (records,) = seen
     assert [("safety-local-" in key) for key in records] == ([True] if safety else [])
     assert control.backups() == ()
+
+
+def test_the_status_says_how_large_the_newest_backup_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory is asked for sizes only where they are shown, and here they are."""
+    project = make_project(tmp_path, monkeypatch)
+    generate(project, project.catalogue("development"))
+    control = BackupControl(project, "development")
+    ref = BackupRef("development", "postgres", "full", "20260131T010000Z-00000000")
+    take_dump(control._holdings.tiers.open("local"), ref)
+    (found,) = (one for one in control.status(["postgres"]) if one.series.type == "full")
+    assert found.newest is not None
+    assert found.newest.copies["local"].stored_bytes

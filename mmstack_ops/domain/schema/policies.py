@@ -91,8 +91,16 @@ class RetentionPolicy(SchemaModel):
     """Rules for deleting live data that hold in every environment."""
 
     backup_before_cleanup: bool = True
-    max_share_deleted: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """A plan that would delete more than this share stops with an error."""
+    """Data is backed up, and that backup verified, before any of it goes."""
+    max_share_deleted: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """When a rule would delete more than this share of what it is about, it deletes nothing."""
+    archive: str = ""
+    """Folder of the rows that are archived before they go; `${NAME}` is taken from the
+    environment file. Empty: the environment's state folder."""
+    runs: Duration = 30 * 86400.0
+    """How long Dagster keeps runs that ended; an asset's newest stays."""
+    run_containers: Duration = 86400.0
+    """How long a container of ours that ran once and ended stays to be looked at."""
 
 
 class GeneratedSecret(SchemaModel):

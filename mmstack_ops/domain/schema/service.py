@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from mmstack_ops.domain.schema.base import Name, SchemaModel, VariableName
 from mmstack_ops.domain.schema.policies import Keep
+from mmstack_ops.domain.schema.retention import RetentionRule
 from mmstack_ops.domain.units import Duration, Size
 
 
@@ -250,6 +251,8 @@ class Service(SchemaModel):
     owners: list[str] = []
     """Who answers for it: e-mail addresses or `team:<name>`, shown in Dagster."""
     backup: ServiceBackup = ServiceBackup()
+    retention: list[RetentionRule] = []
+    """What of its live data goes when it is too old."""
 
     @model_validator(mode="after")
     def _fixed_name_means_one(self) -> Service:

@@ -1,0 +1,1 @@
+"""Retention of live data: what is too old on the services themselves."""

@@ -1,0 +1,307 @@
+"""The retention of one environment's live data: planned on the services, carried out as planned."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmstack_ops.adapters.files import make_private_directory
+from mmstack_ops.adapters.locks.host import lock_directory
+from mmstack_ops.adapters.project import Project
+from mmstack_ops.domain.backups.events import BackupEvent, BackupProgress
+from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.errors import BackupError, EngineError, RetentionError
+from mmstack_ops.domain.interpolation import interpolate
+from mmstack_ops.domain.retention.live import LivePlan, RuleCleaned, RulePlan, age_of, plan_rule
+from mmstack_ops.domain.schema.retention import RetentionRule, label_of
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.backups.environment import RestoreEnvironment
+    from mmstack_ops.adapters.backups.facade import Backups
+    from mmstack_ops.adapters.backups.types.base import Instance
+    from mmstack_ops.adapters.retention.strategies.base import Site
+
+Listener = Callable[[BackupEvent], None]
+
+_CONFIG = "config"
+
+
+class LiveRetention:
+    """Lets go what is too old on the services of one environment. Making one touches nothing.
+
+    Args:
+        project: where schema, templates and state are.
+        environment: an environment's name or alias.
+        backups: takes and verifies what is backed up before.
+        now: the clock.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        environment: str,
+        backups: Backups,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._project = project
+        self._environment = environment
+        self._backups = backups
+        self._now = now
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The environment's catalogue."""
+        return self._project.catalogue(self._environment)
+
+    def plan(
+        self, services: Sequence[str] | None = None, *, made_at: datetime | None = None
+    ) -> LivePlan:
+        """Return what would go from the services. Changes nothing.
+
+        A service that isn't there is named, and nothing about it decided; one that fails has the
+        reason in its rules' plans.
+
+        Args:
+            services: only these; None: all that have rules.
+            made_at: the moment ages count from; None: now.
+        """
+        moment = made_at or self._now()
+        plans: list[RulePlan] = []
+        skipped: dict[str, str] = {}
+        with self._place("a look at retention", lambda _: None) as place:
+            for name, entry in self.catalogue.services.items():
+                rules = entry.definition.retention
+                if not rules or (services is not None and name not in services):
+                    continue
+                instance = place.find(name)
+                if instance is None:
+                    skipped[name] = f"{name} has no container"
+                    continue
+                site = self._sites(place, instance, threading.Event(), moment, lambda _: None)
+                if reason := _unusable(instance, rules):
+                    skipped[name] = reason
+                    continue
+                plans += [self._look(site(rule), rule, moment) for rule in rules]
+        return LivePlan(self.catalogue.environment, moment, tuple(plans), skipped)
+
+    def clean(
+        self,
+        planned: Sequence[RulePlan],
+        *,
+        made_at: datetime,
+        accept_many: bool = False,
+        holder: str,
+        cancel: threading.Event,
+        on_event: Listener,
+    ) -> tuple[RuleCleaned, ...]:
+        """Carry the rules of one service out, each looked at again before.
+
+        What has to be backed up first is, and that backup read whole and found good; other
+        backups of the service wait meanwhile. Rules go on when one of them fails.
+
+        Args:
+            planned: rules of one service.
+            made_at: the plan's moment: what is older than that by the rule's age goes.
+            accept_many: an operator said that so many may go.
+
+        Raises:
+            RetentionError: naming what stayed, why, and what went.
+            BackupError: no verified backup could be made: nothing was deleted.
+            CancelledError: ``cancel`` was set; what went before is gone.
+        """
+        service = planned[0].service
+        acting = [one for one in planned if one.expired]
+        backup = ""
+        if any(one.backup_first for one in acting):
+            backup = self._backed_up(service, holder, cancel, on_event)
+
+        def tell(message: str) -> None:
+            on_event(BackupProgress(service, "", "cleaning", message))
+
+        done: list[RuleCleaned] = []
+        failed: list[str] = []
+        with self._turn(service, holder, cancel, on_event), self._place(holder, on_event) as place:
+            instance = place.find(service)
+            rules = [one.rule for one in planned]
+            reason = f"{service} has no container" if instance is None else ""
+            if instance is None or (reason := _unusable(instance, rules)):
+                raise RetentionError(
+                    f"nothing of {service} was deleted",
+                    why=reason,
+                    remedy=f"start it with `mmstack start {service}`",
+                )
+            site = self._sites(place, instance, cancel, made_at, tell)
+            for one in planned:
+                try:
+                    cleaned = self._clean(site(one.rule), one, made_at, accept_many=accept_many)
+                except (RetentionError, BackupError) as error:
+                    failed.append(f"{one.label}: {' '.join(filter(None, (error.what, error.why)))}")
+                    tell(f"{one.label} failed: {error.what}")
+                    continue
+                done.append(_with_backup(cleaned, backup if one.backup_first else ""))
+        if failed:
+            went = ", ".join(f"{one.deleted} {one.things}" for one in done if one.deleted)
+            raise RetentionError(
+                f"{len(failed)} of {len(planned)} rules of {service} weren't carried out",
+                why="; ".join(failed),
+                remedy=f"what went: {went or 'nothing'}; look at `mmstack retention test {service}`"
+                " (--accept-many where so many may go), mend the cause, then clean up again",
+            )
+        return tuple(done)
+
+    def _look(self, site: Site, rule: RetentionRule, made_at: datetime) -> RulePlan:
+        from mmstack_ops.adapters.retention.strategies.registry import strategy_of
+
+        service = site.instance.service
+        try:
+            found = strategy_of(rule).look(site, rule)
+        except (RetentionError, BackupError, EngineError) as error:
+            problem = ": ".join(filter(None, (error.what, error.why)))
+            return plan_rule(
+                self.catalogue,
+                service,
+                rule,
+                None,
+                made_at=made_at,
+                now=self._now(),
+                problem=problem,
+            )
+        return plan_rule(self.catalogue, service, rule, found, made_at=made_at, now=self._now())
+
+    def _clean(
+        self, site: Site, planned: RulePlan, made_at: datetime, *, accept_many: bool
+    ) -> RuleCleaned:
+        from mmstack_ops.adapters.retention.strategies.registry import strategy_of
+
+        begun = time.monotonic()
+        fresh = self._look(site, planned.rule, made_at)
+        if fresh.problem and not (fresh.too_many and accept_many):
+            raise RetentionError(fresh.problem)
+        if fresh.found is None or not fresh.expired:
+            things = "files" if fresh.found is None else fresh.found.things
+            return RuleCleaned(planned.service, planned.label, things, 0, 0, 0.0)
+        gone = strategy_of(planned.rule).clean(site, planned.rule)
+        site.tell(f"{planned.label}: {gone.count} {fresh.found.things} went")
+        return RuleCleaned(
+            planned.service,
+            planned.label,
+            fresh.found.things,
+            gone.count,
+            gone.freed_bytes,
+            time.monotonic() - begun,
+            gone.notes,
+        )
+
+    def _backed_up(
+        self, service: str, holder: str, cancel: threading.Event, on_event: Listener
+    ) -> str:
+        """Take a backup of the service's data and read it whole; return its name."""
+        types = self.catalogue.services[service].definition.backup.types
+        data = next(name for name in types if name != _CONFIG)  # Validation asks for one.
+        taken = self._backups.back_up(
+            Series(service, data), holder=holder, cancel=cancel, on_event=on_event
+        )
+        result = self._backups.verify(
+            taken.manifest.ref,
+            tier=taken.tier,
+            heal=False,
+            holder=holder,
+            cancel=cancel,
+            on_event=on_event,
+        )
+        if not result.ok:
+            raise BackupError(
+                f"nothing of {service} was deleted: its backup {result.ref} isn't good",
+                why="; ".join(result.problems),
+                remedy=f"look at the tier {taken.tier}, then clean up again",
+            )
+        return str(result.ref)
+
+    def _sites(
+        self,
+        place: RestoreEnvironment,
+        instance: Instance,
+        cancel: threading.Event,
+        made_at: datetime,
+        tell: Callable[[str], None],
+    ) -> Callable[[RetentionRule], Site]:
+        from mmstack_ops.adapters.backups.encryption import choose_recipients
+        from mmstack_ops.adapters.retention.strategies.base import Site
+
+        bench = place.bench(cancel)
+        encryption = self.catalogue.schema.backup.encryption
+
+        def site(rule: RetentionRule) -> Site:
+            age = age_of(self.catalogue, instance.service, rule)
+            return Site(
+                bench=bench,
+                instance=instance,
+                before=made_at - timedelta(seconds=age),
+                age=age,
+                tell=lambda message: tell(f"{label_of(rule)}: {message}"),
+                archive=lambda name: self._archive(place, instance.service, name),
+                recipients=lambda: choose_recipients(encryption, place.values.variables),
+            )
+
+        return site
+
+    def _archive(self, place: RestoreEnvironment, service: str, name: str) -> Path:
+        told = self.catalogue.schema.retention.archive
+        root = (
+            Path(interpolate(told, place.values.variables, where="retention.archive"))
+            if told
+            else self._project.environment_state(self.catalogue.environment) / "archives"
+        )
+        folder = root / self.catalogue.environment / service / name
+        make_private_directory(folder)
+        return folder
+
+    @contextmanager
+    def _turn(
+        self, service: str, holder: str, cancel: threading.Event, on_event: Listener
+    ) -> Iterator[None]:
+        from mmstack_ops.adapters.backups.turns import Turns
+
+        turns = Turns(
+            directory=lock_directory(self._project.settings.lock_directory),
+            project=self.catalogue.schema.config.project,
+            environment=self.catalogue.environment,
+            holder=holder,
+            cancel=cancel,
+            on_event=on_event,
+        )
+        with turns.services([service]):
+            yield
+
+    @contextmanager
+    def _place(self, holder: str, on_event: Listener) -> Iterator[RestoreEnvironment]:
+        from mmstack_ops.adapters.backups.environment import RestoreEnvironment
+        from mmstack_ops.adapters.engine.client import EngineConnection
+
+        connection = EngineConnection(self._project.settings.docker_base_url, read_only=False)
+        try:
+            yield RestoreEnvironment(self._project, self.catalogue, connection, holder, on_event)
+        finally:
+            connection.close()
+
+
+def _unusable(instance: Instance, rules: Sequence[RetentionRule]) -> str:
+    """Return why nothing can be done with an instance; empty when it can."""
+    from mmstack_ops.adapters.retention.strategies.registry import strategy_of
+
+    if instance.running or not any(strategy_of(rule).needs_running for rule in rules):
+        return ""
+    return f"{instance.service} doesn't run"
+
+
+def _with_backup(cleaned: RuleCleaned, backup: str) -> RuleCleaned:
+    return replace(cleaned, backup=backup) if cleaned.deleted else cleaned

@@ -1,0 +1,125 @@
+"""What a strategy of retention offers, and what it is given. A new strategy is one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+
+from mmstack_ops.domain.errors import CancelledError, RetentionError
+from mmstack_ops.domain.retention.live import Found
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.backups.types.base import Instance, Workbench
+
+Rule = TypeVar("Rule", contravariant=True)
+
+
+@dataclass(frozen=True)
+class Site:
+    """The service a strategy works on.
+
+    Args:
+        before: what is older than this goes; with its time zone.
+        age: the same as seconds, for what counts from the moment it is looked at.
+        tell: says what is going on, for the log and the terminal.
+        archive: makes the folder for what is archived under a name.
+        recipients: tells the age recipients that archives are encrypted to; none: plain.
+    """
+
+    bench: Workbench
+    instance: Instance
+    before: datetime
+    age: float
+    tell: Callable[[str], None]
+    archive: Callable[[str], Path]
+    recipients: Callable[[], tuple[str, ...]]
+
+    def check(self) -> None:
+        """Go on, unless the run was cancelled.
+
+        Raises:
+            CancelledError: what went so far is gone; nothing is half done.
+        """
+        if self.bench.cancel.is_set():
+            raise CancelledError(f"the clean-up of {self.instance.service} was cancelled")
+
+
+@dataclass(frozen=True)
+class Gone:
+    """What a strategy deleted.
+
+    Args:
+        count: of the things its ``Found`` counts.
+        freed_bytes: None where nobody can say.
+    """
+
+    count: int
+    freed_bytes: int | None
+    notes: tuple[str, ...] = ()
+
+
+class Strategy(Protocol[Rule]):
+    """One way to let old data go. Stateless."""
+
+    needs_running: ClassVar[bool]
+    """The service's server does the work; else the files of its volumes are enough."""
+
+    def look(self, site: Site, rule: Rule) -> Found:
+        """Count what there is and what would go. Changes nothing.
+
+        Raises:
+            RetentionError: what the rule is about doesn't exist, or can't be judged.
+            BackupError: the server failed.
+        """
+        ...
+
+    def clean(self, site: Site, rule: Rule) -> Gone:
+        """Delete what is older than ``site.before``, piece by piece; safe to repeat.
+
+        Raises:
+            RetentionError: something stayed that should have gone; says what went.
+            BackupError: the server failed; what went before is gone.
+            CancelledError: cancelled between two pieces.
+        """
+        ...
+
+
+def folder_inside(site: Site, path: str) -> Path:
+    """Return where a folder inside the container stands on this host.
+
+    Raises:
+        RetentionError: it is on no volume of the service, or out of reach from here.
+    """
+    service = site.instance.service
+    holding = [
+        target
+        for target in site.instance.volumes
+        if path == target or path.startswith(f"{target.rstrip('/')}/")
+    ]
+    if not holding:
+        raise RetentionError(
+            f"{path} of {service} is on none of its volumes",
+            why="what isn't on a volume goes with the container",
+            remedy="correct `path` of the rule in the schema",
+        )
+    target = max(holding, key=len)
+    folder = site.bench.volume_path(site.instance.volumes[target])
+    if folder is None:
+        raise RetentionError(
+            f"{path} of {service} is out of reach",
+            why="its volume isn't there, or this process can't read the engine's folder of volumes",
+            remedy=f"start {service} once; run as root on the engine's host",
+        )
+    below = path.removeprefix(target).strip("/")
+    found = folder / below
+    # A link inside a volume could lead anywhere on this host.
+    if not found.resolve().is_relative_to(folder.resolve()):
+        raise RetentionError(
+            f"{path} of {service} leads out of its volume",
+            why=f"it is a link to {found.resolve()}",
+            remedy="name the folder itself in the rule",
+        )
+    return found

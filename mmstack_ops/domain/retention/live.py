@@ -1,0 +1,276 @@
+"""The retention of live data as one value: printed, compared, carried out.
+
+What goes is told by a rule of the schema and a moment: what is older than that. Rows and keys can't
+be named one by one; so a plan carries the moment, and whoever carries it out uses the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Literal
+
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.errors import PlanStaleError
+from mmstack_ops.domain.retention.plan import refuse_old
+from mmstack_ops.domain.schema.retention import RetentionRule, label_of
+
+Things = Literal[
+    "rows", "keys", "points", "collections", "objects", "files", "revisions", "indices", "samples"
+]
+
+CLOCK_TOLERANCE = timedelta(minutes=5)
+"""How far the clocks of a service and of this host may be apart."""
+_MOST_NAMED = 1000
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a rule is about, as it stands on the service.
+
+    Args:
+        things: what is counted.
+        total: how many there are.
+        expired: how many of them are older than the rule's moment.
+        freed_bytes: what they take; None where nobody can say before they are gone.
+        oldest: the oldest of all.
+        newest: the newest of all.
+        clock: what the service's own clock says; None where it has none.
+        names: what goes by name, where things have names; long lists are cut.
+        notes: what else an operator wants to know.
+        passing: nothing goes at once: things are only given an end.
+    """
+
+    things: Things
+    total: int
+    expired: int
+    freed_bytes: int | None = None
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    clock: datetime | None = None
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    passing: bool = False
+
+
+@dataclass(frozen=True)
+class RulePlan:
+    """What one rule does to one service."""
+
+    service: str
+    rule: RetentionRule
+    age: float
+    """Seconds."""
+    before: datetime
+    """What is older than this goes."""
+    found: Found | None
+    """None: it couldn't be looked at; ``problem`` says why."""
+    backup_first: bool
+    problem: str = ""
+    """Why nothing is deleted, as things are."""
+    too_many: bool = False
+    """The problem is the share that would go: an operator may say that it is right."""
+
+    @property
+    def label(self) -> str:
+        """The rule's name within its service."""
+        return label_of(self.rule)
+
+    @property
+    def expired(self) -> int:
+        """How many things would go."""
+        return self.found.expired if self.found is not None else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        found = self.found
+        return {
+            "service": self.service,
+            "rule": self.label,
+            "age_seconds": self.age,
+            "before": self.before.isoformat(),
+            "backup_first": self.backup_first,
+            "problem": self.problem,
+            "found": None
+            if found is None
+            else {
+                "things": found.things,
+                "total": found.total,
+                "expired": found.expired,
+                "freed_bytes": found.freed_bytes,
+                "oldest": found.oldest.isoformat() if found.oldest else None,
+                "newest": found.newest.isoformat() if found.newest else None,
+                "names": list(found.names[:_MOST_NAMED]),
+                "notes": list(found.notes),
+            },
+        }
+
+
+@dataclass(frozen=True)
+class LivePlan:
+    """What retention does to the live data of an environment.
+
+    Args:
+        made_at: the moment all ages count from.
+        skipped: service → why nothing is known of it: it doesn't run.
+    """
+
+    environment: str
+    made_at: datetime
+    rules: tuple[RulePlan, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Names which rules delete from what: the same for the same schema and services."""
+        acting = [[one.service, one.label, one.age] for one in self.rules if one.expired]
+        return sha256(json.dumps([self.environment, acting]).encode()).hexdigest()[:16]
+
+    @property
+    def to_do(self) -> bool:
+        """Something goes, or can't go and has to be told."""
+        return any(one.expired or one.problem for one in self.rules)
+
+    def narrowed(self, services: Collection[str] | None) -> LivePlan:
+        """Return the part of it for some services (None: all)."""
+        if services is None:
+            return self
+        return replace(
+            self,
+            rules=tuple(one for one in self.rules if one.service in services),
+            skipped={name: why for name, why in self.skipped.items() if name in services},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "environment": self.environment,
+            "made_at": self.made_at.isoformat(),
+            "digest": self.digest,
+            "skipped": dict(self.skipped),
+            "rules": [one.to_json() for one in self.rules],
+        }
+
+
+@dataclass(frozen=True)
+class RuleCleaned:
+    """What one rule did."""
+
+    service: str
+    label: str
+    things: Things
+    deleted: int
+    freed_bytes: int | None
+    """None where nobody can say."""
+    seconds: float
+    notes: tuple[str, ...] = ()
+    backup: str = ""
+    """The backup that was taken and verified before."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "service": self.service,
+            "rule": self.label,
+            "things": self.things,
+            "deleted": self.deleted,
+            "freed_bytes": self.freed_bytes,
+            "seconds": round(self.seconds, 3),
+            "notes": list(self.notes),
+            "backup": self.backup,
+        }
+
+
+def age_of(catalogue: Catalogue, service: str, rule: RetentionRule) -> float:
+    """Return how old the data of a rule may become, in seconds.
+
+    The environment's default holds for rules without an age of their own. An age the environment
+    gives to this very service is a limit for all of its data.
+    """
+    policy = catalogue.settings.retention
+    own = policy.services.get(service)
+    if own is None:
+        return policy.default if rule.age is None else rule.age
+    return own if rule.age is None else min(own, rule.age)
+
+
+def plan_rule(
+    catalogue: Catalogue,
+    service: str,
+    rule: RetentionRule,
+    found: Found | None,
+    *,
+    made_at: datetime,
+    now: datetime,
+    problem: str = "",
+) -> RulePlan:
+    """Judge what a rule found.
+
+    Args:
+        found: None when it couldn't be looked at; ``problem`` says why then.
+        made_at: the moment ages count from.
+        now: this host's clock when it was looked at.
+    """
+    policy = catalogue.schema.retention
+    age = age_of(catalogue, service, rule)
+    first = rule.backup_before_cleanup
+    share = rule.max_share_deleted
+    plan = RulePlan(
+        service=service,
+        rule=rule,
+        age=age,
+        before=made_at - timedelta(seconds=age),
+        found=found,
+        backup_first=policy.backup_before_cleanup if first is None else first,
+        problem=problem,
+    )
+    if found is None or problem or not found.expired:
+        return plan
+    if reason := _clock_problem(found, now):
+        return replace(plan, problem=reason)
+    most = policy.max_share_deleted if share is None else share
+    if not found.passing and found.expired > most * found.total:
+        reason = (
+            f"{found.expired} of {found.total} {found.things} would go,"
+            f" more than {most:.0%} (max_share_deleted)"
+        )
+        return replace(plan, problem=reason, too_many=True)
+    return plan
+
+
+def _clock_problem(found: Found, now: datetime) -> str:
+    if found.clock is not None and abs(found.clock - now) > CLOCK_TOLERANCE:
+        return (
+            f"its clock says {found.clock:%Y-%m-%d %H:%M:%S}, this host's"
+            f" {now:%Y-%m-%d %H:%M:%S} (UTC): one of them is wrong, so ages mean nothing"
+        )
+    if found.newest is not None and found.newest > now + CLOCK_TOLERANCE:
+        return (
+            f"the newest is from the future ({found.newest:%Y-%m-%d %H:%M:%S}): a clock is or"
+            " was wrong, so ages mean nothing"
+        )
+    return ""
+
+
+def refuse_other(plan: LivePlan, digest: str | None, *, now: datetime) -> None:
+    """Say nothing when ``plan`` is the one that was looked at, and young enough.
+
+    Args:
+        plan: made again, for the same moment; with a digest, that moment was given.
+        digest: of the plan that was looked at; None: nobody looked.
+
+    Raises:
+        PlanStaleError: it isn't.
+    """
+    if digest is None:
+        return
+    refuse_old(plan.made_at, now)
+    if digest != plan.digest:
+        raise PlanStaleError(
+            "the retention plan of live data isn't the one that was looked at",
+            why="the schema changed, a service started or stopped, or data went meanwhile",
+            remedy="look again: `mmstack retention test`, then clean up",
+        )

@@ -249,7 +249,7 @@ class LiveRetention:
                 age=age,
                 tell=lambda message: tell(f"{label_of(rule)}: {message}"),
                 archive=lambda name: self._archive(place, instance.service, name),
-                recipients=lambda: choose_recipients(encryption, place.values.variables),
+                recipients=lambda: choose_recipients(place.values.variables, encryption),
             )
 
         return site

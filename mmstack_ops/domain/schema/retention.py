@@ -79,8 +79,8 @@ class FilesRule(_Rule):
     strategy: Literal["files"]
     path: Annotated[str, Field(pattern=r"^/")]
     """A folder inside the container."""
-    patterns: list[str] = ["**"]
-    """Relative to `path`; `**` is any number of folders."""
+    patterns: list[str] = ["*"]
+    """Of paths relative to `path`; `*` stands for any text, slashes included."""
     rotate_above: Size | None = None
     """A file larger than this is copied, compressed, and emptied: for logs nobody rotates."""
 
@@ -132,7 +132,7 @@ def label_of(rule: RetentionRule) -> str:
         case ObjectsRule():
             about = f"{rule.bucket}/{rule.prefix}"
         case FilesRule():
-            about = " ".join([rule.path, *(p for p in rule.patterns if p != "**")])
+            about = " ".join([rule.path, *(p for p in rule.patterns if p != "*")])
         case RevisionsRule():
             about = rule.path
         case IndicesRule():

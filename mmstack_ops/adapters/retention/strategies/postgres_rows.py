@@ -1,0 +1,272 @@
+"""Old rows of PostgreSQL tables, in small transactions, archived first where the rule says so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+
+from mmstack_ops.adapters.backups.encryption import encrypt_stream
+from mmstack_ops.adapters.backups.types.postgres_server import Server
+from mmstack_ops.adapters.files import sync_directory
+from mmstack_ops.adapters.retention.strategies.base import Gone, Site
+from mmstack_ops.domain.errors import RetentionError
+from mmstack_ops.domain.retention.live import Found
+from mmstack_ops.domain.schema.retention import RowsRule
+from mmstack_ops.domain.units import format_bytes
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+    from psycopg.sql import Composed
+
+# A transaction holds locks on this many rows, for some hundredths of a second.
+_BATCH = 5_000
+# Each batch becomes a file.
+_ARCHIVE_BATCH = 50_000
+_TIMES = ("timestamp with time zone", "timestamp without time zone", "date")
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A declared table, as the server knows it.
+
+    Args:
+        leaves: the tables that hold its rows: itself, or its partitions.
+        column: quoted.
+    """
+
+    name: str
+    leaves: tuple[tuple[str, str], ...]
+    column: str
+    size: int
+
+
+class PostgresRows:
+    """Rows whose time is before the moment go; then VACUUM (ANALYZE)."""
+
+    needs_running: ClassVar[bool] = True
+
+    def look(self, site: Site, rule: RowsRule) -> Found:
+        """Count rows; see ``Strategy.look``."""
+        from psycopg import sql
+
+        with _connected(site, rule) as connection:
+            table = _table(connection, site, rule)
+            row = connection.execute(
+                sql.SQL(
+                    "SELECT count(*), count(*) FILTER (WHERE {column} < {before}),"
+                    " min({column})::timestamptz, max({column})::timestamptz, clock_timestamp(),"
+                    " count(*) FILTER (WHERE {column} IS NULL) FROM {table}"
+                ).format(
+                    column=sql.Identifier(table.column),
+                    before=sql.Literal(site.before),
+                    table=sql.Identifier(*_parts(rule)),
+                )
+            ).fetchone()
+        assert row is not None  # An aggregate without GROUP BY has one row.
+        total, expired, oldest, newest, clock, undated = row
+        return Found(
+            things="rows",
+            total=total,
+            expired=expired,
+            freed_bytes=_share(table.size, expired, total),
+            oldest=oldest,
+            newest=newest,
+            clock=clock,
+            notes=(f"{undated} rows without {rule.column} stay",) if undated else (),
+        )
+
+    def clean(self, site: Site, rule: RowsRule) -> Gone:
+        """Delete batch by batch, then vacuum; see ``Strategy.clean``."""
+        with _connected(site, rule) as connection:
+            table = _table(connection, site, rule)
+            before = _count(connection, rule)
+            notes: list[str] = []
+            deleted = 0
+            archive = _Archive(site, rule) if rule.archive else None
+            for leaf in table.leaves:
+                for gone in _batches(connection, site, table, leaf, archive):
+                    deleted += gone
+                    site.tell(f"{deleted} rows went")
+            if archive is not None and archive.files:
+                notes.append(f"archived in {archive.folder}: {', '.join(archive.files)}")
+            # Also after nothing was deleted: a clean-up that was killed may have left it undone.
+            from psycopg import sql
+
+            connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(*_parts(rule))))
+            after = _table(connection, site, rule).size
+        notes.append(
+            f"vacuumed: {format_bytes(after)} on disk, {format_bytes(table.size)} before;"
+            " PostgreSQL uses the room in it again"
+        )
+        return Gone(deleted, _share(table.size, deleted, before), tuple(notes))
+
+
+class _Archive:
+    """Files of rows that are about to go: CSV with a header, zstd, age where there are keys."""
+
+    def __init__(self, site: Site, rule: RowsRule) -> None:
+        self.folder: Path = site.archive(".".join(_parts(rule)))
+        self.files: list[str] = []
+        self._recipients = site.recipients()
+        self._begun = datetime.now(UTC)
+
+    @contextmanager
+    def file(self) -> Iterator[tuple[BinaryIO, Path]]:
+        """Write one file: on disk under its name when the block ends, gone when it fails."""
+        import zstandard
+
+        ending = ".csv.zst.age" if self._recipients else ".csv.zst"
+        name = f"{self._begun:%Y%m%dT%H%M%S.%fZ}-{len(self.files) + 1:06}{ending}"
+        plain = self.folder / f".{name}.part"
+        try:
+            with _new(plain) as target:
+                with zstandard.ZstdCompressor().stream_writer(target, closefd=False) as packed:
+                    yield packed, self.folder / name
+                target.flush()
+                os.fsync(target.fileno())
+            if self._recipients:
+                sealed = self.folder / f".{name}.age.part"
+                with plain.open("rb") as source, _new(sealed) as target:
+                    encrypt_stream(source, target, self._recipients)
+                    target.flush()
+                    os.fsync(target.fileno())
+                sealed.replace(plain)
+            plain.rename(self.folder / name)
+            sync_directory(self.folder)
+            self.files.append(name)
+        finally:
+            plain.unlink(missing_ok=True)
+            (self.folder / f".{name}.age.part").unlink(missing_ok=True)
+
+
+def _batches(
+    connection: Connection[Any],
+    site: Site,
+    table: _Table,
+    leaf: tuple[str, str],
+    archive: _Archive | None,
+) -> Iterator[int]:
+    """Delete what is too old of one table; yield how many rows went with each transaction."""
+    from psycopg import sql
+
+    statement = sql.SQL(
+        "DELETE FROM {leaf} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {leaf}"
+        " WHERE {column} < {before} LIMIT {batch} FOR UPDATE SKIP LOCKED))"
+    ).format(
+        leaf=sql.Identifier(*leaf),
+        column=sql.Identifier(table.column),
+        before=sql.Literal(site.before),
+        batch=sql.Literal(_ARCHIVE_BATCH if archive is not None else _BATCH),
+    )
+    while True:
+        site.check()
+        # What somebody else holds is skipped, and goes the next time.
+        if archive is None:
+            gone = connection.execute(statement).rowcount
+        else:
+            gone = _archived(connection, statement, archive)
+        if not gone:
+            return
+        yield gone
+
+
+def _archived(connection: Connection[Any], statement: Composed, archive: _Archive) -> int:
+    """Delete one batch; its rows are on disk before the deletion is committed.
+
+    Killed in between, the rows stand in the archive and in the table: twice, never nowhere.
+    """
+    from psycopg import sql
+
+    copy = sql.SQL("COPY ({} RETURNING *) TO STDOUT (FORMAT csv, HEADER)").format(statement)
+    with connection.transaction(), connection.cursor() as cursor:
+        with archive.file() as (target, path):
+            with cursor.copy(copy) as stream:
+                for block in stream:
+                    target.write(block)
+            gone = int((cursor.statusmessage or "COPY 0").split()[-1])
+        if not gone:
+            path.unlink()
+            archive.files.pop()
+    return gone
+
+
+@contextmanager
+def _connected(site: Site, rule: RowsRule) -> Iterator[Connection[Any]]:
+    server = Server.of(site.instance)
+    own = site.instance.spec.environment.get("POSTGRES_DB") or server.user
+    with server.connect(rule.database or own) as connection:
+        yield connection
+
+
+def _table(connection: Connection[Any], site: Site, rule: RowsRule) -> _Table:
+    schema, name = _parts(rule)
+    found = connection.execute(
+        "SELECT c.oid, c.relkind::text, pg_total_relation_size(c.oid) FROM pg_class c"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')",
+        (schema, name),
+    ).fetchone()
+    if found is None:
+        raise RetentionError(
+            f"{site.instance.service} has no table {schema}.{name}",
+            why="the schema declares a retention for it",
+            remedy="correct the rule's table or database, or take the rule out of the schema",
+        )
+    oid, kind, size = found
+    column = connection.execute(
+        "SELECT format_type(atttypid, NULL) FROM pg_attribute"
+        " WHERE attrelid = %s AND attname = %s AND attnum > 0 AND NOT attisdropped",
+        (oid, rule.column),
+    ).fetchone()
+    if column is None or column[0] not in _TIMES:
+        is_what = "isn't there" if column is None else f"is of type {column[0]}"
+        raise RetentionError(
+            f"the column {rule.column} of {schema}.{name} {is_what}",
+            why="rows are judged by a timestamp or a date",
+            remedy="correct the rule's column in the schema",
+        )
+    leaves: list[tuple[str, str]] = [(schema, name)]
+    if kind == "p":
+        # Where a row stands is only told within one table: each partition by itself.
+        leaves = connection.execute(
+            "SELECT n.nspname, c.relname FROM pg_partition_tree(%s) p"
+            " JOIN pg_class c ON c.oid = p.relid JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE p.isleaf AND c.relkind = 'r' ORDER BY 1, 2",
+            (oid,),
+        ).fetchall()
+        (size,) = connection.execute(
+            "SELECT coalesce(sum(pg_total_relation_size(relid)), 0)::bigint"
+            " FROM pg_partition_tree(%s)",
+            (oid,),
+        ).fetchone() or (0,)
+    return _Table(f"{schema}.{name}", tuple(leaves), rule.column, size)
+
+
+def _count(connection: Connection[Any], rule: RowsRule) -> int:
+    from psycopg import sql
+
+    (count,) = connection.execute(
+        sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*_parts(rule)))
+    ).fetchone() or (0,)
+    return int(count)
+
+
+def _parts(rule: RowsRule) -> tuple[str, str]:
+    schema, _, name = rule.table.rpartition(".")
+    return schema or "public", name
+
+
+def _share(size: int, part: int, total: int) -> int:
+    """Return what ``part`` of ``total`` rows takes of a table and its indexes, about."""
+    return size * part // total if total else 0
+
+
+def _new(path: Path) -> BinaryIO:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o600), "wb")

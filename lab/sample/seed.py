@@ -9,6 +9,7 @@ import hashlib
 import json
 import random
 import sys
+from datetime import UTC, datetime, timedelta
 
 import boto3
 import botocore.config
@@ -115,6 +116,7 @@ def seed_qdrant(catalogue: Catalogue, values: EnvironmentValues) -> str:
         api_key=values.secrets["qdrant_api_key"],
         check_compatibility=False,
     )
+    now = datetime.now(UTC)
     if not client.collection_exists("documents-1"):
         client.create_collection(
             "documents-1",
@@ -126,7 +128,11 @@ def seed_qdrant(catalogue: Catalogue, values: EnvironmentValues) -> str:
                 models.PointStruct(
                     id=number,
                     vector=[_RANDOM.uniform(-1, 1) for _ in range(32)],
-                    payload={"document": number, "words": _RANDOM.choices(_WORDS, k=3)},
+                    payload={
+                        "document": number,
+                        "words": _RANDOM.choices(_WORDS, k=3),
+                        "created_at": (now - timedelta(days=number % 90)).isoformat(),
+                    },
                 )
                 for number in range(VECTORS)
             ],
@@ -155,7 +161,7 @@ def seed_minio(catalogue: Catalogue, values: EnvironmentValues) -> str:
         config=botocore.config.Config(s3={"addressing_style": "path"}),
     )
     there = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
-    for bucket in ("documents", "temp"):
+    for bucket in ("documents", "temp", "logs", "models", "backups"):
         if bucket in there:
             continue
         client.create_bucket(Bucket=bucket)
@@ -168,7 +174,7 @@ def seed_minio(catalogue: Catalogue, values: EnvironmentValues) -> str:
                 Metadata={"source": "lab"},
                 Tagging="kind=sample",
             )
-    return f"{OBJECTS} objects in each of documents and temp"
+    return f"{OBJECTS} objects in each of five buckets"
 
 
 _WORDS = [

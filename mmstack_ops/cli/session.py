@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.facade import Backups
     from mmstack_ops.adapters.project import Project
+    from mmstack_ops.adapters.retention.control import LiveRetention
     from mmstack_ops.adapters.stacks.control import StackControl
     from mmstack_ops.domain.catalogue.resolve import Catalogue
 
@@ -62,6 +63,13 @@ class Session:
         from mmstack_ops.adapters.backups.control import BackupControl
 
         return BackupControl(self.project, self.environment)
+
+    @cached_property
+    def live_retention(self) -> LiveRetention:
+        """What lets go what is too old on the environment's services."""
+        from mmstack_ops.adapters.retention.control import LiveRetention
+
+        return LiveRetention(self.project, self.environment, self.backups)
 
     @property
     def environment(self) -> str:

@@ -28,6 +28,7 @@ from mmstack_ops.orchestration.networks.cleanup import network_cleanup_job
 from mmstack_ops.orchestration.networks.reach import reach_checks, reach_job, reach_schedule
 from mmstack_ops.orchestration.retention.assets import retention_assets
 from mmstack_ops.orchestration.retention.jobs import retention_jobs, retention_schedule
+from mmstack_ops.orchestration.retention.names import LIVE
 from mmstack_ops.orchestration.schedules import health_schedule
 from mmstack_ops.orchestration.sensors.backup_watch import watch_sensors
 from mmstack_ops.orchestration.sensors.backups import change_sensors
@@ -40,7 +41,7 @@ from mmstack_ops.orchestration.stacks.jobs import stack_jobs
 
 NOTIFICATION_LOG = "notifications.jsonl"
 _PROJECT = "project"
-_KEYS = (_PROJECT, names.CONTROL, BACKUPS, names.LISTENER, names.NOTIFIER)
+_KEYS = (_PROJECT, names.CONTROL, BACKUPS, LIVE, names.LISTENER, names.NOTIFIER)
 
 
 def build_definitions(
@@ -54,6 +55,7 @@ def build_definitions(
         environment: an environment's name or alias.
         overrides: what takes the place of a resource: ``project`` (a ``Project``),
             ``control`` (what has ``StackControl``'s methods), ``backups`` (a ``Backups``),
+            ``live_retention`` (what has ``LiveRetention``'s methods),
             ``listener`` (a callable that is told every ``ApplyEvent`` and every event of
             backups) or ``notifier`` (a ``Notifier``).
 
@@ -73,13 +75,14 @@ def build_definitions(
         names.LISTENER: given.get(names.LISTENER) or _ignore,
         names.NOTIFIER: given.get(names.NOTIFIER) or NotificationLog(_log_path(project)),
         BACKUPS: _backups(project, catalogue.environment, given.get(BACKUPS)),
+        LIVE: _live(project, catalogue.environment, given.get(LIVE)),
     }
     jobs = stack_jobs(catalogue, resources)
     restart_names = {names.job_name("restart", stack) for stack in stacks}
     restarts = [
         job for job in jobs if isinstance(job, dg.JobDefinition) and job.name in restart_names
     ]
-    bound = {key: _definition(resources[key]) for key in (BACKUPS, names.LISTENER)}
+    bound = {key: _definition(resources[key]) for key in (BACKUPS, LIVE, names.LISTENER)}
     of_backups = backup_jobs(catalogue, bound)
     of_retention = retention_jobs(catalogue, bound)
     return dg.Definitions(
@@ -138,6 +141,18 @@ def _backups(project: Project, environment: str, given: object) -> dg.ResourceDe
         return BackupControl(project, environment)
 
     # Made by the run that needs it: loading definitions imports nothing of it.
+    return dg.ResourceDefinition(make)
+
+
+def _live(project: Project, environment: str, given: object) -> dg.ResourceDefinition:
+    def make(_: dg.InitResourceContext) -> object:
+        if given is not None:
+            return given
+        from mmstack_ops.adapters.backups.control import BackupControl
+        from mmstack_ops.adapters.retention.control import LiveRetention
+
+        return LiveRetention(project, environment, BackupControl(project, environment))
+
     return dg.ResourceDefinition(make)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.facade import Backups
     from mmstack_ops.adapters.backups.types.base import Instance
     from mmstack_ops.adapters.retention.strategies.base import Site
+    from mmstack_ops.domain.retention.runs import EndedContainer
 
 Listener = Callable[[BackupEvent], None]
 
@@ -62,8 +63,12 @@ class LiveRetention:
         """The environment's catalogue."""
         return self._project.catalogue(self._environment)
 
+    def now(self) -> datetime:
+        """Return what the clock says; with its time zone."""
+        return self._now()
+
     def plan(
-        self, services: Sequence[str] | None = None, *, made_at: datetime | None = None
+        self, services: Collection[str] | None = None, *, made_at: datetime | None = None
     ) -> LivePlan:
         """Return what would go from the services. Changes nothing.
 
@@ -157,6 +162,26 @@ class LiveRetention:
                 " (--accept-many where so many may go), mend the cause, then clean up again",
             )
         return tuple(done)
+
+    def plan_containers(self) -> tuple[EndedContainer, ...]:
+        """Return our containers that ran once and ended longer ago than the policy keeps them."""
+        from mmstack_ops.adapters.retention.ended_containers import ended_containers
+
+        with self._place("a look at retention", lambda _: None) as place:
+            return ended_containers(
+                place.connection,
+                owner=self.catalogue.schema.config.project,
+                environment=self.catalogue.environment,
+                before=self._now()
+                - timedelta(seconds=self.catalogue.schema.retention.run_containers),
+            )
+
+    def clean_containers(self, planned: Sequence[EndedContainer]) -> tuple[EndedContainer, ...]:
+        """Remove what was planned, by id; return what went."""
+        from mmstack_ops.adapters.retention.ended_containers import remove_ended
+
+        with self._place("retention", lambda _: None) as place:
+            return remove_ended(place.connection, planned)
 
     def _look(self, site: Site, rule: RetentionRule, made_at: datetime) -> RulePlan:
         from mmstack_ops.adapters.retention.strategies.registry import strategy_of
@@ -257,7 +282,8 @@ class LiveRetention:
     def _archive(self, place: RestoreEnvironment, service: str, name: str) -> Path:
         told = self.catalogue.schema.retention.archive
         root = (
-            Path(interpolate(told, place.values.variables, where="retention.archive"))
+            self._project.root
+            / interpolate(told, place.values.variables, where="retention.archive")
             if told
             else self._project.environment_state(self.catalogue.environment) / "archives"
         )

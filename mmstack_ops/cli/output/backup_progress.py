@@ -15,6 +15,7 @@ from mmstack_ops.domain.backups.events import (
     VerifyResult,
 )
 from mmstack_ops.domain.backups.outcomes import PartFailed
+from mmstack_ops.domain.retention.live import RuleCleaned
 from mmstack_ops.domain.retention.plan import SeriesCleaned
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
 from mmstack_ops.domain.units import format_bytes, format_seconds
@@ -63,6 +64,8 @@ def subject_of(event: Event) -> str:
         return f"{event.manifest.service}/{event.manifest.type}"
     if isinstance(event, SeriesCleaned):
         return str(event.series)
+    if isinstance(event, RuleCleaned):
+        return f"{event.service}: {event.label}"
     if isinstance(event, VerifyResult | Proof | RestoreDone):
         return f"{event.ref.service}/{event.ref.type}"
     return event.service or "run"
@@ -94,6 +97,10 @@ def outcome(event: Event) -> tuple[str, str, str]:
         freed = f"{len(event.deleted)} backups on {event.tier}, {format_bytes(event.freed_bytes)}"
         kept = f"; {len(event.kept)} kept after all" if event.kept else ""
         return "deleted", "yellow" if event.kept else "green", freed + kept
+    if isinstance(event, RuleCleaned):
+        room = "" if event.freed_bytes is None else f", {format_bytes(event.freed_bytes)}"
+        notes = "".join(f"; {note}" for note in event.notes)
+        return "cleaned", "green", f"{event.deleted} {event.things}{room}{notes}"
     if isinstance(event, PartFailed):
         return "failed", "bold red", event.error.splitlines()[0]
     if isinstance(event, ServiceResult):

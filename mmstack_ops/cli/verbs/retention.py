@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,11 +11,37 @@ from mmstack_ops.cli.parameters import AsJson, Environment, Targets, Tiers
 
 if TYPE_CHECKING:
     from mmstack_ops.cli.session import Session
+    from mmstack_ops.domain.retention.live import LivePlan
     from mmstack_ops.domain.retention.plan import RetentionPlan
 
 retention = typer.Typer(
     name="retention", help="Keep what the policy keeps; let the rest go.", no_args_is_help=True
 )
+
+
+@dataclass(frozen=True)
+class _Plans:
+    """Both halves of a plan.
+
+    Args:
+        services: it is about these; None: about all.
+        live: None where tiers were named.
+    """
+
+    services: set[str] | None
+    live: LivePlan | None
+    backups: RetentionPlan
+
+    @property
+    def to_do(self) -> bool:
+        # What can't be done, and why, is the run's to say: it stands in the history then.
+        of_backups = any(one.deletions or one.problem for one in self.backups.series)
+        live = self.live is not None and self.live.to_do
+        return of_backups or bool(self.backups.down) or live
+
+    def to_json(self) -> dict[str, Any]:
+        live = {} if self.live is None else {"live": self.live.to_json()}
+        return {**self.backups.to_json(), **live}
 
 
 @retention.command()
@@ -27,16 +54,19 @@ def status(
 ) -> None:
     """Show the policy, how old what is there is, the next run, and what would go."""
     session: Session = context.obj.named(environment)
-    plan = _plan(session, targets, tiers)
+    plans = _plans(session, targets, tiers)
     next_run = session.backups.next_cleanup()
     if as_json:
         from mmstack_ops.cli.output.documents import print_json
 
-        print_json({**plan.to_json(), "next_run": next_run.isoformat() if next_run else None})
+        print_json({**plans.to_json(), "next_run": next_run.isoformat() if next_run else None})
         return
+    from mmstack_ops.cli.output.live_tables import show_live
     from mmstack_ops.cli.output.retention_tables import show_status
 
-    show_status(plan, next_run=next_run)
+    if plans.live is not None:
+        show_live(plans.live, all_rules=True)
+    show_status(plans.backups, next_run=next_run)
 
 
 @retention.command("test")
@@ -50,15 +80,13 @@ def show_plan(
 ) -> None:
     """Print exactly what `retention cleanup` would do. Touches nothing."""
     session: Session = context.obj.named(environment)
-    plan = _plan(session, targets, tiers)
+    plans = _plans(session, targets, tiers)
     if as_json:
         from mmstack_ops.cli.output.documents import print_json
 
-        print_json(plan.to_json())
+        print_json(plans.to_json())
         return
-    from mmstack_ops.cli.output import retention_tables
-
-    retention_tables.show_plan(plan, keeps=keeps)
+    _show(plans, keeps=keeps)
 
 
 @retention.command()
@@ -74,42 +102,50 @@ def cleanup(
     environment: Environment = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete what the policy lets go, after a look at the plan; exactly that plan."""
-    session: Session = context.obj.named(environment)
-    plan = _plan(session, targets, tiers)
-    # What can't be done, and why, is the run's to say: it stands in the history then.
-    to_do = any(one.deletions or one.problem for one in plan.series) or bool(plan.down)
-    if to_do and not yes:
-        from mmstack_ops.cli.asking import ask
-        from mmstack_ops.cli.output import retention_tables
+    """Delete what the policy lets go, after a look at the plan; exactly that plan.
 
-        ask(
-            lambda: retention_tables.show_plan(plan, keeps=False),
-            "Delete this?",
-            look="mmstack retention test",
-        )
+    Naming tiers leaves live data alone.
+    """
+    session: Session = context.obj.named(environment)
+    plans = _plans(session, targets, tiers)
+    if plans.to_do and not yes:
+        from mmstack_ops.cli.asking import ask
+
+        ask(lambda: _show(plans, keeps=False), "Delete this?", look="mmstack retention test")
 
     from mmstack_ops.cli.backup_runs import BackupRuns, command_line
     from mmstack_ops.orchestration.retention.commands import cleanup_request
 
     runs = BackupRuns(session, "retention", command_line("retention", "cleanup", lists=[targets]))
-    if to_do:
-        services = _services(session, targets)
-        request = cleanup_request(session.catalogue, plan, services, accept_many=accept_many)
+    if plans.to_do:
+        request = cleanup_request(
+            session.catalogue,
+            plans.backups,
+            plans.services,
+            live=plans.live,
+            accept_many=accept_many,
+        )
         runs.carry_out(request)
     runs.report(as_json=as_json)
 
 
-def _plan(session: Session, targets: list[str] | None, tiers: list[str] | None) -> RetentionPlan:
-    from mmstack_ops.cli.backup_choice import known_tiers
+def _show(plans: _Plans, *, keeps: bool) -> None:
+    from mmstack_ops.cli.output import retention_tables
+    from mmstack_ops.cli.output.live_tables import show_live
+
+    if plans.live is not None:
+        show_live(plans.live, all_rules=keeps)
+    retention_tables.show_plan(plans.backups, keeps=keeps)
+
+
+def _plans(session: Session, targets: list[str] | None, tiers: list[str] | None) -> _Plans:
+    from mmstack_ops.cli.backup_choice import known_targets, known_tiers
 
     wanted = known_tiers(session, tiers)
-    services = _services(session, targets)
-    return session.backups.plan_retention().narrowed(services, wanted or None)
-
-
-def _services(session: Session, targets: list[str] | None) -> set[str] | None:
-    from mmstack_ops.cli.backup_choice import known_targets
-
     named = known_targets(session, targets)
-    return set(session.catalogue.select(named, dependencies=False)) if named else None
+    services = set(session.catalogue.select(named, dependencies=False)) if named else None
+    return _Plans(
+        services,
+        None if wanted else session.live_retention.plan(services),
+        session.backups.plan_retention().narrowed(services, wanted or None),
+    )

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from mmstack_ops.domain.backups.facts import Comparison
 from mmstack_ops.domain.backups.manifest import Manifest
 from mmstack_ops.domain.backups.reference import BackupRef
+from mmstack_ops.domain.retention.live import RuleCleaned
 from mmstack_ops.domain.retention.plan import SeriesCleaned
 
 Phase = Literal[
@@ -182,4 +183,6 @@ class RestoreDone:
         }
 
 
-BackupEvent = BackupProgress | BackupDone | VerifyResult | Proof | RestoreDone | SeriesCleaned
+BackupEvent = (
+    BackupProgress | BackupDone | VerifyResult | Proof | RestoreDone | SeriesCleaned | RuleCleaned
+)

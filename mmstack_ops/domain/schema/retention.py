@@ -130,7 +130,7 @@ def label_of(rule: RetentionRule) -> str:
         case PointsRule() | CollectionsRule():
             about = rule.collection
         case ObjectsRule():
-            about = f"{rule.bucket}/{rule.prefix}"
+            about = f"{rule.bucket}/{rule.prefix}".rstrip("/")
         case FilesRule():
             about = " ".join([rule.path, *(p for p in rule.patterns if p != "*")])
         case RevisionsRule():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import combinations
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -14,19 +13,13 @@ from mmstack_ops.domain.cron import cron_problem
 from mmstack_ops.domain.graph import find_cycle
 from mmstack_ops.domain.schema.document import Path
 from mmstack_ops.domain.schema.literals import literal_secret_problem
+from mmstack_ops.domain.schema.problem import Problem as Problem
+from mmstack_ops.domain.schema.retention_rules import live_retention_is_possible
 from mmstack_ops.domain.schema.root import Environment, Schema
 from mmstack_ops.domain.schema.service import Service
 from mmstack_ops.domain.suggest import did_you_mean
 
 _ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - compared with, never bound
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One broken rule and where it stands."""
-
-    path: Path
-    message: str
 
 
 def find_problems(schema: Schema) -> list[Problem]:
@@ -350,6 +343,7 @@ _RULES: tuple[Callable[[Schema], Iterator[Problem]], ...] = (
     _no_literal_secrets,
     _subnets_dont_overlap,
     _methods_offer_types,
+    live_retention_is_possible,
 )
 _LATE_RULES: tuple[Callable[[Schema], Iterator[Problem]], ...] = (
     _dependencies_cross_declared_stacks,

@@ -20,20 +20,27 @@ from mmstack_ops.orchestration.backups.working import backups_of, carried_out, h
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.retention import names
 from mmstack_ops.orchestration.retention.config import CleanupConfig
+from mmstack_ops.orchestration.retention.live import live_assets
 from mmstack_ops.orchestration.retention.metadata import cleaned_metadata
+from mmstack_ops.orchestration.retention.runs import runs_asset
 
 _RESOURCES = {backup_names.BACKUPS, stack_names.LISTENER}
 
 
 def retention_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """Return the retention of every tier that the environment names, and of it as a whole."""
+    """Return the retention of live data, of every tier, of runs, and of it all as a whole."""
     whole = dg.AssetSpec(
         key=names.whole_key(catalogue),
         group_name=names.WHOLE_GROUP,
         description="What a clean-up would do: observed whenever somebody looks.",
     )
     tiers = catalogue.settings.backup.tiers
-    return [whole, *(_tier_retention(catalogue, tier) for tier in tiers)]
+    return [
+        whole,
+        runs_asset(catalogue),
+        *live_assets(catalogue),
+        *(_tier_retention(catalogue, tier) for tier in tiers),
+    ]
 
 
 def _tier_retention(catalogue: Catalogue, tier: str) -> dg.AssetsDefinition:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.retention.live import LivePlan
 from mmstack_ops.domain.retention.plan import RetentionPlan
 from mmstack_ops.orchestration.backups.commands import BackupRequest
 from mmstack_ops.orchestration.retention import names
@@ -16,24 +18,40 @@ def cleanup_request(
     plan: RetentionPlan,
     services: Collection[str] | None,
     *,
+    live: LivePlan | None = None,
     accept_many: bool,
 ) -> BackupRequest:
     """Return the run that carries ``plan`` out, and no other.
 
     Args:
-        services: the plan is about these; None: about all.
+        services: the plans are about these; None: about all.
+        live: the plan of live data; None: live data is left alone.
     """
     known = names.services_with_backups(catalogue)
     wanted = known if services is None else [name for name in known if name in services]
     ops: dict[str, Any] = {}
     assets: list[list[str]] = []
+    of_live = names.live_keys(catalogue, _live_services(catalogue, live, services))
+    if live is not None and of_live:
+        ops[names.LIVE_OP] = {"config": _settings(live.digest, live.made_at, accept_many)}
+        assets += [list(key.path) for key in of_live]
+    if live is not None and services is None:
+        assets.append(list(names.runs_key(catalogue).path))
     for tier in plan.tiers:
-        settings: dict[str, Any] = {
-            "plan": plan.narrowed(None, [tier]).digest,
-            "planned_at": plan.made_at.isoformat(),
-        }
-        if accept_many:
-            settings["accept_many"] = True
-        ops[names.cleanup_op(tier)] = {"config": settings}
+        digest = plan.narrowed(None, [tier]).digest
+        ops[names.cleanup_op(tier)] = {"config": _settings(digest, plan.made_at, accept_many)}
         assets += [list(key.path) for key in names.retention_keys(catalogue, tier, wanted)]
     return BackupRequest(names.CLEANUP_JOB, {"ops": ops}, assets)
+
+
+def _live_services(
+    catalogue: Catalogue, live: LivePlan | None, services: Collection[str] | None
+) -> list[str]:
+    """Return the services whose live data the plan is about."""
+    known = [] if live is None else names.services_with_rules(catalogue)
+    return known if services is None else [name for name in known if name in services]
+
+
+def _settings(digest: str, made_at: datetime, accept_many: bool) -> dict[str, Any]:
+    settings: dict[str, Any] = {"plan": digest, "planned_at": made_at.isoformat()}
+    return {**settings, "accept_many": True} if accept_many else settings

@@ -10,7 +10,8 @@ from mmstack_ops.orchestration.backups.jobs import Job
 from mmstack_ops.orchestration.backups.working import backups_of
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.retention import names
-from mmstack_ops.orchestration.retention.metadata import plan_metadata
+from mmstack_ops.orchestration.retention.live import live_of
+from mmstack_ops.orchestration.retention.metadata import live_plan_metadata, plan_metadata
 from mmstack_ops.orchestration.schedules import environment_schedule
 
 
@@ -26,7 +27,12 @@ def retention_jobs(
 
 def _cleanup_job(catalogue: Catalogue) -> Job:
     services = names.services_with_backups(catalogue)
+    live = names.live_keys(catalogue, names.services_with_rules(catalogue))
     keys = [
+        *live,
+        names.runs_key(catalogue),
+    ]
+    keys += [
         key
         for tier in catalogue.settings.backup.tiers
         for key in names.retention_keys(catalogue, tier, services)
@@ -35,7 +41,7 @@ def _cleanup_job(catalogue: Catalogue) -> Job:
         name=names.CLEANUP_JOB,
         selection=dg.AssetSelection.assets(*keys),
         executor_def=dg.in_process_executor,
-        description="Delete what the retention of each tier lets go, exactly as planned.",
+        description="Let go what is too old: live data, backups on each tier, ended runs.",
     )
 
 
@@ -45,18 +51,21 @@ def _test_job(
     @dg.op(
         name=names.TEST_OP,
         out=dg.Out(dg.Nothing),
-        required_resource_keys={backup_names.BACKUPS},
-        description="Plan the retention of all tiers and show it. Deletes nothing.",
+        required_resource_keys={backup_names.BACKUPS, names.LIVE},
+        description="Plan the retention of live data and of all tiers, and show it.",
     )
     def plan_retention(context: dg.OpExecutionContext) -> None:
         with only_safe_errors("planning the retention"):
+            live = live_of(context).plan()
             plan = backups_of(context).plan_retention()
+        for one in live.rules:
+            context.log.info(f"{one.service}: {one.label}: {one.problem or one.expired}")
         context.log.info(f"{sum(len(one.deletions) for one in plan.series)} copies would go")
         context.log_event(
             dg.AssetObservation(
                 asset_key=names.whole_key(catalogue),
                 description="what a clean-up would do now",
-                metadata=plan_metadata(plan),
+                metadata={**live_plan_metadata(live), **plan_metadata(plan)},
             )
         )
 

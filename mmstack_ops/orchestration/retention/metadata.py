@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from mmstack_ops.domain.retention.live import LivePlan, RuleCleaned, RulePlan
 from mmstack_ops.domain.retention.plan import RetentionPlan, SeriesCleaned
 from mmstack_ops.domain.retention.series import SeriesPlan
+from mmstack_ops.domain.units import format_seconds
 from mmstack_ops.orchestration.stacks.metadata import table
 
 Metadata = dict[str, dg.MetadataValue]
@@ -59,3 +61,55 @@ def decisions_table(plans: Sequence[SeriesPlan]) -> str:
     text = table(("tier", "series", "backup", "decision", "why"), rows[:_MOST_ROWS])
     more = len(rows) - _MOST_ROWS
     return f"{text}\n\n{more} more" if more > 0 else text
+
+
+def live_metadata(plans: Sequence[RulePlan], cleaned: Sequence[RuleCleaned]) -> Metadata:
+    """Return what the retention of one service's live data found and did."""
+    metadata: Metadata = {
+        "freed_bytes": dg.MetadataValue.int(sum(one.freed_bytes or 0 for one in cleaned)),
+        "rules": dg.MetadataValue.md(rules_table(plans)),
+    }
+    for one in plans:
+        if one.found is not None:
+            metadata.setdefault(f"deleted_{one.found.things}", dg.MetadataValue.int(0))
+    for things in {one.things for one in cleaned}:
+        gone = sum(one.deleted for one in cleaned if one.things == things)
+        metadata[f"deleted_{things}"] = dg.MetadataValue.int(gone)
+    notes = [(one.label, note) for one in cleaned for note in one.notes]
+    if notes:
+        metadata["notes"] = dg.MetadataValue.md(table(("rule", "note"), notes))
+    if backups := sorted({one.backup for one in cleaned if one.backup}):
+        metadata["backup_before"] = dg.MetadataValue.text(", ".join(backups))
+    return metadata
+
+
+def live_plan_metadata(plan: LivePlan) -> Metadata:
+    """Return a whole plan of live data."""
+    metadata: Metadata = {
+        "live_digest": dg.MetadataValue.text(plan.digest),
+        "live_rules": dg.MetadataValue.md(rules_table(plan.rules)),
+    }
+    if plan.skipped:
+        rows = list(plan.skipped.items())
+        metadata["live_skipped"] = dg.MetadataValue.md(table(("service", "why"), rows))
+    return metadata
+
+
+def rules_table(plans: Sequence[RulePlan]) -> str:
+    """Return what each rule found as markdown."""
+    rows = []
+    for one in plans:
+        found = one.found
+        rows.append(
+            (
+                one.service,
+                one.label,
+                format_seconds(one.age),
+                "" if found is None else f"{found.total} {found.things}",
+                str(one.expired),
+                f"{found.oldest:%Y-%m-%d}" if found is not None and found.oldest else "",
+                one.problem or "; ".join(found.notes if found is not None else ()),
+            )
+        )
+    columns = ("service", "rule", "age", "there are", "too old", "oldest", "notes")
+    return table(columns, rows[:_MOST_ROWS])

@@ -15,6 +15,13 @@ TEST_OP = "plan_retention"
 SENSOR = "quota_pressure"
 WHOLE_GROUP = "retention"
 
+LIVE = "live_retention"
+"""Resource: the environment's `LiveRetention`."""
+LIVE_OP = "clean_live_data_up"
+LIVE_PART = "live"
+"""Stands in keys where retention of backups has the tier; no tier may be called so."""
+RUNS_PART = "runs"
+
 
 def services_with_backups(catalogue: Catalogue) -> list[str]:
     """Return the services that declare any type of backup."""
@@ -29,6 +36,21 @@ def whole_key(catalogue: Catalogue) -> dg.AssetKey:
 def retention_key(catalogue: Catalogue, tier: str, service: str) -> dg.AssetKey:
     """Return the key of the retention of a service's backups on a tier."""
     return dg.AssetKey([*whole_key(catalogue).path, tier, service])
+
+
+def services_with_rules(catalogue: Catalogue) -> list[str]:
+    """Return the services that declare a retention of their live data."""
+    return [name for name, entry in catalogue.services.items() if entry.definition.retention]
+
+
+def live_keys(catalogue: Catalogue, services: Iterable[str]) -> dict[dg.AssetKey, str]:
+    """Return the keys of the retention of services' live data."""
+    return retention_keys(catalogue, LIVE_PART, services)
+
+
+def runs_key(catalogue: Catalogue) -> dg.AssetKey:
+    """Return the key of the retention of an environment's runs."""
+    return dg.AssetKey([*whole_key(catalogue).path, RUNS_PART])
 
 
 def retention_keys(

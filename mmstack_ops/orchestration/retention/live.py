@@ -1,0 +1,102 @@
+"""The retention of a service's live data is an asset; one step cleans all of them up.
+
+A service that fails keeps nothing of the others back.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from mmstack_ops.domain.backups.moments import parse_moment
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.retention.live import RuleCleaned, age_of, refuse_other
+from mmstack_ops.domain.schema.retention import label_of
+from mmstack_ops.domain.units import format_seconds
+from mmstack_ops.orchestration import names as stack_names
+from mmstack_ops.orchestration.backups.parts import Parts
+from mmstack_ops.orchestration.backups.working import Context, carried_out, holder_of, tell
+from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.retention import names
+from mmstack_ops.orchestration.retention.config import CleanupConfig
+from mmstack_ops.orchestration.retention.metadata import live_metadata
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.retention.control import LiveRetention
+
+
+def live_of(context: Context) -> "LiveRetention":
+    """Return the environment's retention of live data."""
+    control: LiveRetention = getattr(context.resources, names.LIVE)
+    return control
+
+
+def live_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition]:
+    """Return the retention of every service with rules; none where no service has any."""
+    by_key = names.live_keys(catalogue, names.services_with_rules(catalogue))
+    if not by_key:
+        return []
+
+    @dg.multi_asset(
+        name=names.LIVE_OP,
+        specs=[_spec(catalogue, service) for service in by_key.values()],
+        can_subset=True,
+        pool=names.cleanup_pool(catalogue.environment, names.LIVE_PART),
+        required_resource_keys={names.LIVE, stack_names.LISTENER},
+        description="Let go what is too old on the services, backed up before where that is told.",
+    )
+    def clean_up(
+        context: dg.AssetExecutionContext, config: CleanupConfig
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        wanted = [by_key[key] for key in by_key if key in context.selected_asset_keys]
+        control = live_of(context)
+        made_at = None if config.planned_at is None else parse_moment(config.planned_at, None)
+        with only_safe_errors("planning the retention of live data"):
+            plan = control.plan(wanted, made_at=made_at)
+            refuse_other(plan, config.plan, now=control.now())
+        for service, why in plan.skipped.items():
+            context.log.warning(f"{service} is left out: {why}")
+        parts = Parts(context, "retention", "retentions of live data")
+        for service in dict.fromkeys(one.service for one in plan.rules):
+            rules = [one for one in plan.rules if one.service == service]
+            done: tuple[RuleCleaned, ...] = ()
+            with parts.part(service, "live data", ""):
+                if any(one.expired or one.problem for one in rules):
+                    done = carried_out(
+                        context,
+                        partial(
+                            control.clean,
+                            rules,
+                            made_at=plan.made_at,
+                            accept_many=config.accept_many,
+                            holder=holder_of(context),
+                        ),
+                    )
+                for one in done:
+                    tell(context, one)
+                yield dg.MaterializeResult(
+                    asset_key=names.retention_key(catalogue, names.LIVE_PART, service),
+                    metadata=live_metadata(rules, done),
+                )
+        parts.finish()
+
+    return [clean_up]
+
+
+def _spec(catalogue: Catalogue, service: str) -> dg.AssetSpec:
+    definition = catalogue.services[service].definition
+    ages = [
+        f"{label_of(rule)}: {format_seconds(age_of(catalogue, service, rule))}"
+        for rule in definition.retention
+    ]
+    return dg.AssetSpec(
+        key=names.retention_key(catalogue, names.LIVE_PART, service),
+        deps=[stack_names.asset_key(catalogue, service)],
+        # A service that isn't there, or that a rail stops, isn't materialized.
+        skippable=True,
+        description=f"The retention of {service}'s live data: what went, what stays.",
+        group_name=names.group(names.LIVE_PART),
+        owners=definition.owners,
+        metadata={"service": service, "rules": "; ".join(ages)},
+    )

@@ -1,0 +1,90 @@
+"""Dagster's own history is data too: runs that ended long ago go, with containers that ran once.
+
+Ticks of schedules and sensors go by ``retention`` in ``dagster.yaml``, which is Dagster's own.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from dagster import DagsterRunStatus
+from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
+
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.interrupts import interrupts_wait
+from mmstack_ops.orchestration.retention import names
+from mmstack_ops.orchestration.retention.live import live_of
+from mmstack_ops.orchestration.stacks.metadata import table
+
+_ENDED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
+_PAGE = 500
+_MOST_ROWS = 200
+
+
+def runs_asset(catalogue: Catalogue) -> dg.AssetsDefinition:
+    """Return the retention of an environment's runs and of its containers that ran once."""
+    age = timedelta(seconds=catalogue.schema.retention.runs)
+
+    @dg.asset(
+        name=names.RUNS_PART,
+        key_prefix=[*names.whole_key(catalogue).path],
+        group_name=names.WHOLE_GROUP,
+        pool=names.cleanup_pool(catalogue.environment, names.RUNS_PART),
+        required_resource_keys={names.LIVE},
+        description=f"Runs of {catalogue.environment} that ended {age.days} days ago go; the newest"
+        " of each asset stays. Containers that ran once go too.",
+    )
+    def clean_runs_up(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        control = live_of(context)
+        with only_safe_errors("cleaning up what runs left behind"):
+            containers = control.clean_containers(control.plan_containers())
+        old = expired_runs(context.instance, catalogue, before_days=age.days)
+        for run in old:
+            # Each goes whole, its events with it.
+            with interrupts_wait():
+                context.instance.delete_run(run.run_id)
+        rows = [(run.run_id[:8], run.job_name, run.status.value) for run in old[:_MOST_ROWS]]
+        rows += [(one.id[:12], one.name, "container") for one in containers]
+        return dg.MaterializeResult(
+            metadata={
+                "deleted_runs": dg.MetadataValue.int(len(old)),
+                "deleted_containers": dg.MetadataValue.int(len(containers)),
+                "gone": dg.MetadataValue.md(table(("id", "what", "state"), rows)),
+            }
+        )
+
+    return clean_runs_up
+
+
+def expired_runs(
+    instance: dg.DagsterInstance, catalogue: Catalogue, *, before_days: int
+) -> list[dg.DagsterRun]:
+    """Return the ended runs of an environment that are too old; the newest of an asset stays.
+
+    Args:
+        before_days: runs whose last news is older than so many days.
+    """
+    filters = dg.RunsFilter(
+        statuses=_ENDED,
+        tags={REPOSITORY_LABEL_TAG: f"__repository__@{catalogue.environment}"},
+        updated_before=datetime.now(UTC) - timedelta(days=before_days),
+    )
+    kept = _newest_of_assets(instance, catalogue)
+    found: list[dg.DagsterRun] = []
+    cursor: str | None = None
+    while page := instance.get_runs(filters=filters, limit=_PAGE, cursor=cursor):
+        found += [run for run in page if run.run_id not in kept]
+        cursor = page[-1].run_id
+    return found
+
+
+def _newest_of_assets(instance: dg.DagsterInstance, catalogue: Catalogue) -> set[str]:
+    """Return the runs that hold what the UI shows as an asset's state."""
+    keys = instance.get_asset_keys(prefix=[catalogue.environment])
+    kept: set[str] = set()
+    for record in instance.get_asset_records(list(keys)):
+        entry = record.asset_entry
+        for latest in (entry.last_materialization_record, entry.last_observation_record):
+            if latest is not None:
+                kept.add(latest.event_log_entry.run_id)
+    return kept

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 Listener = Callable[[BackupEvent], None]
 
 _CONFIG = "config"
+_NO_CONTAINER = "it has no container"
 
 
 class LiveRetention:
@@ -89,7 +90,7 @@ class LiveRetention:
                     continue
                 instance = place.find(name)
                 if instance is None:
-                    skipped[name] = f"{name} has no container"
+                    skipped[name] = _NO_CONTAINER
                     continue
                 site = self._sites(place, instance, threading.Event(), moment, lambda _: None)
                 if reason := _unusable(instance, rules):
@@ -137,7 +138,7 @@ class LiveRetention:
         with self._turn(service, holder, cancel, on_event), self._place(holder, on_event) as place:
             instance = place.find(service)
             rules = [one.rule for one in planned]
-            reason = f"{service} has no container" if instance is None else ""
+            reason = _NO_CONTAINER if instance is None else ""
             if instance is None or (reason := _unusable(instance, rules)):
                 raise RetentionError(
                     f"nothing of {service} was deleted",
@@ -326,7 +327,7 @@ def _unusable(instance: Instance, rules: Sequence[RetentionRule]) -> str:
 
     if instance.running or not any(strategy_of(rule).needs_running for rule in rules):
         return ""
-    return f"{instance.service} doesn't run"
+    return "it doesn't run"
 
 
 def _with_backup(cleaned: RuleCleaned, backup: str) -> RuleCleaned:

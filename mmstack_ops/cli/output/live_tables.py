@@ -47,8 +47,9 @@ def show_live(plan: LivePlan, *, all_rules: bool) -> None:
         if one.problem:
             text = f"! {one.label} of {one.service} deletes nothing: {one.problem}"
             stdout().print(Text(text, "bold red"))
-    for service, why in plan.skipped.items():
-        stdout().print(Text(f"! nothing of {service} is decided: {why}", "yellow"))
+    for why in dict.fromkeys(plan.skipped.values()):
+        services = ", ".join(name for name, reason in plan.skipped.items() if reason == why)
+        stdout().print(Text(f"nothing is decided of {services}: {why}", "dim"))
     what = sum(one.expired for one in plan.rules)
     stdout().print(Text(f"{what} things on the services are too old", style="bold"))
 

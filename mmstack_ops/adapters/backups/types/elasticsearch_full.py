@@ -41,7 +41,7 @@ class ElasticsearchFull:
 
     def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
         """Store a snapshot; see ``BackupType.capture``."""
-        server = _Server(instance)
+        server = ElasticsearchServer(instance)
         version = server.ask("GET", "/")["version"]["number"]
         before = server.counts()
         server.register()
@@ -81,7 +81,7 @@ class ElasticsearchFull:
     def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
         """Put the repository back and restore from it; see ``BackupType.restore``."""
         try:
-            server = _Server(instance)
+            server = ElasticsearchServer(instance)
             repository = _repository(bench, instance)
             server.ask("DELETE", _REPOSITORY, missing_is_fine=True)
             repository.replace(artifact)
@@ -113,7 +113,7 @@ class ElasticsearchFull:
 
     def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:  # noqa: ARG002 - all is counted
         """Count documents; see ``BackupType.inspect``."""
-        counts = _Server(instance).counts()
+        counts = ElasticsearchServer(instance).counts()
         return Facts(
             figures={"indices": len(counts)},
             items={f"index {index}": f"{count} documents" for index, count in counts.items()},
@@ -152,7 +152,9 @@ def _repository(bench: Workbench, instance: Instance) -> VolumeTree:
     )
 
 
-class _Server:
+class ElasticsearchServer:
+    """One server's API, as far as backups and retention need it."""
+
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
         ports = [port.container for port in instance.definition.ports if port.name == "http"]
@@ -161,6 +163,7 @@ class _Server:
         self._auth = (_USER, password) if password else None
 
     def register(self) -> None:
+        """Register the repository of our snapshots."""
         settings = {"location": _location(self._instance)}
         self.ask("PUT", _REPOSITORY, {"type": "fs", "settings": settings})
 
@@ -204,6 +207,11 @@ class _Server:
         within: float = 60.0,
         missing_is_fine: bool = False,
     ) -> Any:
+        """Send a request; return its JSON.
+
+        Raises:
+            BackupError: what the server said.
+        """
         import requests
 
         session = requests.Session()

@@ -18,6 +18,7 @@ from mmstack_ops.domain.errors import BackupError
 _PORT = 9090
 # Making a snapshot writes what is still in memory; minutes on a large server.
 _SNAPSHOT_SECONDS = 900.0
+_NO_CONTENT = 204
 _FOLDER = "snapshots"
 _JOURNAL = "prometheus-snapshot"
 
@@ -33,9 +34,9 @@ class PrometheusFull(VolumesFull):
         for record in bench.leftovers(f"{_JOURNAL} {instance.service}"):
             bench.tell(f"deleting snapshot {record['snapshot']} that a killed backup left")
             _delete(bench, instance, record["snapshot"])
-        version = _ask(instance, "GET", "/api/v1/status/buildinfo")["version"]
+        version = ask(instance, "GET", "/api/v1/status/buildinfo")["version"]
         bench.tell(f"snapshot of {instance.service}")
-        made = _ask(instance, "POST", "/api/v1/admin/tsdb/snapshot?skip_head=false")["name"]
+        made = ask(instance, "POST", "/api/v1/admin/tsdb/snapshot?skip_head=false")["name"]
         failure: BaseException | None = None
         with bench.journal(f"{_JOURNAL} {instance.service}", {"snapshot": made}):
             try:
@@ -89,7 +90,12 @@ def _delete(bench: Workbench, instance: Instance, snapshot: str) -> None:
             shutil.rmtree(root.folder)
 
 
-def _ask(instance: Instance, method: str, path: str) -> dict[str, Any]:
+def ask(instance: Instance, method: str, path: str) -> Any:
+    """Send a request to a Prometheus server; return the data of its answer (None without any).
+
+    Raises:
+        BackupError: what the server said.
+    """
     import requests
 
     ports = [port.container for port in instance.definition.ports if port.name == "http"]
@@ -99,19 +105,20 @@ def _ask(instance: Instance, method: str, path: str) -> dict[str, Any]:
     session.trust_env = False
     try:
         with session, session.request(method, url, timeout=(10, _SNAPSHOT_SECONDS)) as response:
+            if response.status_code == _NO_CONTENT:
+                return None
             answer = json.loads(response.content)
     except (requests.RequestException, ValueError) as error:
         raise _refused(instance, path, type(error).__name__) from None
     if answer.get("status") != "success":
         raise _refused(instance, path, str(answer.get("error", f"status {response.status_code}")))
-    data: dict[str, Any] = answer["data"]
-    return data
+    return answer["data"]
 
 
 def _refused(instance: Instance, path: str, why: str) -> BackupError:
     return BackupError(
         f"{instance.service} refused {path.partition('?')[0]}",
         why=why,
-        remedy="snapshots need --web.enable-admin-api; look at its log:"
+        remedy="its admin API needs --web.enable-admin-api; look at its log:"
         f" `mmstack logs {instance.service}`",
     )

@@ -100,6 +100,26 @@ class QdrantServer:
         points = self._result("POST", f"{_path(collection)}/points/scroll", wanted)["points"]
         return list(points)
 
+    def payloads(
+        self, collection: str, field: str, *, batch: int = 1000
+    ) -> Iterator[list[tuple[Any, Any]]]:
+        """Yield all points in batches: id, and one field of the payload (None without it)."""
+        offset: Any = None
+        while True:
+            wanted = {"limit": batch, "with_payload": True, "with_vector": False}
+            if offset is not None:
+                wanted["offset"] = offset
+            found = self._result("POST", f"{_path(collection)}/points/scroll", wanted)
+            yield [(one["id"], (one.get("payload") or {}).get(field)) for one in found["points"]]
+            offset = found.get("next_page_offset")
+            if offset is None:
+                return
+
+    def delete_points(self, collection: str, ids: list[Any]) -> None:
+        """Delete points by id."""
+        path = f"{_path(collection)}/points/delete?wait=true"
+        self._result("POST", path, {"points": ids})
+
     def points(self, collection: str, ids: list[Any]) -> list[dict[str, Any]]:
         """Return points by id, with vectors and payloads; those that aren't there are missing."""
         wanted = {"ids": ids, "with_payload": True, "with_vector": True}

@@ -28,7 +28,6 @@ _BATCH = 5_000
 # Each batch becomes a file.
 _ARCHIVE_BATCH = 50_000
 _TIMES = ("timestamp with time zone", "timestamp without time zone", "date")
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,14 @@ class _Archive:
         self._recipients = site.recipients()
         self._begun = datetime.now(UTC)
 
+    def add(self, connection: Connection[Any], copy: Composed) -> None:
+        """Write what a COPY gives to a file of its own."""
+        with self._file() as target, connection.cursor() as cursor, cursor.copy(copy) as stream:
+            for block in stream:
+                target.write(block)
+
     @contextmanager
-    def file(self) -> Iterator[tuple[BinaryIO, Path]]:
+    def _file(self) -> Iterator[BinaryIO]:
         """Write one file: on disk under its name when the block ends, gone when it fails."""
         import zstandard
 
@@ -127,7 +132,7 @@ class _Archive:
         try:
             with _new(plain) as target:
                 with zstandard.ZstdCompressor().stream_writer(target, closefd=False) as packed:
-                    yield packed, self.folder / name
+                    yield packed
                 target.flush()
                 os.fsync(target.fileno())
             if self._recipients:
@@ -152,48 +157,44 @@ def _batches(
     leaf: tuple[str, str],
     archive: _Archive | None,
 ) -> Iterator[int]:
-    """Delete what is too old of one table; yield how many rows went with each transaction."""
-    from psycopg import sql
+    """Delete what is too old of one table; yield how many rows went with each transaction.
 
-    statement = sql.SQL(
-        "DELETE FROM {leaf} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {leaf}"
-        " WHERE {column} < {before} LIMIT {batch} FOR UPDATE SKIP LOCKED))"
-    ).format(
-        leaf=sql.Identifier(*leaf),
-        column=sql.Identifier(table.column),
-        before=sql.Literal(site.before),
-        batch=sql.Literal(_ARCHIVE_BATCH if archive is not None else _BATCH),
-    )
-    while True:
-        site.check()
-        # What somebody else holds is skipped, and goes the next time.
-        if archive is None:
-            gone = connection.execute(statement).rowcount
-        else:
-            gone = _archived(connection, statement, archive)
-        if not gone:
-            return
-        yield gone
-
-
-def _archived(connection: Connection[Any], statement: Composed, archive: _Archive) -> int:
-    """Delete one batch; its rows are on disk before the deletion is committed.
-
-    Killed in between, the rows stand in the archive and in the table: twice, never nowhere.
+    Rows that somebody else holds are skipped, and go the next time.
     """
     from psycopg import sql
 
-    copy = sql.SQL("COPY ({} RETURNING *) TO STDOUT (FORMAT csv, HEADER)").format(statement)
-    with connection.transaction(), connection.cursor() as cursor:
-        with archive.file() as (target, path):
-            with cursor.copy(copy) as stream:
-                for block in stream:
-                    target.write(block)
-            gone = int((cursor.statusmessage or "COPY 0").split()[-1])
-        if not gone:
-            path.unlink()
-            archive.files.pop()
-    return gone
+    where = {"leaf": sql.Identifier(*leaf), "column": sql.Identifier(table.column)}
+    chosen = sql.SQL(
+        "SELECT ctid::text FROM {leaf} WHERE {column} < {before} LIMIT {batch}"
+        " FOR UPDATE SKIP LOCKED"
+    ).format(
+        **where,
+        before=sql.Literal(site.before),
+        batch=sql.Literal(_ARCHIVE_BATCH if archive is not None else _BATCH),
+    )
+    delete = sql.SQL("DELETE FROM {leaf} WHERE ctid = ANY(%s::tid[])").format(**where)
+    copy = sql.SQL(
+        "COPY (SELECT * FROM {leaf} WHERE ctid = ANY({rows}::tid[])) TO STDOUT (FORMAT csv, HEADER)"
+    )
+    while True:
+        site.check()
+        with connection.transaction():
+            rows = [row[0] for row in connection.execute(chosen).fetchall()]
+            if not rows:
+                return
+            if archive is not None:
+                # On disk before the deletion is committed. Killed in between, the rows stand in
+                # the archive and in the table: twice, never nowhere.
+                archive.add(connection, copy.format(**where, rows=sql.Literal(rows)))
+            gone = connection.execute(delete, (rows,)).rowcount
+            if gone != len(rows):
+                # They are locked since they were chosen: it can't be, and must not be believed.
+                raise RetentionError(
+                    f"{len(rows)} rows of {table.name} were to go, {gone} would have",
+                    why="the table changed by itself; nothing of this batch was deleted",
+                    remedy="look for triggers and rules on the table that change deletions",
+                )
+        yield gone
 
 
 @contextmanager

@@ -1,0 +1,101 @@
+"""Old samples of a Prometheus server, where the environment keeps less than the server does."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+from mmstack_ops.adapters.backups.types.prometheus_full import ask
+from mmstack_ops.adapters.retention.strategies.base import Gone, Site
+from mmstack_ops.domain.errors import RetentionError
+from mmstack_ops.domain.retention.live import Found
+from mmstack_ops.domain.schema.retention import MetricsRule
+
+_HOUR = 3600.0
+# What is in memory isn't in a block yet; the server writes blocks of two hours.
+_BLOCK_HOURS = 3
+_LOWEST = "prometheus_tsdb_lowest_timestamp_seconds"
+_BYTES = "prometheus_tsdb_storage_blocks_bytes"
+
+
+class PrometheusSamples:
+    """Samples before the moment, deleted by the server's admin API; counted in hours of history."""
+
+    needs_running: ClassVar[bool] = True
+
+    def look(self, site: Site, rule: MetricsRule) -> Found:  # noqa: ARG002 - all series alike
+        """Look how far back it goes; see ``Strategy.look``."""
+        now = datetime.fromtimestamp(float(_value(site, "time()")), UTC)
+        oldest = _oldest(site)
+        if oldest is None:
+            return Found("samples", 0, 0, clock=now)
+        hours = _hours(now, oldest)
+        late = _hours(site.before, oldest)
+        kept = ask(site.instance, "GET", "/api/v1/status/runtimeinfo").get("storageRetention", "")
+        return Found(
+            things="samples",
+            total=hours,
+            expired=late if late >= _BLOCK_HOURS else 0,
+            oldest=oldest,
+            clock=now,
+            notes=(f"counted in hours of history; the server itself keeps {kept}",),
+        )
+
+    def clean(self, site: Site, rule: MetricsRule) -> Gone:
+        """Delete, then free the room; see ``Strategy.clean``."""
+        found = self.look(site, rule)
+        before = _bytes(site)
+        query = urlencode({"match[]": '{__name__=~".+"}', "end": site.before.timestamp()})
+        ask(site.instance, "POST", f"/api/v1/admin/tsdb/delete_series?{query}")
+        site.check()
+        ask(site.instance, "POST", "/api/v1/admin/tsdb/clean_tombstones")
+        after = _bytes(site)
+        freed = None if before is None or after is None else max(0, before - after)
+        return Gone(found.expired, freed, ("counted in hours of history",))
+
+
+def _hours(later: datetime, earlier: datetime) -> int:
+    return max(0, math.floor((later - earlier).total_seconds() / _HOUR))
+
+
+def _oldest(site: Site) -> datetime | None:
+    """Return the moment of the oldest sample, as the server's own metric tells it.
+
+    None while it doesn't watch itself, or has nothing.
+    """
+    value = _metric(site, _LOWEST)
+    return None if value is None or value <= 0 else datetime.fromtimestamp(value, UTC)
+
+
+def _bytes(site: Site) -> int | None:
+    value = _metric(site, _BYTES)
+    return None if value is None else int(value)
+
+
+def _metric(site: Site, name: str) -> float | None:
+    import requests
+
+    ports = [port.container for port in site.instance.definition.ports if port.name == "http"]
+    session = requests.Session()
+    # The address is the container's: no proxy of this machine leads there.
+    session.trust_env = False
+    url = f"http://{site.instance.address}:{ports[0] if ports else 9090}/metrics"
+    try:
+        with session, session.get(url, timeout=(10, 60)) as response:
+            lines = response.text.splitlines()
+    except requests.RequestException as error:
+        raise RetentionError(
+            f"{site.instance.service} doesn't tell its own metrics",
+            why=type(error).__name__,
+            remedy=f"look at its log: `mmstack logs {site.instance.service}`",
+        ) from None
+    found = [line.rpartition(" ")[2] for line in lines if line.startswith(f"{name} ")]
+    return float(found[0]) if found else None
+
+
+def _value(site: Site, expression: str) -> Any:
+    """Return what an instant query of a scalar gives."""
+    answer = ask(site.instance, "GET", f"/api/v1/query?{urlencode({'query': expression})}")
+    return answer["result"][1]

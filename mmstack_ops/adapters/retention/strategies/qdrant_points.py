@@ -1,0 +1,99 @@
+"""Old points of Qdrant collections, by a field of their payload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar
+
+from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer
+from mmstack_ops.adapters.retention.strategies.base import Gone, Site
+from mmstack_ops.domain.errors import RetentionError
+from mmstack_ops.domain.retention.live import Found
+from mmstack_ops.domain.schema.retention import CollectionsRule, PointsRule
+
+
+class QdrantPoints:
+    """Points whose field is before the moment; those without it, or with another thing, stay."""
+
+    needs_running: ClassVar[bool] = True
+
+    def look(self, site: Site, rule: PointsRule) -> Found:
+        """Count points; see ``Strategy.look``."""
+        server = QdrantServer.of(site.instance)
+        total = undated = 0
+        expired: dict[str, int] = {}
+        oldest: datetime | None = None
+        newest: datetime | None = None
+        for collection in matching(server, site, rule):
+            for points in server.payloads(collection, rule.field):
+                site.check()
+                for _, value in points:
+                    total += 1
+                    moment = moment_in(value)
+                    if moment is None:
+                        undated += 1
+                        continue
+                    oldest = moment if oldest is None else min(oldest, moment)
+                    newest = moment if newest is None else max(newest, moment)
+                    if moment < site.before:
+                        expired[collection] = expired.get(collection, 0) + 1
+        return Found(
+            things="points",
+            total=total,
+            expired=sum(expired.values()),
+            oldest=oldest,
+            newest=newest,
+            names=tuple(f"{name}: {count}" for name, count in sorted(expired.items())),
+            notes=(f"{undated} without a moment in {rule.field!r} stay",) if undated else (),
+        )
+
+    def clean(self, site: Site, rule: PointsRule) -> Gone:
+        """Delete by id, a batch at a time; see ``Strategy.clean``."""
+        server = QdrantServer.of(site.instance)
+        count = 0
+        for collection in matching(server, site, rule):
+            # A batch is read before it is deleted, and the next begins behind it: points that
+            # are written meanwhile aren't missed, and none is deleted by what it was before.
+            for points in server.payloads(collection, rule.field):
+                site.check()
+                ids = [
+                    point
+                    for point, value in points
+                    if (moment := moment_in(value)) is not None and moment < site.before
+                ]
+                if ids:
+                    server.delete_points(collection, ids)
+                    count += len(ids)
+        return Gone(count, None)
+
+
+def matching(server: QdrantServer, site: Site, rule: PointsRule | CollectionsRule) -> Iterator[str]:
+    """Yield the collections a rule is about.
+
+    Raises:
+        RetentionError: it names one that isn't there; a pattern may match none.
+    """
+    found = [name for name in server.collections() if fnmatchcase(name, rule.collection)]
+    if not found and not any(sign in rule.collection for sign in "*?["):
+        raise RetentionError(
+            f"{site.instance.service} has no collection {rule.collection}",
+            why="the schema declares a retention for it",
+            remedy="correct the rule's collection, or take the rule out of the schema",
+        )
+    yield from found
+
+
+def moment_in(value: Any) -> datetime | None:
+    """Return the moment a payload's value stands for: RFC 3339, or seconds since the epoch."""
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        # It is something else: whoever wrote it knows what.
+        return None
+    return None

@@ -16,6 +16,7 @@ from mmstack_ops.cli.session import Session
 from tests.adapters.config_project import make_project
 from tests.cli.faked_backups import Runs
 from tests.orchestration.backups.fake import FakeBackups
+from tests.orchestration.fake_retention import FakeLive
 
 NO_ENGINE = "unix:///nonexistent/docker.sock"
 
@@ -71,6 +72,14 @@ def backups(project: Project, monkeypatch: pytest.MonkeyPatch) -> FakeBackups:
     fake = FakeBackups(project.catalogue("production"))
     monkeypatch.setattr(Session, "backups", property(lambda _: fake))
     monkeypatch.setenv("MMSTACK_ENVIRONMENT", "production")
+    return fake
+
+
+@pytest.fixture(autouse=True)
+def live(project: Project, monkeypatch: pytest.MonkeyPatch) -> FakeLive:
+    """The retention of production's live data, whatever environment is asked for."""
+    fake = FakeLive(project.catalogue("production"))
+    monkeypatch.setattr(Session, "live_retention", property(lambda _: fake))
     return fake
 
 

@@ -10,6 +10,7 @@ from mmstack_ops.domain.backups.reference import BackupRef
 from tests.cli.conftest import Mmstack
 from tests.cli.faked_backups import FULL, Runs
 from tests.orchestration.backups.fake import FakeBackups
+from tests.orchestration.fake_retention import FakeLive
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_a_clean_up_carries_the_digests_of_what_was_looked_at(
     configs = {name: op["config"]["plan"] for name, op in call["run_config"]["ops"].items()}
     assert configs["clean_up_local"] == plan.narrowed(["postgres"], ["local"]).digest
     assert {path[-1] for path in call["assets"]} == {"postgres"}
-    assert {path[-2] for path in call["assets"]} == set(plan.tiers)
+    assert {path[-2] for path in call["assets"]} == {"live", *plan.tiers}
 
 
 def test_with_nothing_to_do_there_is_no_run(
@@ -90,3 +91,51 @@ def test_an_unknown_tier_is_refused(mmstack: Mmstack) -> None:
     finished = mmstack("retention", "test", "--tier", "tap")
     assert finished.exit_code == 2
     assert "unknown tier 'tap'" in finished.stderr
+
+
+def test_live_data_is_shown_beside_the_backups(
+    mmstack: Mmstack, backups: FakeBackups, live: FakeLive
+) -> None:
+    live.expired = {"postgres": 40}
+    live.away = {"redis", "qdrant"}
+    finished = mmstack("retention", "test")
+    assert finished.exit_code == 0
+    assert "rows audit_logs" in finished.stdout
+    assert "it has no container" in finished.stdout
+    assert "redis, qdrant" in finished.stdout
+    assert "keys" not in mmstack("retention", "status").stdout
+    rules = mmstack("retention", "test", "--json").document["live"]["rules"]
+    assert {one["rule"] for one in rules if one["found"]["expired"]} == {
+        "rows logs",
+        "rows sessions",
+        "rows audit_logs",
+    }
+
+
+def test_a_rule_that_deletes_nothing_says_why(
+    mmstack: Mmstack, backups: FakeBackups, live: FakeLive
+) -> None:
+    live.expired = {"minio": 95}
+    finished = mmstack("retention", "test", "minio")
+    assert "objects logs of minio deletes nothing: 95 of 100 rows would go" in finished.stdout
+
+
+def test_naming_a_tier_leaves_live_data_alone(
+    mmstack: Mmstack, runs: Runs, live: FakeLive, old: BackupRef
+) -> None:
+    live.expired = {"postgres": 40}
+    assert "live" not in mmstack("retention", "test", "--tier", "local", "--json").document
+    assert mmstack("retention", "cleanup", "--tier", "local", "--yes").exit_code == 0
+    (call,) = runs.calls
+    assert {path[-2] for path in call["assets"]} == {"local"}
+
+
+def test_the_run_of_live_data_gets_its_plan(
+    mmstack: Mmstack, backups: FakeBackups, runs: Runs, live: FakeLive
+) -> None:
+    live.expired = {"postgres": 40}
+    assert mmstack("retention", "cleanup", "--yes").exit_code == 0
+    (call,) = runs.calls
+    settings = call["run_config"]["ops"]["clean_live_data_up"]["config"]
+    assert settings == {"plan": live.plan().digest, "planned_at": live.clock.isoformat()}
+    assert ["production", "retention", "runs"] in call["assets"]

@@ -14,6 +14,7 @@ from mmstack_ops.domain.backups.events import BackupEvent
 from mmstack_ops.domain.backups.outcomes import PartFailed
 from mmstack_ops.orchestration.build import build_definitions
 from tests.orchestration.backups.fake import FakeBackups
+from tests.orchestration.fake_retention import FakeLive
 from tests.orchestration.fakes import FakeControl, Run
 
 
@@ -35,6 +36,7 @@ class World:
         self.catalogue = project.catalogue(environment)
         self.backups = FakeBackups(self.catalogue)
         self.control = FakeControl(self.catalogue)
+        self.live = FakeLive(self.catalogue)
         self.events: list[BackupEvent | PartFailed] = []
         self.notifications: list[Notification] = []
         self.definitions = build_definitions(
@@ -43,6 +45,7 @@ class World:
                 "project": project,
                 "control": self.control,
                 "backups": self.backups,
+                "live_retention": self.live,
                 "listener": self.events.append,
                 "notifier": self,
             },

@@ -1,7 +1,7 @@
 """Revisions of a Hugging Face cache that nobody has used for long.
 
-The layout is huggingface_hub's: ``models--<org>--<name>/{blobs,refs,snapshots/<revision>/…}``, where
-snapshots hold links to blobs
+The layout is huggingface_hub's: a repository holds ``blobs``, ``refs`` and
+``snapshots/<revision>``, and snapshots hold links to blobs
 (https://huggingface.co/docs/huggingface_hub/guides/manage-cache).
 """
 

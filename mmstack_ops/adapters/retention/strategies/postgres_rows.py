@@ -145,6 +145,13 @@ class _Archive:
             plain.rename(self.folder / name)
             sync_directory(self.folder)
             self.files.append(name)
+        except OSError as error:
+            raise RetentionError(
+                f"rows couldn't be archived in {self.folder}",
+                why=error.strerror or str(error),
+                remedy="make room there, or name another folder in `retention.archive`; the rows"
+                " of this batch are where they were",
+            ) from None
         finally:
             plain.unlink(missing_ok=True)
             (self.folder / f".{name}.age.part").unlink(missing_ok=True)

@@ -83,13 +83,15 @@ class S3Objects:
             refused: dict[str, str] = {}
             batch: list[_Version] = []
             for one in _versions(client, site, rule):
-                if one.expired:
-                    batch.append(one)
+                if not one.expired:
+                    continue
+                # One more than goes: a listing is never asked to go on behind a key that went.
                 if len(batch) == _BATCH:
                     site.check()
                     gone, size = _delete(client, rule, batch, refused)
                     count, freed, batch = count + gone, freed + size, []
                     site.tell(f"{count} objects went")
+                batch.append(one)
             if batch:
                 gone, size = _delete(client, rule, batch, refused)
                 count, freed = count + gone, freed + size

@@ -1,0 +1,60 @@
+"""A site of retention over folders and stores of this process."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast
+
+from mmstack_ops.adapters.backups.instances import tool_instance
+from mmstack_ops.adapters.backups.types.base import Instance, Workbench
+from mmstack_ops.adapters.retention.strategies.base import Site
+
+DAY = 86400.0
+
+
+@dataclass
+class Folders:
+    """What strategies use of a workbench: volumes as folders."""
+
+    volumes: dict[str, Path] = field(default_factory=dict)
+    cancel: threading.Event = field(default_factory=threading.Event)
+
+    def volume_path(self, volume: str) -> Path | None:
+        return self.volumes.get(volume)
+
+
+def site(
+    instance: Instance,
+    *,
+    days: float,
+    folders: Folders | None = None,
+    archive: Path | None = None,
+    recipients: tuple[str, ...] = (),
+    told: list[str] | None = None,
+) -> Site:
+    """A site whose moment is so many days ago."""
+
+    def make(name: str) -> Path:
+        assert archive is not None
+        folder = archive / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    return Site(
+        bench=cast(Workbench, folders or Folders()),
+        instance=instance,
+        before=datetime.now(UTC) - timedelta(days=days),
+        age=days * DAY,
+        tell=(told if told is not None else []).append,
+        archive=make,
+        recipients=lambda: recipients,
+    )
+
+
+def with_volume(folder: Path, *, at: str = "/data") -> tuple[Instance, Folders]:
+    """An instance with one volume, which is ``folder``."""
+    instance = replace(tool_instance("lab/any:1", "testing", "worker"), volumes={at: "volume"})
+    return instance, Folders({"volume": folder})

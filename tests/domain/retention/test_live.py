@@ -1,0 +1,102 @@
+"""Plans of live data: ages, and what stops a rule."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmstack_ops.domain.catalogue.resolve import Catalogue, resolve
+from mmstack_ops.domain.errors import PlanStaleError
+from mmstack_ops.domain.retention.live import (
+    Found,
+    LivePlan,
+    RulePlan,
+    age_of,
+    plan_rule,
+    refuse_other,
+)
+from mmstack_ops.domain.schema.parse import parse_schema
+from mmstack_ops.domain.schema.retention import RowsRule
+
+REPOSITORY = Path(__file__).parents[3]
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+DAY = 86400.0
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    text = (REPOSITORY / "schemas" / "compose-schema.yaml").read_text()
+    return resolve(parse_schema(text, source="schema"), "development")
+
+
+def rows(**changes: Any) -> RowsRule:
+    return RowsRule.model_validate({"strategy": "rows", "table": "logs", **changes})
+
+
+@pytest.mark.parametrize(
+    ("environment", "service", "age", "days"),
+    [
+        ("development", "postgres", "7d", 7),
+        ("testing", "postgres", "7d", 3),
+        ("production", "postgres", "90d", 90),
+        ("production", "postgres", None, 365),
+        ("development", "jmeter", "14d", 14),
+        ("development", "jmeter", None, 7),
+        ("staging", "jmeter", None, 14),
+    ],
+)
+def test_the_environment_limits_its_services_and_fills_in_the_rest(
+    catalogue: Catalogue, environment: str, service: str, age: str | None, days: int
+) -> None:
+    there = resolve(catalogue.schema, environment)
+    assert age_of(there, service, rows(age=age)) == days * DAY
+
+
+def planned(catalogue: Catalogue, found: Found, **changes: Any) -> RulePlan:
+    return plan_rule(catalogue, "postgres", rows(age="7d", **changes), found, made_at=NOW, now=NOW)
+
+
+def test_what_is_older_than_the_age_goes(catalogue: Catalogue) -> None:
+    plan = planned(catalogue, Found("rows", 100, 50, oldest=NOW, newest=NOW, clock=NOW))
+    assert plan.before == NOW - timedelta(days=7)
+    assert (plan.expired, plan.problem, plan.backup_first) == (50, "", True)
+
+
+def test_more_than_the_share_goes_only_when_somebody_says_so(catalogue: Catalogue) -> None:
+    plan = planned(catalogue, Found("rows", 100, 91))
+    assert plan.too_many
+    assert "91 of 100 rows would go, more than 90%" in plan.problem
+    assert not planned(catalogue, Found("rows", 100, 90)).problem
+    assert not planned(catalogue, Found("rows", 100, 100), max_share_deleted=1).problem
+    # Nothing goes at once: keys only get an end.
+    assert not planned(catalogue, Found("keys", 100, 100, passing=True)).problem
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        Found("rows", 100, 5, clock=NOW + timedelta(minutes=6)),
+        Found("rows", 100, 5, clock=NOW - timedelta(days=365)),
+        Found("rows", 100, 5, newest=NOW + timedelta(minutes=6)),
+    ],
+)
+def test_a_clock_that_is_wrong_stops_a_rule_for_good(catalogue: Catalogue, found: Found) -> None:
+    plan = planned(catalogue, found)
+    assert "ages mean nothing" in plan.problem
+    assert not plan.too_many
+
+
+def test_another_or_an_old_plan_is_refused(catalogue: Catalogue) -> None:
+    plan = LivePlan("development", NOW, (planned(catalogue, Found("rows", 100, 5)),))
+    more = LivePlan("development", NOW, (planned(catalogue, Found("rows", 100, 6)),))
+    none = LivePlan("development", NOW, (planned(catalogue, Found("rows", 100, 0)),))
+    refuse_other(plan, None, now=NOW + timedelta(days=1))
+    # Rows come and go; which rules act on which data is what was looked at.
+    refuse_other(more, plan.digest, now=NOW)
+    with pytest.raises(PlanStaleError, match="isn't the one"):
+        refuse_other(none, plan.digest, now=NOW)
+    with pytest.raises(PlanStaleError, match="too old"):
+        refuse_other(plan, plan.digest, now=NOW + timedelta(minutes=16))

@@ -1,0 +1,83 @@
+"""Live data by the command line: shown, backed up and verified, then let go, as a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.contents import sql
+from tests.e2e.product import Product, Ui
+
+pytestmark = [pytest.mark.e2e, pytest.mark.integration]
+
+
+@pytest.fixture(scope="module")
+def database(product: Product) -> str:
+    """A server whose tables aren't all there yet; its own database."""
+    product.done("start", "postgres")
+    return sql(product, "SELECT datname FROM pg_database WHERE datname NOT IN"
+               " ('postgres', 'litellm', 'n8n') AND NOT datistemplate")  # fmt: skip
+
+
+def test_a_declared_table_that_is_missing_fails_its_rule_and_no_other(
+    product: Product, database: str
+) -> None:
+    for table in ("logs", "sessions"):
+        sql(
+            product,
+            f"CREATE TABLE {table} (id int, created_at timestamptz);"
+            f"INSERT INTO {table} SELECT n, now() - n * interval '6 hours'"
+            " FROM generate_series(0, 99) n",
+            database,
+        )
+    shown = product.done("retention", "test", "postgres").stdout
+    assert "rows audit_logs of postgres deletes nothing" in shown
+    assert "has no table public.audit_logs" in shown
+    ended = product.mmstack("retention", "cleanup", "postgres", "--yes")
+    assert ended.code == 1
+    assert "has no table public.audit_logs" in ended.text
+    assert "Traceback" not in ended.text
+    # Seven days and one, a row each six hours.
+    assert sql(product, "SELECT count(*) FROM logs", database) in ("28", "29")
+    assert sql(product, "SELECT count(*) FROM sessions", database) in ("4", "5")
+    sql(
+        product,
+        "CREATE TABLE audit_logs (id int, created_at timestamptz);"
+        "INSERT INTO audit_logs SELECT n, now() - n * interval '1 day'"
+        " FROM generate_series(0, 49) n",
+        database,
+    )
+
+
+def test_a_verified_backup_and_an_archive_come_before_anything_goes(
+    product: Product, database: str
+) -> None:
+    plan = product.done("retention", "test", "postgres", "--json").document()["live"]
+    going = {one["rule"]: one["found"]["expired"] for one in plan["rules"]}
+    # The environment keeps postgres' data for 30 days: shorter than the rule's 90.
+    assert going["rows audit_logs"] == 20
+    done = product.done("retention", "cleanup", "postgres", "--yes", "--json").document()
+    results = {one["rule"]: one for one in done["runs"][0]["results"]}
+    audit = results["rows audit_logs"]
+    assert audit["deleted"] == 20
+    verified = product.done("backup", "list", "postgres", "--json").document()["backups"]
+    (backup,) = (one for one in verified if one["backup"] == audit["backup"])
+    assert backup["copies"]["local"]["verified_at"]
+    (note,) = (note for note in audit["notes"] if note.startswith("archived in"))
+    folder = note.removeprefix("archived in ").partition(":")[0]
+    assert folder.startswith(str(product.root))
+    assert sql(product, "SELECT count(*) FROM audit_logs", database) == "30"
+    again = product.done("retention", "cleanup", "postgres")
+    assert "nothing to do" in again.stdout
+
+
+def test_the_ui_shows_what_went(product: Product, database: str, ui: Ui) -> None:
+    found = ui.ask(
+        """query ($path: [String!]!) { assetOrError(assetKey: {path: $path}) { ... on Asset {
+             assetMaterializations(limit: 1) { metadataEntries { label
+               ... on IntMetadataEntry { intValue } } } } } }""",
+        path=["development", "retention", "live", "postgres"],
+    )
+    (made,) = found["assetOrError"]["assetMaterializations"]
+    numbers = {entry["label"]: entry.get("intValue") for entry in made["metadataEntries"]}
+    assert numbers["deleted_rows"] == 20
+    assert numbers["freed_bytes"] > 0

@@ -1,0 +1,133 @@
+"""Points of a real Qdrant engine and samples of a real Prometheus: what is old goes."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from mmstack_ops.adapters.backups.types.prometheus_full import ask as ask_prometheus
+from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer
+from mmstack_ops.adapters.retention.strategies.prometheus_samples import PrometheusSamples
+from mmstack_ops.adapters.retention.strategies.qdrant_collections import QdrantCollections
+from mmstack_ops.adapters.retention.strategies.qdrant_points import QdrantPoints
+from mmstack_ops.domain.errors import RetentionError
+from mmstack_ops.domain.schema.retention import CollectionsRule, MetricsRule, PointsRule
+from mmstack_ops.domain.stacks.spec import HealthSpec
+from tests.adapters.retention.sites import site
+from tests.integration.backups.lab import started
+from tests.integration.backups.vectors import ask, qdrant
+from tests.integration.world import World, wait_until
+
+pytestmark = pytest.mark.integration
+
+PROMETHEUS = "mmstack-lab/prometheus:lab"
+POINTS = QdrantPoints()
+COLLECTIONS = QdrantCollections()
+SAMPLES = PrometheusSamples()
+
+
+def filled(instance: Any, name: str, *, days: list[Any]) -> None:
+    """A collection of points so many days old; what is no number stands as it is."""
+    now = datetime.now(UTC)
+    ask(instance, "PUT", f"/collections/{name}", {"vectors": {"size": 2, "distance": "Dot"}})
+    points = [
+        {
+            "id": number,
+            "vector": [1.0, float(number)],
+            "payload": {
+                "created_at": (now - timedelta(days=age)).isoformat()
+                if isinstance(age, int)
+                else age
+            },
+        }
+        for number, age in enumerate(days)
+    ]
+    ask(instance, "PUT", f"/collections/{name}/points?wait=true", {"points": points})
+
+
+def test_old_points_go_and_undated_ones_stay(world: World) -> None:
+    instance = qdrant(world)
+    filled(instance, "many", days=[n % 100 for n in range(2500)])
+    filled(instance, "odd", days=["long ago", None, "", [1], 5, time.time() - 90 * 86400.0])
+    here = site(instance, days=59.5)
+    rule = PointsRule(strategy="points", collection="*")
+    found = POINTS.look(here, rule)
+    assert (found.total, found.expired) == (2506, 1001)
+    assert found.names == ("many: 1000", "odd: 1")
+    assert found.notes == ("4 without a moment in 'created_at' stay",)
+    assert POINTS.clean(here, rule).count == 1001
+    server = QdrantServer.of(instance)
+    assert (server.count("many"), server.count("odd")) == (1500, 5)
+    assert POINTS.look(here, rule).expired == 0
+    with pytest.raises(RetentionError, match="has no collection none"):
+        POINTS.look(here, PointsRule(strategy="points", collection="none"))
+
+
+def test_old_collections_go_but_those_in_use_stay(world: World) -> None:
+    instance = qdrant(world)
+    for name in ("old", "aliased"):
+        filled(instance, name, days=[80, 90])
+    filled(instance, "young", days=[1, 90])
+    filled(instance, "undated", days=[80, None])
+    action = {"create_alias": {"alias_name": "live", "collection_name": "aliased"}}
+    ask(instance, "POST", "/collections/aliases", {"actions": [action]})
+    here = site(instance, days=60)
+    rule = CollectionsRule(strategy="collections", collection="*")
+    found = COLLECTIONS.look(here, rule)
+    assert (found.total, found.expired, found.names) == (4, 1, ("old",))
+    assert COLLECTIONS.clean(here, rule).count == 1
+    assert QdrantServer.of(instance).collections() == ["aliased", "undated", "young"]
+
+
+def prometheus(world: World, *, days: int) -> Any:
+    """A server that scrapes itself, with a sample an hour for so many days back."""
+    script = (
+        "printf 'global: {scrape_interval: 1s}\\nscrape_configs:\\n- job_name: own\\n"
+        '  static_configs: [{targets: ["127.0.0.1:9090"]}]\\n\' > /tmp/config.yml;'
+        " now=$(date +%s); i=$(({days} * 24));"
+        " { echo '# TYPE old gauge'; while [ $i -gt 3 ]; do echo \"old $i $((now - i * 3600))\";"
+        " i=$((i - 1)); done; echo '# EOF'; } > /tmp/old.txt;"
+        " promtool tsdb create-blocks-from openmetrics /tmp/old.txt /tmp/data >/dev/null;"
+        " exec prometheus --config.file=/tmp/config.yml --storage.tsdb.path=/tmp/data"
+        " --storage.tsdb.retention.time=90d --web.enable-admin-api"
+    ).replace("{days}", str(days))
+    return started(
+        world,
+        "prometheus",
+        image=PROMETHEUS,
+        entrypoint=("sh", "-ec"),
+        command=(script,),
+        health=HealthSpec(
+            test=("CMD-SHELL", "wget -q -O /dev/null http://127.0.0.1:9090/-/ready"
+                  " || curl -fsS -o /dev/null http://127.0.0.1:9090/-/ready"),
+            interval=0.5,
+            timeout=3,
+            retries=60,
+            start_period=30,
+            start_interval=0.5,
+        ),
+    )  # fmt: skip
+
+
+def test_old_samples_go(world: World) -> None:
+    instance = prometheus(world, days=30)
+    here = site(instance, days=15)
+    rule = MetricsRule(strategy="metrics")
+    wait_until(lambda: SAMPLES.look(here, rule).oldest is not None, seconds=30)
+    found = SAMPLES.look(here, rule)
+    assert found.clock is not None
+    assert 14 * 24 <= found.expired <= 16 * 24
+    assert found.notes == ("counted in hours of history; the server itself keeps 90d",)
+
+    def counted() -> int:
+        query = "/api/v1/query?query=count_over_time(old[60d])"
+        (series,) = ask_prometheus(instance, "GET", query)["result"]
+        return int(series["value"][1])
+
+    assert counted() > 28 * 24
+    gone = SAMPLES.clean(here, rule)
+    assert gone.count == found.expired
+    assert counted() <= 15 * 24 + 1

@@ -139,3 +139,13 @@ def test_the_run_of_live_data_gets_its_plan(
     settings = call["run_config"]["ops"]["clean_live_data_up"]["config"]
     assert settings == {"plan": live.plan().digest, "planned_at": live.clock.isoformat()}
     assert ["production", "retention", "runs"] in call["assets"]
+
+
+def test_without_an_engine_the_backups_are_shown_all_the_same(
+    mmstack: Mmstack, live: FakeLive, old: BackupRef
+) -> None:
+    live.down = "no Docker engine answers"
+    finished = mmstack("retention", "status")
+    assert finished.exit_code == 0
+    assert "nothing on the services is decided: no Docker engine answers" in finished.stdout
+    assert "postgres/full" in finished.stdout

@@ -23,12 +23,14 @@ class FakeLive:
         expired: service → how many of its hundred rows are too old.
         broken: services whose clean-up fails.
         away: services without a container.
+        down: why the engine doesn't answer.
     """
 
     catalogue: Catalogue
     expired: dict[str, int] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
     away: set[str] = field(default_factory=set)
+    down: str = ""
     containers: list[EndedContainer] = field(default_factory=list)
     clock: datetime = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -39,6 +41,8 @@ class FakeLive:
         self, services: Collection[str] | None = None, *, made_at: datetime | None = None
     ) -> LivePlan:
         moment = made_at or self.clock
+        if self.down:
+            return LivePlan(self.catalogue.environment, moment, (), down=self.down)
         names = [
             name
             for name, entry in self.catalogue.services.items()

@@ -18,7 +18,12 @@ from mmstack_ops.adapters.project import Project
 from mmstack_ops.domain.backups.events import BackupEvent, BackupProgress
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.domain.errors import BackupError, EngineError, RetentionError
+from mmstack_ops.domain.errors import (
+    BackupError,
+    EngineError,
+    EngineUnavailableError,
+    RetentionError,
+)
 from mmstack_ops.domain.interpolation import interpolate
 from mmstack_ops.domain.retention.live import LivePlan, RuleCleaned, RulePlan, age_of, plan_rule
 from mmstack_ops.domain.schema.retention import RetentionRule, label_of
@@ -74,7 +79,7 @@ class LiveRetention:
         """Return what would go from the services. Changes nothing.
 
         A service that isn't there is named, and nothing about it decided; one that fails has the
-        reason in its rules' plans.
+        reason in its rules' plans. An engine that doesn't answer is the plan's ``down``.
 
         Args:
             services: only these; None: all that have rules.
@@ -88,7 +93,10 @@ class LiveRetention:
                 rules = entry.definition.retention
                 if not rules or (services is not None and name not in services):
                     continue
-                instance = place.find(name)
+                try:
+                    instance = place.find(name)
+                except EngineUnavailableError as error:
+                    return LivePlan(self.catalogue.environment, moment, (), down=error.what)
                 if instance is None:
                     skipped[name] = _NO_CONTAINER
                     continue

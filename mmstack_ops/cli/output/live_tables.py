@@ -47,6 +47,8 @@ def show_live(plan: LivePlan, *, all_rules: bool) -> None:
         if one.problem:
             text = f"! {one.label} of {one.service} deletes nothing: {one.problem}"
             stdout().print(Text(text, "bold red"))
+    if plan.down:
+        stdout().print(Text(f"! nothing on the services is decided: {plan.down}", "bold red"))
     for why in dict.fromkeys(plan.skipped.values()):
         services = ", ".join(name for name, reason in plan.skipped.items() if reason == why)
         stdout().print(Text(f"nothing is decided of {services}: {why}", "dim"))

@@ -116,12 +116,14 @@ class LivePlan:
     Args:
         made_at: the moment all ages count from.
         skipped: service → why nothing is known of it: it doesn't run.
+        down: why nothing is known of any service: the engine doesn't answer.
     """
 
     environment: str
     made_at: datetime
     rules: tuple[RulePlan, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
+    down: str = ""
 
     @property
     def digest(self) -> str:
@@ -132,7 +134,7 @@ class LivePlan:
     @property
     def to_do(self) -> bool:
         """Something goes, or can't go and has to be told."""
-        return any(one.expired or one.problem for one in self.rules)
+        return bool(self.down) or any(one.expired or one.problem for one in self.rules)
 
     def narrowed(self, services: Collection[str] | None) -> LivePlan:
         """Return the part of it for some services (None: all)."""
@@ -151,6 +153,7 @@ class LivePlan:
             "made_at": self.made_at.isoformat(),
             "digest": self.digest,
             "skipped": dict(self.skipped),
+            "down": self.down,
             "rules": [one.to_json() for one in self.rules],
         }
 

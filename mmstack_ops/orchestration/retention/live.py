@@ -11,6 +11,7 @@ import dagster as dg
 
 from mmstack_ops.domain.backups.moments import parse_moment
 from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.errors import EngineUnavailableError
 from mmstack_ops.domain.retention.live import RuleCleaned, age_of, refuse_other
 from mmstack_ops.domain.schema.retention import label_of
 from mmstack_ops.domain.units import format_seconds
@@ -54,6 +55,8 @@ def live_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition]:
         made_at = None if config.planned_at is None else parse_moment(config.planned_at, None)
         with only_safe_errors("planning the retention of live data"):
             plan = control.plan(wanted, made_at=made_at)
+            if plan.down:
+                raise EngineUnavailableError("no live data was looked at", why=plan.down)
             refuse_other(plan, config.plan, now=control.now())
         for service, why in plan.skipped.items():
             context.log.warning(f"{service} is left out: {why}")

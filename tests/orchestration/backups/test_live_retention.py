@@ -82,6 +82,14 @@ def test_what_is_not_there_is_left_out(run: Run, staging: World) -> None:
     assert run("retention_cleanup").success
 
 
+def test_an_engine_that_is_down_fails_live_data_and_nothing_else(run: Run, staging: World) -> None:
+    staging.live.down = "no Docker engine answers"
+    result = run("retention_cleanup")
+    assert "no live data was looked at" in failure_text(result)
+    done = {event.step_key for event in result.all_events if event.is_step_success}
+    assert {"clean_up_local", "clean_up_remote"} <= done
+
+
 def test_a_look_shows_live_data_too(run: Run, staging: World, instance: dg.DagsterInstance) -> None:
     staging.live.expired = {"postgres": 40}
     assert run("retention_test").success

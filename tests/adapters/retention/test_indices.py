@@ -1,0 +1,138 @@
+"""Elasticsearch's indices against a scripted server."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from mmstack_ops.adapters.backups.instances import tool_instance
+from mmstack_ops.adapters.backups.types.base import Instance
+from mmstack_ops.adapters.retention.strategies.elasticsearch_indices import ElasticsearchIndices
+from mmstack_ops.domain.errors import BackupError, RetentionError
+from mmstack_ops.domain.schema.retention import IndicesRule
+from mmstack_ops.domain.schema.service import Port
+from tests.adapters.retention.sites import DAY, site
+
+KIND = ElasticsearchIndices()
+
+
+@dataclass
+class Server:
+    """Indices by name → days since they were made."""
+
+    indices: dict[str, float]
+    managed: set[str] = field(default_factory=set)
+    deleted: list[str] = field(default_factory=list)
+    fails_at: int = 0
+
+    def answer(self, method: str, path: str) -> tuple[int, object]:
+        parts = path.partition("?")[0].strip("/").split("/")
+        if parts[:2] == ["_cat", "indices"]:
+            begin, _, _ = parts[2].partition("*")
+            found = {
+                name: days
+                for name, days in self.indices.items()
+                if name == parts[2] or ("*" in parts[2] and name.startswith(begin))
+            }
+            if not found and "*" not in parts[2]:
+                return 404, {"error": "index_not_found_exception"}
+            return 200, [
+                {
+                    "index": name,
+                    "creation.date": str(int((time.time() - days * DAY) * 1000)),
+                    "store.size": "1000",
+                }
+                for name, days in found.items()
+            ]
+        if parts[1:] == ["_ilm", "explain"]:
+            return 200, {"indices": {parts[0]: {"managed": parts[0] in self.managed}}}
+        assert method == "DELETE"
+        if self.fails_at and len(self.deleted) + 1 == self.fails_at:
+            self.fails_at = 0
+            return 503, {"error": "no master"}
+        del self.indices[parts[0]]
+        self.deleted.append(parts[0])
+        return 200, {}
+
+
+@pytest.fixture
+def elastic() -> Iterator[tuple[Instance, Server]]:
+    server = Server({"logs-1": 40, "logs-2": 31, "logs-3": 5, "metrics-1": 40})
+
+    class Handler(BaseHTTPRequestHandler):
+        def _reply(self) -> None:
+            status, body = server.answer(self.command, self.path)
+            content = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_DELETE = _reply  # noqa: N815 - names of the base class
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    made = tool_instance("lab/elasticsearch:1", "testing", "elasticsearch")
+    ports = [Port(name="http", container=listening.server_port)]
+    definition = made.definition.model_copy(update={"ports": ports})
+    yield replace(made, definition=definition, address="127.0.0.1", running=True), server
+    listening.shutdown()
+    listening.server_close()
+
+
+def rule(pattern: str = "logs-*") -> IndicesRule:
+    return IndicesRule(strategy="indices", pattern=pattern)
+
+
+def test_old_indices_go_by_name(elastic: tuple[Instance, Server]) -> None:
+    instance, server = elastic
+    here = site(instance, days=30)
+    found = KIND.look(here, rule())
+    assert (found.total, found.expired, found.freed_bytes) == (3, 2, 2000)
+    assert found.names == ("logs-1", "logs-2")
+    assert KIND.clean(here, rule()).count == 2
+    assert server.deleted == ["logs-1", "logs-2"]
+    assert set(server.indices) == {"logs-3", "metrics-1"}
+
+
+def test_what_the_server_manages_and_its_own_stay(elastic: tuple[Instance, Server]) -> None:
+    instance, server = elastic
+    server.managed = {"logs-1"}
+    server.indices[".ds-logs"] = 90
+    here = site(instance, days=30)
+    found = KIND.look(here, rule("*"))
+    assert found.names == ("metrics-1", "logs-2")
+    assert found.notes == ("1 are left to their lifecycle policies",)
+    KIND.clean(here, rule("*"))
+    assert set(server.indices) == {"logs-1", "logs-3", ".ds-logs"}
+
+
+def test_a_name_that_is_not_there_is_an_error_a_pattern_may_match_none(
+    elastic: tuple[Instance, Server],
+) -> None:
+    instance, _ = elastic
+    with pytest.raises(RetentionError, match="has no index traces-1"):
+        KIND.look(site(instance, days=30), rule("traces-1"))
+    assert KIND.look(site(instance, days=30), rule("traces-*")).total == 0
+
+
+def test_a_server_that_fails_half_way_is_finished_the_next_time(
+    elastic: tuple[Instance, Server],
+) -> None:
+    instance, server = elastic
+    server.fails_at = 2
+    here = site(instance, days=30)
+    with pytest.raises(BackupError, match="refused DELETE /logs-2"):
+        KIND.clean(here, rule())
+    assert server.deleted == ["logs-1"]
+    assert KIND.clean(here, rule()).count == 1
+    assert server.deleted == ["logs-1", "logs-2"]

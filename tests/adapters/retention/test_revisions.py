@@ -1,0 +1,145 @@
+"""Revisions of a model cache: what nobody uses goes, with the blobs that nobody else needs."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mmstack_ops.adapters.backups.types.base import Instance
+from mmstack_ops.adapters.retention.strategies.huggingface_revisions import HuggingfaceRevisions
+from mmstack_ops.domain.errors import RetentionError
+from mmstack_ops.domain.schema.retention import RevisionsRule
+from tests.adapters.retention.sites import DAY, Folders, site, with_volume
+
+KIND = HuggingfaceRevisions()
+RULE = RevisionsRule(strategy="revisions", path="/cache/hub")
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> tuple[Instance, Folders, Path]:
+    (tmp_path / "hub").mkdir()
+    return (*with_volume(tmp_path, at="/cache"), tmp_path / "hub")
+
+
+def revision(hub: Path, model: str, name: str, blobs: dict[str, str], *, days: float) -> Path:
+    """A revision of links to blobs, all last used so many days ago."""
+    repository = hub / f"models--{model.replace('/', '--')}"
+    folder = repository / "snapshots" / name
+    folder.mkdir(parents=True)
+    (repository / "blobs").mkdir(exist_ok=True)
+    moment = time.time() - days * DAY
+    for file, blob in blobs.items():
+        path = repository / "blobs" / blob
+        if not path.exists():
+            path.write_text(blob * 10)
+            os.utime(path, (moment, moment))
+        (folder / file).symlink_to(f"../../blobs/{blob}")
+        os.utime(folder / file, (moment, moment), follow_symlinks=False)
+    os.utime(folder, (moment, moment))
+    return folder
+
+
+def test_an_unused_revision_goes_and_shared_blobs_stay(
+    cache: tuple[Instance, Folders, Path],
+) -> None:
+    instance, folders, hub = cache
+    old = revision(hub, "org/m", "aaa", {"config": "shared", "weights": "only"}, days=90)
+    new = revision(hub, "org/m", "bbb", {"config": "shared", "weights": "new"}, days=1)
+    here = site(instance, days=30, folders=folders)
+    # The shared blob is as old as the old revision: the new one's own link is young.
+    found = KIND.look(here, RULE)
+    assert (found.total, found.expired) == (2, 1)
+    assert found.names == ("models--org--m@aaa",)
+    assert found.freed_bytes == len("only") * 10
+    gone = KIND.clean(here, RULE)
+    assert (gone.count, gone.freed_bytes) == (1, 40)
+    assert not old.exists()
+    assert {one.name: one.read_text() for one in new.iterdir()} == {
+        "config": "shared" * 10,
+        "weights": "new" * 10,
+    }
+    assert {one.name for one in (new.parents[1] / "blobs").iterdir()} == {"shared", "new"}
+
+
+def test_what_a_branch_points_to_stays(cache: tuple[Instance, Folders, Path]) -> None:
+    instance, folders, hub = cache
+    folder = revision(hub, "org/m", "aaa", {"w": "b"}, days=90)
+    refs = folder.parents[1] / "refs" / "pr"
+    refs.mkdir(parents=True)
+    (refs / "1").write_text("aaa\n")
+    here = site(instance, days=30, folders=folders)
+    found = KIND.look(here, RULE)
+    assert found.expired == 0
+    assert found.notes == ("models--org--m@aaa stays: pr/1 points to it",)
+    assert KIND.clean(here, RULE).count == 0
+    assert folder.exists()
+
+
+def test_the_model_that_is_served_stays(cache: tuple[Instance, Folders, Path]) -> None:
+    instance, folders, hub = cache
+    served = revision(hub, "org/m-2", "aaa", {"w": "b"}, days=90)
+    revision(hub, "org/other", "aaa", {"w": "b"}, days=90)
+    told = replace(instance, spec=replace(instance.spec, command=("--model", "org/m-2")))
+    assert KIND.clean(site(told, days=30, folders=folders), RULE).count == 1
+    assert served.exists()
+
+
+def test_reading_a_blob_is_use(cache: tuple[Instance, Folders, Path]) -> None:
+    instance, folders, hub = cache
+    folder = revision(hub, "org/m", "aaa", {"w": "b"}, days=90)
+    blob = folder.parents[1] / "blobs" / "b"
+    os.utime(blob, (time.time(), blob.stat().st_mtime))
+    assert KIND.look(site(instance, days=30, folders=folders), RULE).expired == 0
+
+
+def test_links_that_lead_out_are_not_followed(
+    cache: tuple[Instance, Folders, Path], tmp_path: Path
+) -> None:
+    instance, folders, hub = cache
+    folder = revision(hub, "org/m", "aaa", {}, days=90)
+    precious = tmp_path / "precious"
+    precious.write_text("x")
+    (folder / "w").symlink_to(precious)
+    moment = time.time() - 90 * DAY
+    os.utime(folder / "w", (moment, moment), follow_symlinks=False)
+    os.utime(folder, (moment, moment))
+    assert KIND.clean(site(instance, days=30, folders=folders), RULE).count == 1
+    assert precious.exists()
+
+
+def test_a_cache_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    instance, folders = with_volume(tmp_path, at="/cache")
+    with pytest.raises(RetentionError, match="has no cache /cache/hub"):
+        KIND.look(site(instance, days=30, folders=folders), RULE)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.tuples(st.sets(st.sampled_from("abcdef"), min_size=1), st.sampled_from([1.0, 90.0])),
+        max_size=6,
+    )
+)
+def test_what_stays_is_whole(
+    tmp_path_factory: pytest.TempPathFactory, made: list[tuple[set[str], float]]
+) -> None:
+    hub = tmp_path_factory.mktemp("cache") / "hub"
+    hub.mkdir()
+    instance, folders = with_volume(hub.parent, at="/cache")
+    for number, (blobs, days) in enumerate(made):
+        revision(hub, "org/m", f"r{number}", {f"f-{b}": b for b in sorted(blobs)}, days=days)
+    here = site(instance, days=30, folders=folders)
+    found = KIND.look(here, RULE)
+    gone = KIND.clean(here, RULE)
+    assert (gone.count, gone.freed_bytes) == (found.expired, found.freed_bytes)
+    for folder in hub.glob("*/snapshots/*"):
+        for link in folder.iterdir():
+            assert link.read_text() == link.name.removeprefix("f-") * 10

@@ -97,6 +97,10 @@ class LiveRetention:
                     instance = place.find(name)
                 except EngineUnavailableError as error:
                     return LivePlan(self.catalogue.environment, moment, (), down=error.what)
+                except EngineError as error:
+                    # Its image isn't known, say: nothing of ours can be running.
+                    skipped[name] = error.what
+                    continue
                 if instance is None:
                     skipped[name] = _NO_CONTAINER
                     continue

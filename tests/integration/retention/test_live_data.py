@@ -178,6 +178,19 @@ def test_a_foreign_key_says_what_stands_in_the_way(server: Instance) -> None:
     assert 50 in ids(server)
 
 
+def test_rows_that_would_take_others_with_them_stay(server: Instance) -> None:
+    with Server.of(server).connect("app") as connection:
+        connection.execute(
+            "CREATE TABLE public.uses (log int REFERENCES public.logs ON DELETE CASCADE);"
+            "INSERT INTO public.uses VALUES (50)"
+        )
+    for act in (ROWS.look, ROWS.clean):
+        with pytest.raises(RetentionError, match="would take others with them") as raised:
+            act(site(server, days=10), rows())
+        assert "public.uses" in raised.value.why
+    assert ids(server) == list(range(100))
+
+
 def test_cancelled_between_two_batches(server: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_rows, "_BATCH", 30)
     folders = Folders()

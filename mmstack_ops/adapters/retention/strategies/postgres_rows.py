@@ -239,6 +239,18 @@ def _table(connection: Connection[Any], site: Site, rule: RowsRule) -> _Table:
             why="rows are judged by a timestamp or a date",
             remedy="correct the rule's column in the schema",
         )
+    cascades = connection.execute(
+        "SELECT conrelid::regclass::text FROM pg_constraint"
+        " WHERE confrelid = %s AND contype = 'f' AND confdeltype = 'c'",
+        (oid,),
+    ).fetchall()
+    if cascades:
+        raise RetentionError(
+            f"rows of {schema}.{name} would take others with them",
+            why=f"foreign keys with ON DELETE CASCADE stand in {', '.join(r[0] for r in cascades)}",
+            remedy="give those tables rules of their own and the keys another action: nothing"
+            " goes that no plan names",
+        )
     leaves: list[tuple[str, str]] = [(schema, name)]
     if kind == "p":
         # Where a row stands is only told within one table: each partition by itself.

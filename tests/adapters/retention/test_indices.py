@@ -30,6 +30,7 @@ class Server:
     managed: set[str] = field(default_factory=set)
     deleted: list[str] = field(default_factory=list)
     fails_at: int = 0
+    aliased: set[str] = field(default_factory=set)
 
     def answer(self, method: str, path: str) -> tuple[int, object]:
         parts = path.partition("?")[0].strip("/").split("/")
@@ -38,7 +39,9 @@ class Server:
             found = {
                 name: days
                 for name, days in self.indices.items()
-                if name == parts[2] or ("*" in parts[2] and name.startswith(begin))
+                if name in self.aliased
+                or name == parts[2]
+                or ("*" in parts[2] and name.startswith(begin))
             }
             if not found and "*" not in parts[2]:
                 return 404, {"error": "index_not_found_exception"}
@@ -136,3 +139,14 @@ def test_a_server_that_fails_half_way_is_finished_the_next_time(
     assert server.deleted == ["logs-1"]
     assert KIND.clean(here, rule()).count == 1
     assert server.deleted == ["logs-1", "logs-2"]
+
+
+def test_an_index_that_is_listed_by_an_alias_stays(elastic: tuple[Instance, Server]) -> None:
+    """The server resolves aliases too: the rule names indices."""
+    instance, server = elastic
+    server.aliased = {"important"}
+    server.indices["important"] = 90
+    here = site(instance, days=30)
+    assert KIND.look(here, rule()).names == ("logs-1", "logs-2")
+    KIND.clean(here, rule())
+    assert "important" in server.indices

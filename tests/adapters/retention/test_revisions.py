@@ -6,12 +6,14 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmstack_ops.adapters.backups.types.base import Instance
+from mmstack_ops.adapters.retention.strategies import huggingface_revisions
 from mmstack_ops.adapters.retention.strategies.huggingface_revisions import HuggingfaceRevisions
 from mmstack_ops.domain.errors import RetentionError
 from mmstack_ops.domain.schema.retention import RevisionsRule
@@ -111,6 +113,71 @@ def test_links_that_lead_out_are_not_followed(
     os.utime(folder, (moment, moment))
     assert KIND.clean(site(instance, days=30, folders=folders), RULE).count == 1
     assert precious.exists()
+
+
+@pytest.mark.parametrize("part", ["", "snapshots", "blobs", "refs"])
+def test_a_repository_that_is_a_link_out_is_refused(
+    cache: tuple[Instance, Folders, Path], tmp_path: Path, part: str
+) -> None:
+    """A container could put it there; the clean-up is root."""
+    instance, folders, hub = cache
+    real = revision(hub, "org/m", "aaa", {"w": "b"}, days=90).parents[1]
+    (real / "refs").mkdir()
+    host = tmp_path / "host"
+    (real / part).rename(host)
+    (real / part).symlink_to(host)
+    before = sorted(host.rglob("*"))
+    for act in (KIND.look, KIND.clean):
+        with pytest.raises(RetentionError, match="is a link"):
+            act(site(instance, days=30, folders=folders), RULE)
+    assert sorted(host.rglob("*")) == before
+
+
+def test_a_link_that_comes_after_the_look_leads_nowhere(
+    cache: tuple[Instance, Folders, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance, folders, hub = cache
+    repository = revision(hub, "org/m", "aaa", {"w": "b"}, days=90).parents[1]
+    precious = tmp_path / "host" / "aaa"
+    precious.mkdir(parents=True)
+    (precious / "file").write_text("x")
+    only_of = huggingface_revisions._only_of
+
+    def swapped(*arguments: Any) -> Any:
+        (repository / "snapshots").rename(tmp_path / "aside")
+        (repository / "snapshots").symlink_to(precious.parent)
+        return only_of(*arguments)
+
+    monkeypatch.setattr(huggingface_revisions, "_only_of", swapped)
+    with pytest.raises(RetentionError, match="is a link"):
+        KIND.clean(site(instance, days=30, folders=folders), RULE)
+    assert (precious / "file").exists()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"command": ("--model", "/cache/hub/models--org--m/snapshots/aaa")},
+        {"entrypoint": ("serve", "org/m")},
+    ],
+)
+def test_a_model_served_by_path_or_entry_point_stays(
+    cache: tuple[Instance, Folders, Path], told: dict[str, tuple[str, ...]]
+) -> None:
+    instance, folders, hub = cache
+    served = revision(hub, "org/m", "aaa", {"w": "b"}, days=90)
+    instance = replace(instance, spec=replace(instance.spec, **told))  # type: ignore[arg-type]
+    assert KIND.clean(site(instance, days=30, folders=folders), RULE).count == 0
+    assert served.exists()
+
+
+def test_a_stray_file_among_revisions_is_none(cache: tuple[Instance, Folders, Path]) -> None:
+    instance, folders, hub = cache
+    stray = revision(hub, "org/m", "aaa", {"w": "b"}, days=90).parent / ".DS_Store"
+    stray.write_text("x")
+    os.utime(stray, (0, 0))
+    assert KIND.clean(site(instance, days=30, folders=folders), RULE).count == 1
+    assert stray.exists()
 
 
 def test_a_cache_that_is_not_there_is_an_error(tmp_path: Path) -> None:

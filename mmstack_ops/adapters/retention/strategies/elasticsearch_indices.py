@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -84,7 +85,8 @@ def _indices(
         name = str(one["index"])
         # Its own indices begin so, backing indices of data streams too: a stream is shortened by
         # its own lifecycle.
-        if name.startswith("."):
+        # The server resolves aliases as well: a rule is about indices of that name.
+        if name.startswith(".") or not fnmatchcase(name, rule.pattern):
             continue
         explained = server.ask("GET", f"/{quote(name, safe='')}/_ilm/explain")
         if explained["indices"][name].get("managed"):

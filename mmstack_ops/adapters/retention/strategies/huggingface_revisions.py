@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import RevisionsRule
 
 _KINDS = ("models--", "datasets--", "spaces--")
+_PARTS = ("snapshots", "blobs", "refs")
 
 
 @dataclass(frozen=True)
@@ -82,17 +84,22 @@ class HuggingfaceRevisions:
             own = [one for one in _revisions(site, rule) if one.repository == repository]
             going = [one for one in own if _goes(one, site)]
             blobs = _only_of(going, own)
-            for one in going:
-                site.check()
-                # Killed in between, blobs without a link are left: they take room, and the next
-                # download of the revision takes them up again.
-                shutil.rmtree(one.folder)
-                site.tell(f"{repository.name}@{one.name} went")
-                count += 1
-            for blob in blobs:
-                size = blob.stat().st_size
-                blob.unlink()
-                freed += size
+            # By descriptors of real folders: a folder that becomes a link now leads nowhere.
+            with _opened(repository, "snapshots") as snapshots:
+                for one in going:
+                    site.check()
+                    # Killed in between, blobs without a link are left: they take room, and the
+                    # next download of the revision takes them up again.
+                    shutil.rmtree(one.name, dir_fd=snapshots)
+                    site.tell(f"{repository.name}@{one.name} went")
+                    count += 1
+            if not blobs:
+                continue
+            with _opened(repository, "blobs") as folder:
+                for blob in blobs:
+                    size = os.stat(blob.name, dir_fd=folder, follow_symlinks=False).st_size
+                    os.unlink(blob.name, dir_fd=folder)
+                    freed += size
         return Gone(count, freed)
 
 
@@ -114,17 +121,56 @@ def _revisions(site: Site, rule: RevisionsRule) -> Iterator[_Revision]:
             why="the schema declares a retention for it",
             remedy="correct the rule's path, or start the service: it makes its cache",
         )
-    told = " ".join([*(site.instance.spec.command or ()), *site.instance.spec.environment.values()])
+    spec = site.instance.spec
+    told = " ".join([*(spec.entrypoint or ()), *(spec.command or ()), *spec.environment.values()])
     for repository in sorted(cache.iterdir()):
-        if not repository.name.startswith(_KINDS) or not (repository / "snapshots").is_dir():
+        if not repository.name.startswith(_KINDS):
             continue
-        served = repository.name.partition("--")[2].replace("--", "/") in told
+        for part in (repository, *(repository / name for name in _PARTS)):
+            _refuse_link(part)
+        if not (repository / "snapshots").is_dir():
+            continue
+        names = (repository.name, repository.name.partition("--")[2].replace("--", "/"))
+        served = any(name in told for name in names)
         refs = _refs(repository)
         for folder in sorted((repository / "snapshots").iterdir()):
+            if folder.is_symlink() or not folder.is_dir():
+                continue  # Nothing that huggingface_hub put there.
             stays = refs.get(folder.name, "")
             if served:
                 stays = "the service is told to serve this model"
             yield _Revision(repository, folder.name, *_use(repository, folder), stays)
+
+
+def _refuse_link(path: Path) -> None:
+    """Say nothing when a part of a repository stands where it seems to stand.
+
+    Raises:
+        RetentionError: it is a link, which could lead anywhere on this host.
+    """
+    if path.is_symlink():
+        raise RetentionError(
+            f"{path.name} of {path.parent.name} is a link",
+            why="what it leads to isn't the cache's, and nothing of it may go",
+            remedy="put the folder itself there",
+        )
+
+
+@contextmanager
+def _opened(repository: Path, part: str) -> Iterator[int]:
+    """Give the descriptor of a repository's folder; neither it nor the repository is a link."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    outer = inner = -1
+    try:
+        for path in (repository, repository / part):
+            _refuse_link(path)
+        outer = os.open(repository, flags)
+        inner = os.open(part, flags, dir_fd=outer)
+        yield inner
+    finally:
+        for descriptor in (outer, inner):
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def _refs(repository: Path) -> dict[str, str]:
@@ -134,6 +180,8 @@ def _refs(repository: Path) -> dict[str, str]:
     for folder, _, names in os.walk(refs):
         for name in names:
             path = Path(folder, name)
+            if path.is_symlink() or not path.is_file():
+                continue
             found[path.read_text().strip()] = f"{path.relative_to(refs)} points to it"
     return found
 
@@ -149,7 +197,7 @@ def _use(repository: Path, folder: Path) -> tuple[frozenset[Path], datetime]:
             last = max(last, path.lstat().st_mtime)
             target = path.resolve()
             # A link that leads out of the cache is somebody's own: what it leads to stays.
-            if target.is_relative_to(own) and target.is_file():
+            if target.parent == own and target.is_file():
                 seen = target.stat()
                 last = max(last, seen.st_atime, seen.st_mtime)
                 blobs.add(target)

@@ -54,8 +54,8 @@ class QdrantPoints:
         server = QdrantServer.of(site.instance)
         count = 0
         for collection in matching(server, site, rule):
-            # A batch is read before it is deleted, and the next begins behind it: points that
-            # are written meanwhile aren't missed, and none is deleted by what it was before.
+            # A batch is deleted as soon as it is read. A point that is written anew under its old
+            # id just in between goes too: docs/retention.md says so.
             for points in server.payloads(collection, rule.field):
                 site.check()
                 ids = [

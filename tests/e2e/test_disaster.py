@@ -103,7 +103,7 @@ def test_the_core_stack_comes_back_as_it_was_under_load(product: Product) -> Non
     for store in STORES:
         assert after[store] == before[store], f"{store} isn't what it was"
     assert len(after["redis"]) > 1000
-    assert len(after["minio"]) == 120
+    assert len(after["minio"]) == 5 * 60  # the sample data: five buckets of sixty objects
     assert len(after["vllm"]) >= 8
 
     # Of what was written meanwhile there is one moment, whole: each transaction changes one

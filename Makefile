@@ -186,6 +186,21 @@ check-network-health: $(MMSTACK) ## From inside: who can open whose ports, and w
 cleanup-networks: $(MMSTACK) ## Remove empty networks of ours that nobody wants (asks, or YES=1)
 	@$(MMSTACK) -e $(ENVIRONMENT) network cleanup $(if $(YES),--yes)
 
+##@ Wipes: data deleted on purpose (they ask, or CONFIRM=; PLAN=1 only shows; YES=1 where unprotected)
+
+SURE = $(if $(PLAN),--plan) $(if $(YES),--yes) $(if $(CONFIRM),--confirm $(CONFIRM))
+WIPED_KINDS := db cache models logs test-results
+
+.PHONY: $(STACKS:%=wipe-%) $(WIPED_KINDS:%=wipe-%) $(ENVIRONMENTS:%=wipe-%)
+$(STACKS:%=wipe-%): wipe-%: $(MMSTACK) ## A stack: containers, volumes, network
+	@$(MMSTACK) -e $(ENVIRONMENT) wipe $* $(SURE)
+
+$(WIPED_KINDS:%=wipe-%): wipe-%: $(MMSTACK) ## Volumes of one kind; what ran is started again
+	@$(MMSTACK) -e $(ENVIRONMENT) wipe $* $(SURE)
+
+$(ENVIRONMENTS:%=wipe-%): wipe-%: $(MMSTACK) ## All an environment has on the engine
+	@$(MMSTACK) -e $* wipe environment $(SURE)
+
 ##@ Schema, secrets and generated files
 
 .PHONY: validate-schema generate-compose
@@ -246,14 +261,11 @@ lock: ## Renew requirements.lock from pyproject.toml
 
 ##@ Not in this version yet
 
-LATER_WIPE := $(STACKS:%=wipe-%) wipe-db wipe-cache wipe-models wipe-logs wipe-test-results \
-	wipe-dev wipe-staging wipe-prod wipe-testing-env
 LATER_SECURITY := validate-security rotate-secrets validate-credentials-dev \
 	validate-credentials-staging validate-credentials-prod validate-credentials-testing
-LATER := $(LATER_WIPE) $(LATER_SECURITY)
+LATER := $(LATER_SECURITY)
 
 .PHONY: $(LATER)
-$(LATER_WIPE): ## Deleting data on purpose
 $(LATER_SECURITY): ## Credential and hardening checks, rotation
 $(LATER):
 	@echo "$@: not in this version yet; the verb will be \`mmstack $(subst -, ,$@)\`" >&2; exit 2

@@ -29,6 +29,7 @@ from mmstack_ops.cli.verbs.status import status
 from mmstack_ops.cli.verbs.stop import stop
 from mmstack_ops.cli.verbs.ui import ui
 from mmstack_ops.cli.verbs.validate import validate
+from mmstack_ops.cli.verbs.wipe import wipe
 
 app = typer.Typer(
     help="Control plane of a self-hosted LLM stack: every change is a Dagster run.",
@@ -89,6 +90,7 @@ app.command(rich_help_panel=CHANGE)(start)
 app.command(rich_help_panel=CHANGE)(stop)
 app.command(rich_help_panel=CHANGE)(restart)
 app.command(rich_help_panel=CHANGE)(rebuild)
+app.command(rich_help_panel=CHANGE)(wipe)
 app.add_typer(backup, rich_help_panel=BACKUPS)
 app.add_typer(retention, rich_help_panel=BACKUPS)
 for verb in (verify, drill, restore, hold, unhold, export):

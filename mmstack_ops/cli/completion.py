@@ -25,6 +25,14 @@ def complete_targets(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete) and name not in given]
 
 
+def complete_scopes(incomplete: str) -> list[str]:
+    """Return what can be wiped that begins with ``incomplete``."""
+    from mmstack_ops.domain.wipe.scope import scopes
+
+    names = [scope.name for scope in scopes(_section("stacks"))]
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def _section(key: str) -> dict[str, Any]:
     import yaml
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.project import Project
     from mmstack_ops.adapters.retention.control import LiveRetention
     from mmstack_ops.adapters.stacks.control import StackControl
+    from mmstack_ops.adapters.wipe.control import WipeControl
     from mmstack_ops.domain.catalogue.resolve import Catalogue
 
 DEFAULT_ENVIRONMENT = "development"
@@ -70,6 +71,13 @@ class Session:
         from mmstack_ops.adapters.retention.control import LiveRetention
 
         return LiveRetention(self.project, self.environment, self.backups)
+
+    @cached_property
+    def wipes(self) -> WipeControl:
+        """What deletes the environment's data on purpose."""
+        from mmstack_ops.adapters.wipe.control import WipeControl
+
+        return WipeControl(self.project, self.environment, self.control, self.backups)
 
     @property
     def environment(self) -> str:

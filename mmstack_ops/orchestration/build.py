@@ -38,10 +38,12 @@ from mmstack_ops.orchestration.sensors.run_failure import run_failure_sensor
 from mmstack_ops.orchestration.stacks.assets import service_assets
 from mmstack_ops.orchestration.stacks.checks import stack_checks
 from mmstack_ops.orchestration.stacks.jobs import stack_jobs
+from mmstack_ops.orchestration.wipe.jobs import wipe_asset, wipe_jobs
+from mmstack_ops.orchestration.wipe.names import WIPE
 
 NOTIFICATION_LOG = "notifications.jsonl"
 _PROJECT = "project"
-_KEYS = (_PROJECT, names.CONTROL, BACKUPS, LIVE, names.LISTENER, names.NOTIFIER)
+_KEYS = (_PROJECT, names.CONTROL, BACKUPS, LIVE, WIPE, names.LISTENER, names.NOTIFIER)
 
 
 def build_definitions(
@@ -56,6 +58,7 @@ def build_definitions(
         overrides: what takes the place of a resource: ``project`` (a ``Project``),
             ``control`` (what has ``StackControl``'s methods), ``backups`` (a ``Backups``),
             ``live_retention`` (what has ``LiveRetention``'s methods),
+            ``wipe`` (what has ``WipeControl``'s methods),
             ``listener`` (a callable that is told every ``ApplyEvent`` and every event of
             backups) or ``notifier`` (a ``Notifier``).
 
@@ -76,13 +79,14 @@ def build_definitions(
         names.NOTIFIER: given.get(names.NOTIFIER) or NotificationLog(_log_path(project)),
         BACKUPS: _backups(project, catalogue.environment, given.get(BACKUPS)),
         LIVE: _live(project, catalogue.environment, given.get(LIVE)),
+        WIPE: _wipes(project, catalogue.environment, given.get(WIPE)),
     }
     jobs = stack_jobs(catalogue, resources)
     restart_names = {names.job_name("restart", stack) for stack in stacks}
     restarts = [
         job for job in jobs if isinstance(job, dg.JobDefinition) and job.name in restart_names
     ]
-    bound = {key: _definition(resources[key]) for key in (BACKUPS, LIVE, names.LISTENER)}
+    bound = {key: _definition(resources[key]) for key in (BACKUPS, LIVE, WIPE, names.LISTENER)}
     of_backups = backup_jobs(catalogue, bound)
     of_retention = retention_jobs(catalogue, bound)
     return dg.Definitions(
@@ -91,6 +95,7 @@ def build_definitions(
             *backup_assets(catalogue),
             *retention_assets(catalogue),
             *network_assets(catalogue),
+            wipe_asset(catalogue),
         ],
         asset_checks=[
             *(stack_checks(catalogue, stack) for stack in stacks),
@@ -105,6 +110,7 @@ def build_definitions(
             network_job(catalogue),
             reach_job(catalogue),
             network_cleanup_job(catalogue, resources),
+            *wipe_jobs(catalogue, bound),
         ],
         schedules=[
             health_schedule(catalogue),
@@ -152,6 +158,20 @@ def _live(project: Project, environment: str, given: object) -> dg.ResourceDefin
         from mmstack_ops.adapters.retention.control import LiveRetention
 
         return LiveRetention(project, environment, BackupControl(project, environment))
+
+    return dg.ResourceDefinition(make)
+
+
+def _wipes(project: Project, environment: str, given: object) -> dg.ResourceDefinition:
+    def make(_: dg.InitResourceContext) -> object:
+        if given is not None:
+            return given
+        from mmstack_ops.adapters.backups.control import BackupControl
+        from mmstack_ops.adapters.stacks.control import StackControl
+        from mmstack_ops.adapters.wipe.control import WipeControl
+
+        stacks, backups = StackControl(project, environment), BackupControl(project, environment)
+        return WipeControl(project, environment, stacks, backups)
 
     return dg.ResourceDefinition(make)
 

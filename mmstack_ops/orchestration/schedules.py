@@ -6,6 +6,8 @@ import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.orchestration.stacks.jobs import CHECK_HEALTH_JOB
+from mmstack_ops.orchestration.wipe.names import WIPE
+from mmstack_ops.orchestration.wipe.pausing import paused
 
 HEALTH_SCHEDULE = "health_schedule"
 
@@ -16,14 +18,21 @@ def environment_schedule(
     """Return the schedule of a job, in the environment's time zone.
 
     Whether it runs by default is the environment's ``schedules_running``; the UI's switch
-    goes over it.
+    goes over it. While the environment is wiped, its schedules ask for nothing.
 
     Args:
         name: None: the job's, with ``_schedule`` behind it.
     """
+
+    def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        why = paused(context)
+        return dg.SkipReason(why) if why else dg.RunRequest()
+
     return dg.ScheduleDefinition(
         name=name or f"{job}_schedule",
         job_name=job,
+        execution_fn=tick,
+        required_resource_keys={WIPE},
         cron_schedule=cron,
         execution_timezone=catalogue.timezone,
         default_status=(

@@ -65,7 +65,7 @@ def test_every_listed_target_exists(target: str) -> None:
 
 
 def test_a_later_verb_says_so_and_exits_2() -> None:
-    done = make("wipe-core")
+    done = make("validate-security")
     assert done.returncode == 2
     assert "not in this version yet" in done.stderr
 
@@ -79,6 +79,11 @@ def test_a_later_verb_says_so_and_exits_2() -> None:
         ("retention-test", ["SERVICE=redis"], "-e staging retention test redis"),
         ("retention-cleanup", ["TIER=local", "YES=1"], "retention cleanup --tier local --yes"),
         ("restore", ["SERVICE=redis", "SCRATCH=1"], "-e staging restore redis --into-scratch"),
+        ("wipe-core", ["PLAN=1"], "-e staging wipe core --plan"),
+        ("wipe-db", ["CONFIRM=staging/db"], "-e staging wipe db --confirm staging/db"),
+        # The stack and the environment of the same name.
+        ("wipe-testing", ["YES=1"], "-e staging wipe testing --yes"),
+        ("wipe-testing-env", ["YES=1"], "-e testing-env wipe environment --yes"),
         (
             "hold",
             ["BACKUP=a/b/c/d", "REASON=the audit"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -101,6 +102,7 @@ class EngineWriter(EngineReader):
                     labels.STACK: spec.stack,
                     labels.PROJECT: spec.project,
                     labels.VOLUME: spec.key,
+                    labels.VOLUME_ID: secrets.token_hex(16),
                 },
             )
 

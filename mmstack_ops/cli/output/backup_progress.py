@@ -19,8 +19,9 @@ from mmstack_ops.domain.retention.live import RuleCleaned
 from mmstack_ops.domain.retention.plan import SeriesCleaned
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
 from mmstack_ops.domain.units import format_bytes, format_seconds
+from mmstack_ops.domain.wipe.plan import WipeResult
 
-Event = BackupEvent | PartFailed | ApplyEvent
+Event = BackupEvent | PartFailed | ApplyEvent | WipeResult
 
 
 def backup_display() -> Display[Event]:
@@ -68,6 +69,8 @@ def subject_of(event: Event) -> str:
         return f"{event.service}: {event.label}"
     if isinstance(event, VerifyResult | Proof | RestoreDone):
         return f"{event.ref.service}/{event.ref.type}"
+    if isinstance(event, WipeResult):
+        return f"{event.environment}/{event.scope}"
     return event.service or "run"
 
 
@@ -101,6 +104,10 @@ def outcome(event: Event) -> tuple[str, str, str]:
         room = "" if event.freed_bytes is None else f", {format_bytes(event.freed_bytes)}"
         notes = "".join(f"; {note}" for note in event.notes)
         return "cleaned", "green", f"{event.deleted} {event.things}{room}{notes}"
+    if isinstance(event, WipeResult):
+        kept = f"; {len(event.kept)} kept" if event.kept else ""
+        style = "yellow" if event.kept else "green"
+        return "wiped", style, f"{len(event.gone)} things, {format_bytes(event.freed_bytes)}{kept}"
     if isinstance(event, PartFailed):
         return "failed", "bold red", event.error.splitlines()[0]
     if isinstance(event, ServiceResult):

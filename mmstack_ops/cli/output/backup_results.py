@@ -10,8 +10,10 @@ from rich.text import Text
 
 from mmstack_ops.cli.output.backup_progress import Event, outcome, subject_of
 from mmstack_ops.cli.output.terminal import stderr, stdout
+from mmstack_ops.cli.output.wipe_tables import show_gone
 from mmstack_ops.domain.backups.events import Proof, RestoreDone, VerifyResult
 from mmstack_ops.domain.backups.outcomes import PartFailed
+from mmstack_ops.domain.wipe.plan import WipeResult
 
 
 def show_outcomes(events: Sequence[Event]) -> None:
@@ -40,6 +42,9 @@ def show_outcomes(events: Sequence[Event]) -> None:
             console.print(Text(f"\n{event.target}: {event.reach}", style="bold"), soft_wrap=True)
             for command in event.remove:
                 console.print(Text(f"  away with it: {command}"), soft_wrap=True)
+    for event in events:
+        if isinstance(event, WipeResult):
+            show_gone(event)
     for event in events:
         if isinstance(event, PartFailed):
             stderr().print(Text(f"\n{event.subject} failed", style="bold red"))

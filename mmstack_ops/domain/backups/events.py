@@ -26,6 +26,7 @@ Phase = Literal[
     "starting",
     "rolling-back",
     "cleaning",
+    "removing",
     "warning",
 ]
 

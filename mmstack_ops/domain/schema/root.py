@@ -17,6 +17,9 @@ from mmstack_ops.domain.schema.policies import (
 from mmstack_ops.domain.schema.service import Service, ServiceOverride
 from mmstack_ops.domain.units import Duration
 
+WIPED_KINDS = ("db", "cache", "models", "logs", "test-results")
+"""Kinds of data that can be wiped on their own, wherever they are: `Volume.holds`."""
+
 
 class AddressPlan(SchemaModel):
     """A subnet for every network, and what keeps two environments on one host apart."""
@@ -61,6 +64,8 @@ class Volume(SchemaModel):
     description: str = ""
     resumable: bool = False
     """A first start that was cancelled keeps it: what was downloaded so far stays useful."""
+    holds: Literal["db", "cache", "models", "logs", "test-results", "other"] = "other"
+    """What a wipe of one kind of data (`mmstack wipe db`) goes by."""
 
 
 class Stack(SchemaModel):
@@ -97,6 +102,8 @@ class Environment(SchemaModel):
     on_unhealthy: Literal["report", "restart"] = "report"
     """What the sensor on container events does with a service that became unhealthy."""
     credential_rules: Literal["lenient", "strict"]
+    protected: bool = False
+    """A wipe must be confirmed by typing, and needs a proven backup of all that goes."""
     backup: EnvironmentBackup
     retention: EnvironmentRetention
 

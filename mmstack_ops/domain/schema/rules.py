@@ -15,7 +15,7 @@ from mmstack_ops.domain.schema.document import Path
 from mmstack_ops.domain.schema.literals import literal_secret_problem
 from mmstack_ops.domain.schema.problem import Problem as Problem
 from mmstack_ops.domain.schema.retention_rules import live_retention_is_possible
-from mmstack_ops.domain.schema.root import Environment, Schema
+from mmstack_ops.domain.schema.root import WIPED_KINDS, Environment, Schema
 from mmstack_ops.domain.schema.service import Service
 from mmstack_ops.domain.suggest import did_you_mean
 
@@ -103,6 +103,12 @@ def _each_service_in_one_stack(schema: Schema) -> Iterator[Problem]:
     for service in schema.services:
         if service not in owner:
             yield Problem(("services", service), f"service {service!r} belongs to no stack")
+
+
+def _wipes_are_unambiguous(schema: Schema) -> Iterator[Problem]:
+    for name in schema.stacks:
+        if name in (*WIPED_KINDS, "environment"):
+            yield Problem(("stacks", name), f"{name!r} means something else to `mmstack wipe`")
 
 
 def _each_network_has_one_stack(schema: Schema) -> Iterator[Problem]:
@@ -334,6 +340,7 @@ def _methods_offer_types(schema: Schema) -> Iterator[Problem]:
 _RULES: tuple[Callable[[Schema], Iterator[Problem]], ...] = (
     _names_exist,
     _each_service_in_one_stack,
+    _wipes_are_unambiguous,
     _each_network_has_one_stack,
     _names_are_given_once,
     _no_cycles,

@@ -24,5 +24,8 @@ OWNER = "io.mmstack.project"
 """The schema's `config.project`: two control planes on one engine keep apart by it."""
 ENVIRONMENT = "io.mmstack.environment"
 STACK = "io.mmstack.stack"
+VOLUME_ID = "io.mmstack.volume-id"
+"""Drawn when a volume is made: the engine gives volumes no id, and the moment it calls
+``CreatedAt`` moves with the files in them (moby 20.10, volume/local)."""
 SPEC = "io.mmstack.spec"
 """The specification the container was made from, as JSON, secrets as keyed digests."""

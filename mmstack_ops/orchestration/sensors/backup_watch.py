@@ -15,6 +15,8 @@ from mmstack_ops.orchestration.backups import names
 from mmstack_ops.orchestration.backups.jobs import Job
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.sensors.changes import Told, digest
+from mmstack_ops.orchestration.wipe.names import WIPE
+from mmstack_ops.orchestration.wipe.pausing import paused_sensor
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.facade import Backups
@@ -36,11 +38,13 @@ def _missed_sensor(catalogue: Catalogue, job: Job) -> dg.SensorDefinition:
         name=MISSED,
         jobs=[job],
         minimum_interval_seconds=INTERVAL_SECONDS,
-        required_resource_keys={names.BACKUPS, stack_names.NOTIFIER},
+        required_resource_keys={names.BACKUPS, stack_names.NOTIFIER, WIPE},
         default_status=_default(catalogue),
         description="Tell people about backups that are too old, and ask for them once.",
     )
     def watch_ages(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        if rest := paused_sensor(context):
+            return rest
         control: Backups = context.resources.backups
         now = time.time()
         told = Told.from_cursor(context.cursor, now=now)

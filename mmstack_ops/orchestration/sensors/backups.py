@@ -13,6 +13,8 @@ from mmstack_ops.orchestration.backups import names
 from mmstack_ops.orchestration.backups.jobs import Job
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.sensors.changes import Copies, Growth, Version, digest
+from mmstack_ops.orchestration.wipe.names import WIPE
+from mmstack_ops.orchestration.wipe.pausing import paused_sensor
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.facade import Backups
@@ -171,7 +173,7 @@ def _sensor(
         name=name,
         jobs=[job],
         minimum_interval_seconds=seconds,
-        required_resource_keys={names.BACKUPS},
+        required_resource_keys={names.BACKUPS, WIPE},
         default_status=(
             dg.DefaultSensorStatus.RUNNING
             if catalogue.settings.schedules_running
@@ -180,7 +182,7 @@ def _sensor(
         description=description,
     )
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return tick(context)
+        return paused_sensor(context) or tick(context)
 
     return evaluate
 

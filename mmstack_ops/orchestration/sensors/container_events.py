@@ -11,6 +11,8 @@ from mmstack_ops.domain.stacks.events import ContainerEvent
 from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.sensors.watch import Watch, event_id, last_unhealthy
+from mmstack_ops.orchestration.wipe.names import WIPE
+from mmstack_ops.orchestration.wipe.pausing import paused_sensor
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.stacks.control import StackControl
@@ -41,7 +43,7 @@ def container_events_sensor(
         name=SENSOR,
         jobs=restart_jobs,
         minimum_interval_seconds=INTERVAL_SECONDS,
-        required_resource_keys={names.CONTROL},
+        required_resource_keys={names.CONTROL, WIPE},
         default_status=(
             dg.DefaultSensorStatus.RUNNING
             if catalogue.settings.schedules_running
@@ -51,6 +53,8 @@ def container_events_sensor(
         + (", and restart what became unhealthy." if restarts else "."),
     )
     def watch_containers(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        if rest := paused_sensor(context):
+            return rest
         control: StackControl = context.resources.control
         now = time.time()
         watch = Watch.from_cursor(context.cursor, now=now)

@@ -10,6 +10,8 @@ from mmstack_ops.orchestration.backups import names as backup_names
 from mmstack_ops.orchestration.backups.jobs import Job
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.retention import names
+from mmstack_ops.orchestration.wipe.names import WIPE
+from mmstack_ops.orchestration.wipe.pausing import paused_sensor
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.facade import Backups
@@ -25,13 +27,15 @@ def quota_sensor(catalogue: Catalogue, jobs: Mapping[str, Job]) -> dg.SensorDefi
         name=names.SENSOR,
         job=jobs[names.CLEANUP_JOB],
         minimum_interval_seconds=INTERVAL_SECONDS,
-        required_resource_keys={backup_names.BACKUPS},
+        required_resource_keys={backup_names.BACKUPS, WIPE},
         default_status=dg.DefaultSensorStatus.RUNNING
         if catalogue.settings.schedules_running
         else dg.DefaultSensorStatus.STOPPED,
         description="Clean a tier up early when it is nearly full: what its policy lets go.",
     )
     def watch_quotas(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        if rest := paused_sensor(context):
+            return rest
         control: Backups = context.resources.backups
         limit = catalogue.schema.backup.quota_warning
         with only_safe_errors("reading the tiers"):

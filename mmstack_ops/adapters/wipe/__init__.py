@@ -1,0 +1,1 @@
+"""Wipes on a real engine: looking, removing, and the journal of what went."""

@@ -1,0 +1,113 @@
+"""What stands on the engine, read for a wipe; and how big its volumes are."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmstack_ops.adapters.engine.client import EngineConnection
+from mmstack_ops.domain.wipe.look import Look, SeenContainer, SeenNetwork, SeenVolume
+
+_BLOCK = 512  # what st_blocks counts, whatever the file system (POSIX stat)
+
+
+def look_around(connection: EngineConnection) -> Look:
+    """Return every container, volume and network of the engine, ours or not.
+
+    Raises:
+        EngineError: it couldn't be read.
+    """
+    with connection.translated("list what is on the engine") as client:
+        info = client.info()
+        containers: list[dict[str, Any]] = client.containers(all=True)
+        volumes: list[dict[str, Any]] = client.volumes().get("Volumes") or []
+        networks: list[dict[str, Any]] = client.networks()
+    members: dict[str, set[str]] = {}
+    for one in containers:
+        attached = (one.get("NetworkSettings") or {}).get("Networks") or {}
+        for name, endpoint in attached.items():
+            # One that never started knows its network by name only.
+            members.setdefault(name, set()).add(one["Id"])
+            members.setdefault(endpoint.get("NetworkID") or name, set()).add(one["Id"])
+    return Look(
+        daemon_id=str(info["ID"]),
+        containers=tuple(_container(one) for one in containers),
+        volumes=tuple(_volume(one) for one in volumes),
+        networks=tuple(
+            SeenNetwork(
+                one["Id"],
+                one["Name"],
+                one.get("Labels") or {},
+                frozenset(members.get(one["Id"], set()) | members.get(one["Name"], set())),
+            )
+            for one in networks
+        ),
+    )
+
+
+def _container(raw: Mapping[str, Any]) -> SeenContainer:
+    names = raw.get("Names") or [raw["Id"][:12]]
+    mounts = raw.get("Mounts") or []
+    return SeenContainer(
+        id=raw["Id"],
+        name=names[0].lstrip("/"),
+        labels=raw.get("Labels") or {},
+        running=raw["State"] in ("running", "paused", "restarting"),
+        volumes=frozenset(one["Name"] for one in mounts if one.get("Type") == "volume"),
+    )
+
+
+def _volume(raw: Mapping[str, Any]) -> SeenVolume:
+    return SeenVolume(
+        name=raw["Name"],
+        labels=raw.get("Labels") or {},
+        folder=str(raw.get("Mountpoint") or ""),
+    )
+
+
+def volume_sizes(volumes: Iterable[SeenVolume], *, seconds: float) -> dict[str, int]:
+    """Return bytes on disk by volume, of those that can be measured here in time.
+
+    The engine's own figure (``/system/df``) walks the same files, for all volumes of the
+    engine, and can't be given up.
+
+    Args:
+        seconds: for all of them together; a volume that isn't through by then is left out.
+    """
+    deadline = time.monotonic() + seconds
+    found: dict[str, int] = {}
+    for volume in volumes:
+        size = _size(Path(volume.folder), deadline) if volume.folder else None
+        if size is not None:
+            found[volume.name] = size
+    return found
+
+
+def _size(folder: Path, deadline: float) -> int | None:
+    total, pending = 0, [os.fspath(folder)]
+    seen: set[int] = set()
+    while pending:
+        if time.monotonic() > deadline:
+            return None
+        here = pending.pop()
+        try:
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    if status.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
+                        if status.st_ino in seen:
+                            continue
+                        seen.add(status.st_ino)
+                    total += status.st_blocks * _BLOCK
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+        except FileNotFoundError:
+            if here == os.fspath(folder):
+                return None  # The engine is on another host.
+            continue  # A service at work took the folder away.
+        except PermissionError:
+            return None
+    return total

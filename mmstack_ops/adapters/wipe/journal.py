@@ -1,0 +1,140 @@
+"""What a wipe was to remove and what went, on disk before and after each step.
+
+One file for each wipe, in the environment's state: a line with the plan, a line for each
+thing that went, and a last line when it came to its end. A file without that last line whose
+process is gone is a wipe that was killed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mmstack_ops.adapters.files import make_private_directory, sync_directory
+from mmstack_ops.domain.wipe.plan import WipeItem, WipePlan
+
+
+@dataclass(frozen=True)
+class KilledWipe:
+    """A wipe that never came to its end."""
+
+    scope: str
+    made_at: datetime
+    left: tuple[tuple[str, str, str], ...]
+    """Kind, id and name of what was to go and wasn't written down as gone."""
+    gone: int
+    starts: tuple[str, ...]
+    """Services it was to start again."""
+
+
+class WipeRecord:
+    """The open record of a wipe that is going on."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def gone(self, item: WipeItem) -> None:
+        """Write down that ``item`` is gone."""
+        self.write({"gone": [item.kind, item.id]})
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Append a line; it is on disk when this returns."""
+        os.write(self._descriptor, json.dumps(line).encode() + b"\n")
+        os.fsync(self._descriptor)
+
+
+class WipeJournal:
+    """The records of an environment's wipes.
+
+    Args:
+        folder: ``<state>/<environment>/wipes``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextmanager
+    def record(self, plan: WipePlan, *, holder: str) -> Iterator[WipeRecord]:
+        """Keep a record for the block; the plan is on disk before the block begins.
+
+        A block that ends by an exception leaves the record open: what the plan named may
+        still be there.
+        """
+        make_private_directory(self._folder)
+        name = f"{plan.made_at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}.jsonl"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(self._folder / name, flags, 0o600)
+        try:
+            # The kernel frees it when this process dies, however that comes about.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            record = WipeRecord(descriptor)
+            record.write({"plan": plan.to_json(), "holder": holder})
+            sync_directory(self._folder)
+            yield record
+            record.write({"ended": True})
+        finally:
+            os.close(descriptor)
+
+    def killed(self) -> tuple[KilledWipe, ...]:
+        """Return the wipes that never ended, the oldest first.
+
+        One that was followed by a whole wipe of the same scope is settled.
+        """
+        found: list[KilledWipe] = []
+        for path in sorted(self._folder.glob("*.jsonl")):
+            lines = _lines(path)
+            if not lines or "plan" not in lines[0]:
+                continue  # Killed before anything was removed.
+            wipe = _killed(lines)
+            if any("ended" in line for line in lines):
+                found = [one for one in found if one.scope != wipe.scope]
+            elif not _alive(path):
+                found.append(wipe)
+        return tuple(found)
+
+
+def _killed(lines: list[dict[str, Any]]) -> KilledWipe:
+    plan = lines[0]["plan"]
+    gone = {tuple(line["gone"]) for line in lines if "gone" in line}
+    return KilledWipe(
+        scope=plan["scope"],
+        made_at=datetime.fromisoformat(plan["made_at"]),
+        left=tuple(
+            (one["kind"], one["id"], one["name"])
+            for one in plan["items"]
+            if (one["kind"], one["id"]) not in gone
+        ),
+        gone=len(gone),
+        starts=tuple(plan["starts"]),
+    )
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """Return what can be read; the last line may have been cut off by a power cut."""
+    found: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
+
+
+def _alive(path: Path) -> bool:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,75 @@
+"""Whether a wipe of an environment is going on: schedules and sensors wait for its end.
+
+It is a lock and nothing else: the kernel frees it when the process dies, so that no crash
+leaves an environment paused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmstack_ops.adapters.locks.host import host_lock, lock_directory
+from mmstack_ops.adapters.project import Project
+
+_WAIT_SECONDS = 600.0
+
+
+def _path(project: Project, environment: str) -> Path:
+    owner = project.load_schema().config.project
+    folder = lock_directory(project.settings.lock_directory)
+    return folder / f"mmstack-wipe-{owner}-{environment}.lock"
+
+
+@contextmanager
+def wipe_turn(
+    project: Project,
+    environment: str,
+    *,
+    holder: str,
+    cancel: threading.Event,
+    on_wait: Callable[[str], None],
+) -> Iterator[None]:
+    """Have schedules and sensors of ``environment`` wait for the length of the block.
+
+    Raises:
+        LockHeldError: another wipe of it goes on for too long.
+        CancelledError: cancelled while waiting for it.
+    """
+    with host_lock(
+        _path(project, environment),
+        holder=holder,
+        wait=_WAIT_SECONDS,
+        cancel=cancel,
+        on_wait=on_wait,
+    ):
+        yield
+
+
+def running_wipe(project: Project, environment: str) -> str:
+    """Return which wipe of ``environment`` is going on now; empty when none is."""
+    try:
+        descriptor = os.open(_path(project, environment), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    try:
+        # Shared: two who look don't see each other.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(os.pread(descriptor, 4096, 0))
+    else:
+        return ""
+    finally:
+        os.close(descriptor)
+
+
+def _holder(text: bytes) -> str:
+    try:
+        return str(json.loads(text)["holder"])
+    except (ValueError, KeyError):
+        return "a wipe that has just begun"

@@ -1,0 +1,117 @@
+"""What a wipe costs, and when a protected environment refuses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from fnmatch import fnmatchcase
+
+from mmstack_ops.domain.backups.restore_plan import data_types
+from mmstack_ops.domain.backups.status import SeriesStatus
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.units import format_seconds
+from mmstack_ops.domain.wipe.plan import WipeItem, WipePlan
+from mmstack_ops.domain.wipe.planner import writers_of
+
+
+def guarded(
+    plan: WipePlan,
+    catalogue: Catalogue,
+    statuses: Iterable[SeriesStatus],
+    *,
+    now: datetime,
+    unproven: bool,
+    problem: str = "",
+) -> WipePlan:
+    """Return the plan with what its backups say: beside each volume, and as refusals.
+
+    A protected environment gives a volume up only when each service that writes to it has a
+    backup of all its data that is as young as its policy asks, and one that a restore drill
+    proved lately. A service that the schema has no backup for is told as a warning: that was
+    decided there.
+
+    Args:
+        unproven: the operator does without; that turns refusals into warnings.
+        problem: why the backups couldn't be read; then nothing counts as backed up.
+    """
+    by_service: dict[str, list[SeriesStatus]] = {}
+    for status in statuses:
+        by_service.setdefault(status.series.service, []).append(status)
+    keys = {catalogue.volume_name(key): key for key in catalogue.volume_owners}
+    savers = {
+        one.name: savers_of(catalogue, keys.get(one.name, "")) for one in plan.of_kind("volume")
+    }
+    lacking: list[str] = []
+    for service in dict.fromkeys(name for names in savers.values() for name in names):
+        types = data_types(catalogue.services[service].definition.backup.types)
+        why = problem or _lack(by_service.get(service, ()), types, catalogue, now)
+        if why:
+            lacking.append(f"{service}: {why}")
+    of_volume = {
+        name: [status for one in own for status in by_service.get(one, ())]
+        for name, own in savers.items()
+    }
+    unsaved = [
+        f"{name} is in no backup: the schema leaves it out"
+        for name, own in savers.items()
+        if not own
+    ]
+    refuses = catalogue.settings.protected and not unproven
+    return replace(
+        plan,
+        items=tuple(
+            _with_backup(one, of_volume[one.name], now) if one.kind == "volume" else one
+            for one in plan.items
+        ),
+        refusals=tuple(lacking) if refuses else (),
+        warnings=(*plan.warnings, *unsaved, *(() if refuses else lacking)),
+        unproven=unproven,
+    )
+
+
+def savers_of(catalogue: Catalogue, volume: str) -> tuple[str, ...]:
+    """Return the services whose backups hold what is in a volume of the schema."""
+    return tuple(
+        name
+        for name in writers_of(catalogue, volume)
+        if data_types((backup := catalogue.services[name].definition.backup).types)
+        and not any(fnmatchcase(volume, pattern) for pattern in backup.exclude)
+    )
+
+
+def _lack(
+    statuses: Iterable[SeriesStatus], types: Sequence[str], catalogue: Catalogue, now: datetime
+) -> str:
+    """Return why the data of a service isn't safe; empty when it is."""
+    of_data = [status for status in statuses if status.series.type in types]
+    if all(status.late for status in of_data):
+        ages = [status.age for status in of_data if status.age is not None]
+        return f"its newest backup is {format_seconds(min(ages))} old" if ages else "no backup"
+    within = catalogue.schema.backup.proven_within
+    proofs = [
+        row.proven_at
+        for status in of_data
+        if (row := status.last_proven) is not None and row.proven_at is not None
+    ]
+    if not proofs:
+        return "no backup is proven to restore"
+    age = (now - max(proofs)).total_seconds()
+    if age > within:
+        return f"its last proof is {format_seconds(age)} old; {format_seconds(within)} are allowed"
+    return ""
+
+
+def _with_backup(item: WipeItem, statuses: Iterable[SeriesStatus], now: datetime) -> WipeItem:
+    """Return a volume's item with the age of its newest backup in words."""
+    rows = [
+        status.newest
+        for status in statuses
+        if status.newest is not None and data_types([status.series.type])
+    ]
+    said = "no backup is known"
+    if rows:
+        newest = max(rows, key=lambda row: row.ref.created)
+        age = format_seconds((now - newest.ref.created).total_seconds())
+        said = f"backed up {age} ago, {'proven' if newest.proven else 'not proven'}"
+    return replace(item, loses=f"{item.loses.rstrip('.')}; {said}")

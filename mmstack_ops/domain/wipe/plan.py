@@ -1,0 +1,213 @@
+"""A wipe as one value: shown, confirmed, written into the journal, carried out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Literal
+
+from mmstack_ops.domain.errors import InputError, PlanStaleError
+
+PLAN_LIFE = timedelta(minutes=15)
+"""How old a plan may be when it is carried out: the world moves on."""
+
+ItemKind = Literal["container", "volume", "network"]
+
+
+@dataclass(frozen=True)
+class WipeItem:
+    """One thing that goes, by exactly what it is.
+
+    Args:
+        id: the engine's id; of a volume its name and the mark it got when it was made, since
+            the engine gives volumes no ids.
+        service: the service it is of, or the ones that write to it.
+        loses: what is lost with it, for people; empty where nothing is.
+        size: bytes on disk; None where nobody knows.
+    """
+
+    kind: ItemKind
+    id: str
+    name: str
+    service: str = ""
+    loses: str = ""
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Stays:
+    """Something of the scope that stays, and why."""
+
+    kind: ItemKind
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class WipePlan:
+    """What a wipe will remove, exactly, on which engine.
+
+    Args:
+        scope: the word it was asked for by.
+        items: what goes: containers, then volumes, then networks.
+        stays: what one might think would go, and doesn't.
+        starts: services that ran and are started again afterwards.
+        affected: services that go on running though they need what goes.
+        refusals: why a guarded environment doesn't let it happen; empty when it may.
+        unfinished: an earlier wipe that was killed: what is left of it.
+        unproven: the operator does without a proven backup.
+        guarded: the environment is protected: its confirmation must be typed.
+    """
+
+    environment: str
+    scope: str
+    daemon_id: str
+    made_at: datetime
+    items: tuple[WipeItem, ...]
+    stays: tuple[Stays, ...] = ()
+    starts: tuple[str, ...] = ()
+    affected: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()
+    unproven: bool = False
+    guarded: bool = False
+
+    @property
+    def confirmation(self) -> str:
+        """What the operator types: ``production/core``."""
+        return f"{self.environment}/{self.scope}"
+
+    @property
+    def to_do(self) -> bool:
+        """Whether anything goes or is to be started again."""
+        return bool(self.items or self.starts)
+
+    @property
+    def digest(self) -> str:
+        """Names engine, scope and what goes. Sizes and backups change while the plan doesn't."""
+        parts = [
+            self.environment,
+            self.scope,
+            self.daemon_id,
+            sorted([one.kind, one.id] for one in self.items),
+            sorted(self.starts),
+        ]
+        return sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of all volumes that go; None when one of them is unknown."""
+        sizes = [one.size for one in self.items if one.kind == "volume"]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) else None
+
+    def of_kind(self, kind: ItemKind) -> tuple[WipeItem, ...]:
+        """Return the containers, volumes or networks that go."""
+        return tuple(one for one in self.items if one.kind == kind)
+
+    def with_sizes(self, sizes: Mapping[str, int]) -> WipePlan:
+        """Return it with bytes by volume name."""
+        items = tuple(
+            replace(one, size=sizes.get(one.name)) if one.kind == "volume" else one
+            for one in self.items
+        )
+        return replace(self, items=items)
+
+    def refuse_other(self, digest: str) -> None:
+        """Say nothing when this is the plan that was looked at.
+
+        Raises:
+            PlanStaleError: it would remove something else.
+        """
+        if digest != self.digest:
+            raise PlanStaleError(
+                f"the wipe of {self.confirmation} isn't the one that was looked at",
+                why="containers, volumes or networks came, went or were made anew since, or this"
+                " is another engine",
+                remedy=f"look again: `mmstack -e {self.environment} wipe {self.scope} --plan`",
+            )
+
+    def refuse_unconfirmed(self, typed: str) -> None:
+        """Say nothing when ``typed`` is this plan's confirmation.
+
+        Raises:
+            InputError: it isn't.
+        """
+        if typed != self.confirmation:
+            raise InputError(
+                f"the wipe isn't confirmed: {typed!r} was typed",
+                remedy=f"type {self.confirmation} if that is what is to be deleted",
+            )
+
+    def refuse_guarded(self) -> None:
+        """Say nothing when the guard of the environment lets this happen.
+
+        Raises:
+            InputError: it doesn't; nothing was touched.
+        """
+        if self.refusals:
+            raise InputError(
+                f"{self.environment} is protected, and not all that would go is backed up",
+                why="; ".join(self.refusals),
+                remedy="back it up and prove it (`mmstack backup run`, `mmstack drill`), or say"
+                " --without-proven-backup, which is recorded",
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            **asdict(self),
+            "made_at": self.made_at.isoformat(),
+            "digest": self.digest,
+            "confirmation": self.confirmation,
+            "size": self.size,
+        }
+
+
+def refuse_old(made_at: datetime, now: datetime) -> None:
+    """Say nothing while a plan of ``made_at`` is young enough to be carried out.
+
+    Raises:
+        PlanStaleError: it isn't, or it is from the future.
+    """
+    if not timedelta(0) <= now - made_at <= PLAN_LIFE:
+        raise PlanStaleError(
+            "the plan of the wipe is too old",
+            why=f"it was made at {made_at:%Y-%m-%d %H:%M:%S}, now it is {now:%Y-%m-%d %H:%M:%S};"
+            f" it holds for {PLAN_LIFE.seconds // 60} minutes",
+            remedy="look again with `mmstack wipe … --plan`, then wipe",
+        )
+
+
+@dataclass(frozen=True)
+class WipeResult:
+    """What came of a wipe."""
+
+    environment: str
+    scope: str
+    gone: tuple[WipeItem, ...]
+    kept: Mapping[str, str]
+    """Name → why it wasn't removed though the plan said so."""
+    started: tuple[str, ...] = ()
+    not_started: Mapping[str, str] | None = None
+    """Service → why it didn't come up again."""
+    unproven: bool = False
+    seconds: float = 0.0
+
+    @property
+    def freed_bytes(self) -> int:
+        """Bytes of the volumes that went, as far as they are known."""
+        return sum(one.size or 0 for one in self.gone if one.kind == "volume")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            **asdict(self),
+            "kept": dict(self.kept),
+            "not_started": dict(self.not_started or {}),
+            "freed_bytes": self.freed_bytes,
+        }

@@ -1,0 +1,51 @@
+"""What a wipe is about: a stack, a kind of data, or the whole environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.errors import UnknownNameError
+from mmstack_ops.domain.schema.root import WIPED_KINDS
+from mmstack_ops.domain.suggest import did_you_mean
+
+ENVIRONMENT_SCOPE = "environment"
+"""The word for all of it; no stack may be called so."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """One of the three."""
+
+    name: str
+    """The word an operator types: a stack's name, a kind of data, or ``environment``."""
+    kind: Literal["stack", "data", "environment"]
+
+
+def scopes(stacks: Iterable[str]) -> tuple[Scope, ...]:
+    """Return every scope of a schema with these stacks."""
+    return (
+        *(Scope(stack, "stack") for stack in stacks),
+        *(Scope(kind, "data") for kind in WIPED_KINDS),
+        Scope(ENVIRONMENT_SCOPE, "environment"),
+    )
+
+
+def find_scope(catalogue: Catalogue, name: str) -> Scope:
+    """Return the scope called ``name``.
+
+    An environment's own name isn't one: ``testing`` is a stack too, and a wipe must not have
+    two meanings.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    known = {scope.name: scope for scope in scopes(catalogue.schema.stacks)}
+    if name not in known:
+        raise UnknownNameError(
+            f"{name!r} is nothing that can be wiped{did_you_mean(name, known)}",
+            remedy=f"use one of: {', '.join(known)}",
+        )
+    return known[name]

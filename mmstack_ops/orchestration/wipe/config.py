@@ -1,0 +1,56 @@
+"""What must be said when a wipe is launched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from mmstack_ops.domain.wipe.plan import WipePlan
+from mmstack_ops.orchestration.backups.commands import BackupRequest
+from mmstack_ops.orchestration.wipe import names
+
+
+class WipeConfig(dg.Config):
+    """The plan that was looked at, and that it was confirmed."""
+
+    plan: str | None = Field(
+        default=None,
+        description="Digest of the plan that was looked at. Without one the run only shows the"
+        " plan, and fails.",
+    )
+    planned_at: str | None = Field(
+        default=None,
+        description="When that plan was made (ISO 8601); a quarter of an hour later it is refused.",
+    )
+    confirm: str = Field(
+        default="",
+        description="The typed confirmation, such as production/core.",
+    )
+    without_proven_backup: bool = Field(
+        default=False,
+        description="Delete also what no proven backup holds, in a protected environment.",
+    )
+    start: bool = Field(
+        default=True,
+        description="Start again what ran, where only one kind of data goes.",
+    )
+
+
+def wipe_request(plan: WipePlan, confirmation: str, *, start: bool) -> BackupRequest:
+    """Return the run that carries ``plan`` out."""
+    config = wipe_run_config(plan, confirmation, start=start)
+    return BackupRequest(names.wipe_job(plan.scope), config, None)
+
+
+def wipe_run_config(plan: WipePlan, confirmation: str, *, start: bool) -> dict[str, Any]:
+    """Return run config that carries ``plan`` out, and no other."""
+    settings: dict[str, Any] = {
+        "plan": plan.digest,
+        "planned_at": plan.made_at.isoformat(),
+        "confirm": confirmation,
+        "without_proven_backup": plan.unproven,
+        "start": start,
+    }
+    return {"ops": {names.wipe_op(plan.scope): {"config": settings}}}

@@ -1,0 +1,165 @@
+"""A job for each scope that can be wiped."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import dagster as dg
+
+from mmstack_ops.domain.backups.moments import parse_moment
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.errors import EngineError, InputError
+from mmstack_ops.domain.wipe.plan import WipePlan, WipeResult, refuse_old
+from mmstack_ops.domain.wipe.scope import Scope, scopes
+from mmstack_ops.orchestration import names as stack_names
+from mmstack_ops.orchestration.backups.names import data_pools
+from mmstack_ops.orchestration.backups.working import carried_out, holder_of
+from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.holding import pool_holder
+from mmstack_ops.orchestration.wipe import names
+from mmstack_ops.orchestration.wipe.config import WipeConfig
+from mmstack_ops.orchestration.wipe.metadata import plan_metadata, result_metadata
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.wipe.control import WipeControl
+
+# What a cancelled wipe gets to end the removal it is at: a container may take 30 s to stop.
+_CLEAN_UP_SECONDS = 120.0
+
+
+def wipe_asset(catalogue: Catalogue) -> dg.AssetSpec:
+    """Return the asset under which wipes are recorded: nothing makes it."""
+    return dg.AssetSpec(
+        key=names.wipe_key(catalogue),
+        group_name=names.GROUP,
+        description=f"What was deleted on purpose from {catalogue.environment}.",
+    )
+
+
+def wipe_jobs(catalogue: Catalogue, resources: Mapping[str, dg.ResourceDefinition]) -> list[Any]:
+    """Return the jobs of all scopes."""
+    return [_job(catalogue, scope, resources) for scope in scopes(catalogue.schema.stacks)]
+
+
+def _job(
+    catalogue: Catalogue, scope: Scope, resources: Mapping[str, dg.ResourceDefinition]
+) -> dg.JobDefinition:
+    description = _description(catalogue, scope)
+    # No backup of anything reads while something goes; queued runs wait.
+    hold = pool_holder(names.wipe_job(scope.name), data_pools(catalogue, catalogue.services))
+
+    @dg.op(
+        name=names.wipe_op(scope.name),
+        out=dg.Out(dg.Nothing),
+        pool=stack_names.stacks_pool(catalogue.environment),
+        required_resource_keys={names.WIPE, stack_names.LISTENER},
+        description=description,
+    )
+    def remove(context: dg.OpExecutionContext, config: WipeConfig) -> None:
+        with only_safe_errors("wiping"):
+            _wipe(context, catalogue, scope, config)
+
+    @dg.job(
+        name=names.wipe_job(scope.name),
+        executor_def=dg.in_process_executor,
+        resource_defs=dict(resources),
+        description=description,
+    )
+    def run() -> None:
+        remove()
+        hold()
+
+    return run
+
+
+def _description(catalogue: Catalogue, scope: Scope) -> str:
+    what = {
+        "stack": f"the containers, volumes and network of the stack {scope.name}",
+        "data": f"the volumes that hold {scope.name}, and start again what ran on them",
+        "environment": f"everything {catalogue.environment} has on the engine",
+    }[scope.kind]
+    return f"Delete {what}. Backups stay. Only after a look at the plan, and confirmed."
+
+
+def _wipe(
+    context: dg.OpExecutionContext, catalogue: Catalogue, scope: Scope, config: WipeConfig
+) -> None:
+    _refuse_again(context)
+    control = cast("WipeControl", getattr(context.resources, names.WIPE))
+    plan = control.plan(scope.name, start=config.start, unproven=config.without_proven_backup)
+    if config.plan is None or config.planned_at is None:
+        raise _shown(plan, start=config.start)
+    planned_at = parse_moment(config.planned_at, UTC)
+    refuse_old(planned_at, datetime.now(UTC))
+    plan.refuse_other(config.plan)
+    plan.refuse_unconfirmed(config.confirm)
+    plan.refuse_guarded()
+    for one in plan.items:
+        context.log.info(f"plan: {one.kind} {one.name} ({one.id})")
+    result = carried_out(
+        context,
+        partial(control.wipe, plan, confirmation=config.confirm, holder=holder_of(context)),
+        clean_up_seconds=_CLEAN_UP_SECONDS,
+    )
+    listen = getattr(context.resources, stack_names.LISTENER)
+    listen(result)
+    _record(context, catalogue, result)
+    _fail_unless_whole(result)
+
+
+def _refuse_again(context: dg.OpExecutionContext) -> None:
+    """A wipe is confirmed once, for what was there then: never by a click on re-execute."""
+    if context.run.parent_run_id is not None or context.run.root_run_id is not None:
+        raise InputError(
+            "a wipe can't be re-executed",
+            why="its confirmation was for what was there then",
+            remedy="launch a new one: `mmstack wipe` shows the plan as it is now",
+        )
+
+
+def _shown(plan: WipePlan, *, start: bool) -> dg.Failure:
+    """Return the failure of a run that was launched without a plan: it shows the plan."""
+    return dg.Failure(
+        description=f"Nothing was deleted: this is the plan of {plan.confirmation}. Launch the job"
+        " again with the run config below, and the confirmation typed in.",
+        metadata=plan_metadata(plan, start=start),
+        allow_retries=False,
+    )
+
+
+def _record(context: dg.OpExecutionContext, catalogue: Catalogue, result: WipeResult) -> None:
+    """Write what went into the history: of the environment, and of each service."""
+    context.log_event(
+        dg.AssetObservation(
+            asset_key=names.wipe_key(catalogue),
+            description=f"wiped {result.scope}: {len(result.gone)} things went",
+            metadata=result_metadata(result),
+        )
+    )
+    by_service: dict[str, list[str]] = {}
+    for one in result.gone:
+        for service in one.service.split(", "):
+            if service in catalogue.services:
+                by_service.setdefault(service, []).append(f"{one.kind} {one.name}")
+    for service, gone in by_service.items():
+        context.log_event(
+            dg.AssetObservation(
+                asset_key=stack_names.asset_key(catalogue, service),
+                description=f"wiped with {result.scope}",
+                metadata={"gone": dg.MetadataValue.md("\n".join(f"- {one}" for one in gone))},
+            )
+        )
+
+
+def _fail_unless_whole(result: WipeResult) -> None:
+    """Fail the run when something stayed, or didn't come up again."""
+    wrong = [f"{name}: {why}" for name, why in result.kept.items()]
+    wrong += [f"{name} isn't up again: {why}" for name, why in (result.not_started or {}).items()]
+    if wrong:
+        raise EngineError(
+            f"the wipe of {result.environment}/{result.scope} isn't whole:"
+            f" {len(result.gone)} things went",
+            why="; ".join(wrong),
+            remedy="correct that, then wipe again: it goes on with what is left",
+        )

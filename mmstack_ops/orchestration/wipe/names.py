@@ -1,0 +1,27 @@
+"""How wipes appear in Dagster. Nothing else may spell them."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.orchestration.names import dagster_name
+
+WIPE = "wipe"
+"""Resource: the environment's `WipeControl`."""
+GROUP = "wipe"
+
+
+def wipe_key(catalogue: Catalogue) -> dg.AssetKey:
+    """Return the key under which the wipes of an environment are recorded."""
+    return dg.AssetKey([catalogue.environment, "wipe"])
+
+
+def wipe_job(scope: str) -> str:
+    """Return the job that wipes a scope."""
+    return f"wipe_{dagster_name(scope)}"
+
+
+def wipe_op(scope: str) -> str:
+    """Return its step: what run config addresses."""
+    return f"remove_{dagster_name(scope)}"

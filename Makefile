@@ -12,6 +12,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 MMSTACK := $(BIN)/mmstack
 ENVIRONMENT ?= development
+# Kinds of data that can be wiped on their own, as volumes say them in the schema.
+KINDS := db cache models logs test-results
 STACKS := core inference ai ui testing monitoring
 # Names of environments in targets (short) → in the schema (alias or name).
 ENVIRONMENTS := dev staging prod testing-env
@@ -189,13 +191,12 @@ cleanup-networks: $(MMSTACK) ## Remove empty networks of ours that nobody wants 
 ##@ Wipes: data deleted on purpose (they ask, or CONFIRM=; PLAN=1 only shows; YES=1 where unprotected)
 
 SURE = $(if $(PLAN),--plan) $(if $(YES),--yes) $(if $(CONFIRM),--confirm $(CONFIRM))
-WIPED_KINDS := db cache models logs test-results
 
-.PHONY: $(STACKS:%=wipe-%) $(WIPED_KINDS:%=wipe-%) $(ENVIRONMENTS:%=wipe-%)
+.PHONY: $(STACKS:%=wipe-%) $(KINDS:%=wipe-%) $(ENVIRONMENTS:%=wipe-%)
 $(STACKS:%=wipe-%): wipe-%: $(MMSTACK) ## A stack: containers, volumes, network
 	@$(MMSTACK) -e $(ENVIRONMENT) wipe $* $(SURE)
 
-$(WIPED_KINDS:%=wipe-%): wipe-%: $(MMSTACK) ## Volumes of one kind; what ran is started again
+$(KINDS:%=wipe-%): wipe-%: $(MMSTACK) ## Volumes of one kind; what ran is started again
 	@$(MMSTACK) -e $(ENVIRONMENT) wipe $* $(SURE)
 
 $(ENVIRONMENTS:%=wipe-%): wipe-%: $(MMSTACK) ## All an environment has on the engine

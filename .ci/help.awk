@@ -5,6 +5,7 @@ BEGIN {
   names["STACKS"] = "core,inference,ai,ui,testing,monitoring"
   names["ENVIRONMENTS"] = "dev,staging,prod,testing-env"
   names["GPU_STACKS"] = "inference,ai"
+  names["KINDS"] = "db,cache,models,logs,test-results"
 }
 /^LATER_[A-Z]+ := / || continued {
   key = continued ? continued : $1

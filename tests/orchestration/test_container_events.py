@@ -12,6 +12,7 @@ from mmstack_ops.domain.errors import EngineUnavailableError
 from mmstack_ops.domain.stacks.events import ContainerEvent
 from mmstack_ops.orchestration.build import build_definitions
 from mmstack_ops.orchestration.sensors import watch as watching
+from tests.orchestration.fake_wipe import FakeWipes
 from tests.orchestration.fakes import FakeControl
 
 NOW = 1_800_000_000.0
@@ -35,7 +36,7 @@ class Ticks:
         context = dg.build_sensor_context(
             cursor=self.cursor,
             definitions=self.definitions,
-            resources={"control": self.control},
+            resources={"control": self.control, "wipe": FakeWipes(self.control.catalogue)},
             instance=dg.DagsterInstance.ephemeral(),
         )
         data = self.sensor.evaluate_tick(context)

@@ -13,7 +13,8 @@ import pytest
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.domain.errors import InputError
 from mmstack_ops.orchestration.build import build_definitions
-from tests.orchestration.fakes import ENVIRONMENTS, Run
+from tests.orchestration.fake_wipe import FakeWipes
+from tests.orchestration.fakes import ENVIRONMENTS, FakeControl, Run
 
 
 @pytest.fixture
@@ -95,9 +96,14 @@ def test_schedules_run_where_the_schema_says_so(project: Project) -> None:
     }
 
 
-def test_schedule_asks_for_the_checks_only(definitions: dg.Definitions) -> None:
+def test_schedule_asks_for_the_checks_only(
+    definitions: dg.Definitions, control: FakeControl
+) -> None:
     schedule = definitions.resolve_schedule_def("health_schedule")
-    context = dg.build_schedule_context(repository_def=definitions.get_repository_def())
+    context = dg.build_schedule_context(
+        repository_def=definitions.get_repository_def(),
+        resources={"wipe": FakeWipes(control.catalogue)},
+    )
     data = schedule.evaluate_tick(context)
     assert data.run_requests is not None
     assert len(data.run_requests) == 1

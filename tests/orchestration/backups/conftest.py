@@ -15,6 +15,7 @@ from mmstack_ops.domain.backups.outcomes import PartFailed
 from mmstack_ops.orchestration.build import build_definitions
 from tests.orchestration.backups.fake import FakeBackups
 from tests.orchestration.fake_retention import FakeLive
+from tests.orchestration.fake_wipe import FakeWipes
 from tests.orchestration.fakes import FakeControl, Run
 
 
@@ -37,6 +38,7 @@ class World:
         self.backups = FakeBackups(self.catalogue)
         self.control = FakeControl(self.catalogue)
         self.live = FakeLive(self.catalogue)
+        self.wipes = FakeWipes(self.catalogue)
         self.events: list[BackupEvent | PartFailed] = []
         self.notifications: list[Notification] = []
         self.definitions = build_definitions(
@@ -46,6 +48,7 @@ class World:
                 "control": self.control,
                 "backups": self.backups,
                 "live_retention": self.live,
+                "wipe": self.wipes,
                 "listener": self.events.append,
                 "notifier": self,
             },

@@ -141,7 +141,7 @@ def test_a_tier_near_its_quota_is_cleaned_up_once(
         context = dg.build_sensor_context(
             instance=instance,
             repository_def=staging.definitions.get_repository_def(),
-            resources={"backups": staging.backups},
+            resources={"backups": staging.backups, "wipe": staging.wipes},
         )
         return sensor.evaluate_tick(context)
 

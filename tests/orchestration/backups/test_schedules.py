@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from mmstack_ops.adapters.project import Project, open_project
+from mmstack_ops.orchestration.backups.names import data_pools
 from mmstack_ops.orchestration.build import build_definitions
 from tests.orchestration.backups.conftest import REPOSITORY, World
 from tests.orchestration.fakes import ENVIRONMENTS, Run
@@ -65,7 +66,9 @@ def test_the_matrix_of_sensors(project: Project) -> None:
 def test_every_schedule_asks_for_one_run_of_a_job_that_is_there(staging: World) -> None:
     repository = staging.definitions.get_repository_def()
     for schedule in repository.schedule_defs:
-        context = dg.build_schedule_context(repository_def=repository)
+        context = dg.build_schedule_context(
+            repository_def=repository, resources={"wipe": staging.wipes}
+        )
         data = schedule.evaluate_tick(context)
         assert data.run_requests is not None
         assert len(data.run_requests) == 1
@@ -149,3 +152,13 @@ def test_loading_the_largest_environment_is_quick(project: Project) -> None:
         definitions.get_repository_def().get_all_jobs()
         seconds.append(time.process_time() - begun)
     assert min(seconds) < 1.0, seconds
+
+
+def test_a_wipe_holds_the_pools_of_all_backups_and_starts(staging: World) -> None:
+    nodes = staging.definitions.resolve_job_def("wipe_environment").all_node_defs
+    pools = {pool for node in nodes if (pool := getattr(node, "pool", None))}
+    assert pools == {
+        "staging_stacks",
+        *data_pools(staging.catalogue, staging.catalogue.services),
+    }
+    assert len(pools) > 3

@@ -35,7 +35,12 @@ class Ticks:
         context = dg.build_sensor_context(
             cursor=self.cursor,
             definitions=self.world.definitions,
-            resources={"backups": self.world.backups, "notifier": self.world},
+            resources={
+                "backups": self.world.backups,
+                "notifier": self.world,
+                "wipe": self.world.wipes,
+                "control": self.world.control,
+            },
             instance=self.instance,
         )
         data = self.sensor.evaluate_tick(context)
@@ -243,3 +248,22 @@ def test_a_failure_fails_the_tick_and_keeps_the_cursor(
     with pytest.raises(dg.Failure, match="no engine answers"):
         watch.tick(60)
     assert watch.cursor == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("copy_to_remote", "new_models", "schema_change", "bucket_growth"),
+        *("missed_backups", "quota_pressure", "container_events"),
+    ],
+)
+def test_sensors_rest_during_a_wipe_and_forget_nothing(
+    staging: World, ticks: Any, name: str
+) -> None:
+    sensor = ticks(name)
+    sensor.cursor = "as it was"
+    staging.wipes.holder = "wipe_db (run 12345678)"
+    data = sensor.tick()
+    assert not data.run_requests
+    assert "is being wiped: wipe_db" in str(data.skip_message)
+    assert sensor.cursor == "as it was"

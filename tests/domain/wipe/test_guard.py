@@ -1,0 +1,128 @@
+"""When a protected environment gives its data up."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.reference import BackupRef, new_id
+from mmstack_ops.domain.backups.status import BackupCopy, BackupRow, SeriesStatus
+from mmstack_ops.domain.errors import InputError
+from mmstack_ops.domain.wipe.guard import guarded, savers_of
+from mmstack_ops.domain.wipe.plan import WipePlan
+from mmstack_ops.domain.wipe.planner import plan_wipe
+from mmstack_ops.domain.wipe.scope import find_scope
+from tests.domain.wipe.places import catalogue, everything
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def status(
+    service: str,
+    type_name: str,
+    *,
+    age: timedelta | None = HOUR,
+    proof: timedelta | None = HOUR,
+    max_age: float = 26 * 3600.0,
+) -> SeriesStatus:
+    row = None
+    if age is not None:
+        ref = BackupRef("production", service, type_name, new_id(NOW - age, b"abcd"))
+        proven = None if proof is None else NOW - proof
+        row = BackupRow(ref, {"local": BackupCopy("local", 1)}, proven_at=proven)
+    return SeriesStatus(
+        Series(service, type_name),
+        newest=row,
+        last_proven=row if row is not None and row.proven else None,
+        max_age=max_age,
+        age=None if age is None else age.total_seconds(),
+    )
+
+
+def plan(*statuses: SeriesStatus, environment: str = "production", **how: Any) -> WipePlan:
+    found = catalogue(environment)
+    bare = plan_wipe(found, find_scope(found, "db"), everything(found), made_at=NOW)
+    how.setdefault("unproven", False)
+    return guarded(bare, found, statuses, now=NOW, **how)
+
+
+GOOD = (
+    status("postgres", "full"),
+    status("qdrant", "collection"),
+    status("minio", "bucket"),
+    status("elasticsearch", "full"),
+)
+
+
+def test_all_that_goes_is_backed_up_and_proven() -> None:
+    found = plan(*GOOD)
+    assert found.guarded
+    assert found.refusals == ()
+    found.refuse_guarded()
+    item = next(one for one in found.items if one.name.endswith("postgres_data"))
+    assert item.loses == "The PostgreSQL cluster; backed up 1h 00m ago, proven"
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (status("postgres", "full", age=None), "no backup"),
+        (status("postgres", "full", age=timedelta(hours=27)), "27|1d 3h"),
+        (status("postgres", "full", proof=None), "no backup is proven"),
+        (status("postgres", "full", proof=timedelta(days=9)), "its last proof is 9d"),
+        # A schema holds no row.
+        (status("postgres", "schema"), "no backup"),
+    ],
+)
+def test_one_service_that_lacks_something_is_enough_to_refuse(bad: SeriesStatus, why: str) -> None:
+    found = plan(bad, *GOOD[1:])
+    (refusal,) = found.refusals
+    assert refusal.startswith("postgres: ")
+    assert any(part in refusal for part in why.split("|"))
+    with pytest.raises(InputError, match="--without-proven-backup"):
+        found.refuse_guarded()
+
+
+def test_another_type_that_holds_the_data_is_as_good() -> None:
+    both = (status("postgres", "full", age=None), status("postgres", "data"))
+    assert plan(*both, *GOOD[1:]).refusals == ()
+
+
+def test_backups_that_cannot_be_read_count_for_nothing() -> None:
+    found = plan(problem="its backups can't be read: the tier is down")
+    assert len(found.refusals) == 4
+    assert all("the tier is down" in one for one in found.refusals)
+
+
+def test_an_operator_who_does_without_is_warned_and_recorded() -> None:
+    found = plan(*GOOD[1:], unproven=True)
+    assert found.refusals == ()
+    assert found.unproven
+    assert any(one.startswith("postgres: no backup") for one in found.warnings)
+    found.refuse_guarded()
+
+
+def test_elsewhere_it_is_a_warning() -> None:
+    found = plan(environment="development")
+    assert not found.guarded
+    assert found.refusals == ()
+    assert any(one.startswith("postgres: ") for one in found.warnings)
+
+
+def test_only_the_project_says_which_environments_are_protected() -> None:
+    names = ("development", "staging", "production", "testing")
+    protected = {name for name in names if catalogue(name).settings.protected}
+    assert protected == {"production"}
+
+
+def test_what_the_schema_leaves_out_of_backups_is_told_not_asked_for() -> None:
+    found = catalogue("production")
+    assert savers_of(found, "app_logs") == ()
+    bare = plan_wipe(found, find_scope(found, "logs"), everything(found), made_at=NOW)
+    done = guarded(bare, found, (), now=NOW, unproven=False)
+    name = found.volume_name("app_logs")
+    assert f"{name} is in no backup: the schema leaves it out" in done.warnings

@@ -253,7 +253,11 @@ def test_a_killed_wipe_is_told_and_finished_by_the_next(
     alike.assert_untouched()
 
 
-def test_killed_before_it_started_things_again_the_next_one_starts_them(product: Product) -> None:
+def test_killed_before_it_started_things_again_the_next_one_starts_them(
+    product: Product, alike: LookAlikes
+) -> None:
+    # One of the look-alikes runs and says it is redis, of somebody else.
+    alike.assert_untouched()
     product.done("start", "redis")
     kill_wipe(product, "cache", 2)
     shown = product.done("wipe", "cache", "--plan", "--json").document()

@@ -19,7 +19,7 @@ from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import EngineError, MmstackError, PlanStaleError
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress
 from mmstack_ops.domain.wipe.guard import guarded
-from mmstack_ops.domain.wipe.look import Look, SeenVolume
+from mmstack_ops.domain.wipe.look import Look, SeenVolume, is_ours
 from mmstack_ops.domain.wipe.plan import WipePlan, WipeResult, refuse_old
 from mmstack_ops.domain.wipe.planner import plan_wipe
 from mmstack_ops.domain.wipe.scope import ENVIRONMENT_SCOPE, find_scope
@@ -232,7 +232,12 @@ class WipeControl:
         there = {("container", one.id) for one in look.containers}
         there |= {("volume", one.id) for one in look.volumes}
         there |= {("network", one.id) for one in look.networks}
-        running = {one.service for one in look.containers if one.running}
+        owner = self.catalogue.schema.config.project
+        running = {
+            one.service
+            for one in look.containers
+            if one.running and is_ours(one.labels, owner, self._environment)
+        }
         found = []
         for wipe in self._journal.killed():
             left = tuple(one for one in wipe.left if one[:2] in there)

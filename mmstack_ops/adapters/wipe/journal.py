@@ -20,6 +20,7 @@ from typing import Any
 
 from mmstack_ops.adapters.files import make_private_directory, sync_directory
 from mmstack_ops.domain.wipe.plan import WipeItem, WipePlan
+from mmstack_ops.domain.wipe.scope import ENVIRONMENT_SCOPE
 
 
 @dataclass(frozen=True)
@@ -84,21 +85,25 @@ class WipeJournal:
             os.close(descriptor)
 
     def killed(self) -> tuple[KilledWipe, ...]:
-        """Return the wipes that never ended, the oldest first.
+        """Return the last wipe of each scope, where it never ended.
 
-        One that was followed by a whole wipe of the same scope is settled.
+        A later one of the same scope was planned from what an earlier one had left. A whole
+        wipe of the environment settles them all.
         """
-        found: list[KilledWipe] = []
+        found: dict[str, KilledWipe] = {}
         for path in sorted(self._folder.glob("*.jsonl")):
             lines = _lines(path)
             if not lines or "plan" not in lines[0]:
                 continue  # Killed before anything was removed.
             wipe = _killed(lines)
-            if any("ended" in line for line in lines):
-                found = [one for one in found if one.scope != wipe.scope]
-            elif not _alive(path):
-                found.append(wipe)
-        return tuple(found)
+            if not any("ended" in line for line in lines):
+                if not _alive(path):
+                    found[wipe.scope] = wipe
+            elif wipe.scope == ENVIRONMENT_SCOPE:
+                found.clear()
+            else:
+                found.pop(wipe.scope, None)
+        return tuple(found.values())
 
 
 def _killed(lines: list[dict[str, Any]]) -> KilledWipe:

@@ -54,6 +54,11 @@ def test_one_that_ended_is_no_news_and_settles_earlier_ones_of_its_scope(tmp_pat
     with journal.record(plan("core", 2), holder="a test"):
         pass
     assert [one.scope for one in journal.killed()] == ["db"]
+    kill_after(journal, 3, "db", 3)
+    assert [one.gone for one in journal.killed()] == [3]
+    with journal.record(plan("environment", 4), holder="a test"):
+        pass
+    assert journal.killed() == ()
 
 
 def test_one_that_goes_on_is_not_taken_for_a_killed_one(tmp_path: Path) -> None:

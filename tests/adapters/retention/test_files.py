@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -145,3 +146,65 @@ def test_cancelling_stops_between_two_files(tmp_path: Path) -> None:
     with pytest.raises(CancelledError):
         KIND.clean(site(instance, days=7, folders=folders), rule())
     assert (tmp_path / "one").exists()
+
+
+def test_a_folder_that_becomes_a_link_after_the_look_leads_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container may do that at any moment; the clean-up is root."""
+    volume, host = tmp_path / "volume", tmp_path / "host"
+    write(volume, "logs/old.log", days=9)
+    precious = write(host, "old.log", days=9)
+    instance, folders = with_volume(volume)
+    here = site(instance, days=7, folders=folders)
+    opened = volume_files.opened_inside
+
+    def swapped(*arguments: Any) -> Any:
+        (volume / "logs").rename(tmp_path / "aside")
+        (volume / "logs").symlink_to(host)
+        return opened(*arguments)
+
+    monkeypatch.setattr(volume_files, "opened_inside", swapped)
+    with pytest.raises(RetentionError, match="leads out of its volume"):
+        KIND.clean(here, rule(path="/data/logs"))
+    assert precious.exists()
+
+
+def test_a_way_that_turns_into_a_link_while_it_is_gone_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, host = tmp_path / "volume", tmp_path / "host"
+    write(volume, "logs/app/old.log", days=9)
+    precious = write(host, "app/old.log", days=9)
+    instance, folders = with_volume(volume)
+    opening = os.open
+
+    def swapped(path: Any, *arguments: Any, **how: Any) -> int:
+        if path == "logs" and not (volume / "logs").is_symlink():
+            (volume / "logs").rename(tmp_path / "aside")
+            (volume / "logs").symlink_to(host)
+        return opening(path, *arguments, **how)
+
+    monkeypatch.setattr(os, "open", swapped)
+    with pytest.raises(RetentionError, match="became a link"):
+        KIND.clean(site(instance, days=7, folders=folders), rule(path="/data/logs/app"))
+    assert precious.exists()
+
+
+def test_empty_folders_are_removed_by_the_way_they_were_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, host = tmp_path / "volume", tmp_path / "host"
+    write(volume, "a/b/old.log", days=9)
+    (host / "b").mkdir(parents=True)
+    instance, folders = with_volume(volume)
+    remove = volume_files._remove_empty
+
+    def swapped(*arguments: Any) -> None:
+        (volume / "a").rename(tmp_path / "aside")
+        (volume / "a").symlink_to(host)
+        remove(*arguments)
+
+    monkeypatch.setattr(volume_files, "_remove_empty", swapped)
+    assert KIND.clean(site(instance, days=7, folders=folders), rule()).count == 1
+    assert (host / "b").is_dir()

@@ -31,9 +31,20 @@ class Server:
     deleted: list[str] = field(default_factory=list)
     fails_at: int = 0
     aliased: set[str] = field(default_factory=set)
+    streams: dict[str, list[str]] = field(default_factory=dict)
+    closed: set[str] = field(default_factory=set)
+    taken: set[str] = field(default_factory=set)
 
     def answer(self, method: str, path: str) -> tuple[int, object]:
         parts = path.partition("?")[0].strip("/").split("/")
+        if parts[0] == "_data_stream":
+            if not self.streams:
+                return 404, {"error": "no such index"}
+            streams = [
+                {"name": name, "indices": [{"index_name": one} for one in own]}
+                for name, own in self.streams.items()
+            ]
+            return 200, {"data_streams": streams}
         if parts[:2] == ["_cat", "indices"]:
             begin, _, _ = parts[2].partition("*")
             found = {
@@ -49,7 +60,8 @@ class Server:
                 {
                     "index": name,
                     "creation.date": str(int((time.time() - days * DAY) * 1000)),
-                    "store.size": "1000",
+                    # A closed index says no size.
+                    "store.size": None if name in self.closed else "1000",
                 }
                 for name, days in found.items()
             ]
@@ -60,8 +72,10 @@ class Server:
             self.fails_at = 0
             return 503, {"error": "no master"}
         del self.indices[parts[0]]
+        if parts[0] in self.taken:
+            return 404, {"error": "index_not_found_exception"}
         self.deleted.append(parts[0])
-        return 200, {}
+        return 200, {"acknowledged": True}
 
 
 @pytest.fixture
@@ -150,3 +164,29 @@ def test_an_index_that_is_listed_by_an_alias_stays(elastic: tuple[Instance, Serv
     assert KIND.look(here, rule()).names == ("logs-1", "logs-2")
     KIND.clean(here, rule())
     assert "important" in server.indices
+
+
+def test_what_stands_behind_a_data_stream_stays_whatever_its_name(
+    elastic: tuple[Instance, Server],
+) -> None:
+    instance, server = elastic
+    # Migrated from an alias: it keeps the name it had.
+    server.streams = {"app": ["logs-1"]}
+    here = site(instance, days=30)
+    assert KIND.look(here, rule()).names == ("logs-2",)
+    assert KIND.clean(here, rule()).count == 1
+    assert "logs-1" in server.indices
+
+
+def test_a_closed_index_goes_too(elastic: tuple[Instance, Server]) -> None:
+    instance, server = elastic
+    server.closed = {"logs-1"}
+    gone = KIND.clean(site(instance, days=30), rule())
+    assert (gone.count, gone.freed_bytes) == (2, 1000)
+
+
+def test_what_somebody_else_deleted_is_not_counted(elastic: tuple[Instance, Server]) -> None:
+    instance, server = elastic
+    server.taken = {"logs-1"}
+    gone = KIND.clean(site(instance, days=30), rule())
+    assert (gone.count, gone.freed_bytes) == (1, 1000)

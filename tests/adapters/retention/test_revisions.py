@@ -141,15 +141,15 @@ def test_a_link_that_comes_after_the_look_leads_nowhere(
     precious = tmp_path / "host" / "aaa"
     precious.mkdir(parents=True)
     (precious / "file").write_text("x")
-    only_of = huggingface_revisions._only_of
+    goes = huggingface_revisions._goes
 
     def swapped(*arguments: Any) -> Any:
         (repository / "snapshots").rename(tmp_path / "aside")
         (repository / "snapshots").symlink_to(precious.parent)
-        return only_of(*arguments)
+        return goes(*arguments)
 
-    monkeypatch.setattr(huggingface_revisions, "_only_of", swapped)
-    with pytest.raises(RetentionError, match="is a link"):
+    monkeypatch.setattr(huggingface_revisions, "_goes", swapped)
+    with pytest.raises(RetentionError, match="became a link"):
         KIND.clean(site(instance, days=30, folders=folders), RULE)
     assert (precious / "file").exists()
 
@@ -180,8 +180,78 @@ def test_a_stray_file_among_revisions_is_none(cache: tuple[Instance, Folders, Pa
     assert stray.exists()
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_what_a_killed_clean_up_left_goes_the_next_time(
+    cache: tuple[Instance, Folders, Path], monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    instance, folders, hub = cache
+    for name in ("aaa", "bbb"):
+        revision(hub, "org/m", name, {"w": f"only-{name}", "c": "both"}, days=90)
+    kept = revision(hub, "org/m", "ccc", {"w": "young"}, days=1)
+    here = site(instance, days=30, folders=folders)
+
+    class Killed(BaseException):
+        """Nothing catches it, as nothing catches SIGKILL."""
+
+    done = 0
+    rmtree, unlink = huggingface_revisions.shutil.rmtree, os.unlink
+
+    def counted(real: Any) -> Any:
+        def act(*arguments: Any, **how: Any) -> Any:
+            nonlocal done
+            done += 1
+            if done > steps:
+                raise Killed
+            return real(*arguments, **how)
+
+        return act
+
+    with monkeypatch.context() as patch:
+        patch.setattr(huggingface_revisions.shutil, "rmtree", counted(rmtree))
+        patch.setattr(huggingface_revisions.os, "unlink", counted(unlink))
+        with pytest.raises(Killed):
+            KIND.clean(here, RULE)
+    assert KIND.look(here, RULE).expired > 0
+    KIND.clean(here, RULE)
+    assert KIND.look(here, RULE).expired == 0
+    repository = kept.parents[1]
+    assert {one.name for one in (repository / "blobs").iterdir()} == {"young"}
+    assert [one.name for one in (repository / "snapshots").iterdir()] == ["ccc"]
+    assert (kept / "w").read_text() == "young" * 10
+
+
+def test_downloads_that_broke_off_go_and_those_under_way_stay(
+    cache: tuple[Instance, Folders, Path],
+) -> None:
+    instance, folders, hub = cache
+    blobs = revision(hub, "org/m", "aaa", {"w": "b"}, days=1).parents[1] / "blobs"
+    dead, alive = blobs / "dead.incomplete", blobs / "alive.incomplete"
+    for path in (dead, alive):
+        path.write_text("half")
+    os.utime(dead, (time.time() - 90 * DAY,) * 2)
+    # One whose very first download broke off has no revision at all.
+    first = hub / "models--org--first" / "blobs"
+    first.mkdir(parents=True)
+    (first / "x.incomplete").write_text("half")
+    os.utime(first / "x.incomplete", (time.time() - 90 * DAY,) * 2)
+    here = site(instance, days=30, folders=folders)
+    found = KIND.look(here, RULE)
+    assert found.names == (
+        "models--org--first: x.incomplete, of no revision",
+        "models--org--m: dead.incomplete, of no revision",
+    )
+    assert (found.total, found.expired, found.freed_bytes) == (3, 2, 8)
+    gone = KIND.clean(here, RULE)
+    assert (gone.count, gone.freed_bytes) == (2, 8)
+    assert alive.exists()
+    assert not dead.exists()
+
+
 def test_a_cache_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     instance, folders = with_volume(tmp_path, at="/cache")
+    # A service that never downloaded anything has an empty volume: that is no mistake.
+    assert KIND.look(site(instance, days=30, folders=folders), RULE).total == 0
+    (tmp_path / "elsewhere").mkdir()
     with pytest.raises(RetentionError, match="has no cache /cache/hub"):
         KIND.look(site(instance, days=30, folders=folders), RULE)
 

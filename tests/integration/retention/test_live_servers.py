@@ -13,10 +13,10 @@ from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer
 from mmstack_ops.adapters.retention.strategies.prometheus_samples import PrometheusSamples
 from mmstack_ops.adapters.retention.strategies.qdrant_collections import QdrantCollections
 from mmstack_ops.adapters.retention.strategies.qdrant_points import QdrantPoints
-from mmstack_ops.domain.errors import RetentionError
+from mmstack_ops.domain.errors import BackupError, CancelledError, RetentionError
 from mmstack_ops.domain.schema.retention import CollectionsRule, MetricsRule, PointsRule
 from mmstack_ops.domain.stacks.spec import HealthSpec
-from tests.adapters.retention.sites import site
+from tests.adapters.retention.sites import Folders, site
 from tests.integration.backups.lab import started
 from tests.integration.backups.vectors import ask, qdrant
 from tests.integration.world import World, wait_until
@@ -64,6 +64,65 @@ def test_old_points_go_and_undated_ones_stay(world: World) -> None:
     assert POINTS.look(here, rule).expired == 0
     with pytest.raises(RetentionError, match="has no collection none"):
         POINTS.look(here, PointsRule(strategy="points", collection="none"))
+
+
+def test_a_point_that_is_written_anew_just_before_it_would_go_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = qdrant(world)
+    filled(instance, "many", days=[90, 90, 80, time.time() - 90 * 86400.0])
+    here = site(instance, days=60)
+    delete = QdrantServer.delete_matching
+
+    def late(server: QdrantServer, collection: str, condition: Any) -> None:
+        fresh = [
+            {
+                "id": number,
+                "vector": [1.0, 2.0],
+                "payload": {"created_at": value},
+            }
+            for number, value in ((0, datetime.now(UTC).isoformat()), (3, time.time()))
+        ]
+        ask(instance, "PUT", f"/collections/{collection}/points?wait=true", {"points": fresh})
+        delete(server, collection, condition)
+
+    monkeypatch.setattr(QdrantServer, "delete_matching", late)
+    assert POINTS.clean(here, PointsRule(strategy="points", collection="many")).count >= 2
+    server = QdrantServer.of(instance)
+    assert {one["id"] for one in server.points("many", [0, 1, 2, 3])} == {0, 3}
+
+
+def test_a_clean_up_that_is_cancelled_or_fails_goes_on_the_next_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = qdrant(world)
+    filled(instance, "many", days=[90] * 2500 + [1] * 10)
+    rule = PointsRule(strategy="points", collection="many")
+    told: list[str] = []
+    folders = Folders()
+    delete = QdrantServer.delete_matching
+
+    def cancelling(*arguments: Any) -> None:
+        delete(*arguments)
+        folders.cancel.set()
+
+    server = QdrantServer.of(instance)
+    with monkeypatch.context() as patch:
+        patch.setattr(QdrantServer, "delete_matching", cancelling)
+        with pytest.raises(CancelledError):
+            POINTS.clean(site(instance, days=60, folders=folders, told=told), rule)
+    assert server.count("many") == 1510
+    assert told == ["1000 points went before"]
+
+    def failing(*_: Any) -> None:
+        raise BackupError("qdrant refused it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(QdrantServer, "delete_matching", failing)
+        with pytest.raises(BackupError, match="refused"):
+            POINTS.clean(site(instance, days=60), rule)
+    assert POINTS.clean(site(instance, days=60), rule).count == 1500
+    assert server.count("many") == 10
 
 
 def test_old_collections_go_but_those_in_use_stay(world: World) -> None:
@@ -131,3 +190,9 @@ def test_old_samples_go(world: World) -> None:
     gone = SAMPLES.clean(here, rule)
     assert gone.count == found.expired
     assert counted() <= 15 * 24 + 1
+    # What is left of a block that begins earlier isn't old: nothing goes twice.
+    again = SAMPLES.look(here, rule)
+    assert again.expired == 0
+    assert again.oldest is not None
+    assert again.oldest >= here.before - timedelta(hours=1)
+    assert SAMPLES.clean(here, rule).count == 0

@@ -7,6 +7,7 @@ memory (https://api.qdrant.tech/api-reference/snapshots).
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -89,10 +90,12 @@ class QdrantServer:
         found: dict[str, Any] = self._result("GET", _path(collection))["config"]["params"]
         return found
 
-    def count(self, collection: str) -> int:
-        """Return how many points a collection holds."""
-        path = f"{_path(collection)}/points/count"
-        return int(self._result("POST", path, {"exact": True})["count"])
+    def count(self, collection: str, matching: Mapping[str, Any] | None = None) -> int:
+        """Return how many points a collection holds, or how many of them match a filter."""
+        wanted: dict[str, Any] = {"exact": True}
+        if matching is not None:
+            wanted["filter"] = matching
+        return int(self._result("POST", f"{_path(collection)}/points/count", wanted)["count"])
 
     def first_points(self, collection: str, limit: int) -> list[dict[str, Any]]:
         """Return the points with the smallest ids, with vectors and payloads."""
@@ -106,7 +109,10 @@ class QdrantServer:
         """Yield all points in batches: id, and one field of the payload (None without it)."""
         offset: Any = None
         while True:
-            wanted = {"limit": batch, "with_payload": True, "with_vector": False}
+            # The one field only: a payload may hold whole documents.
+            selected = {"include": [key_path(field)]}
+            wanted: dict[str, Any] = {"limit": batch, "with_payload": selected}
+            wanted["with_vector"] = False
             if offset is not None:
                 wanted["offset"] = offset
             found = self._result("POST", f"{_path(collection)}/points/scroll", wanted)
@@ -115,10 +121,10 @@ class QdrantServer:
             if offset is None:
                 return
 
-    def delete_points(self, collection: str, ids: list[Any]) -> None:
-        """Delete points by id."""
+    def delete_matching(self, collection: str, matching: Mapping[str, Any]) -> None:
+        """Delete the points that match a filter at the moment they are deleted."""
         path = f"{_path(collection)}/points/delete?wait=true"
-        self._result("POST", path, {"points": ids})
+        self._result("POST", path, {"filter": matching})
 
     def points(self, collection: str, ids: list[Any]) -> list[dict[str, Any]]:
         """Return points by id, with vectors and payloads; those that aren't there are missing."""
@@ -286,6 +292,11 @@ class _Upload:
         while block := self._source.read(_BLOCK):
             yield block
         yield self._tail
+
+
+def key_path(field: str) -> str:
+    """Return a payload's top-level field as Qdrant's filters spell it: dots lead deeper."""
+    return field if re.fullmatch(r"[A-Za-z0-9_-]+", field) else f'"{field}"'
 
 
 def _path(collection: str) -> str:

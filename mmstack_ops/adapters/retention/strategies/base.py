@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -93,6 +95,51 @@ def folder_inside(site: Site, path: str) -> Path:
     Raises:
         RetentionError: it is on no volume of the service, or out of reach from here.
     """
+    volume, below = _place(site, path)
+    return volume / below
+
+
+def is_new(site: Site, path: str) -> bool:
+    """Say whether the volume that ``path`` is on holds nothing at all: its service is new."""
+    return not any(_place(site, path)[0].iterdir())
+
+
+@contextmanager
+def opened_inside(site: Site, path: str, *inner: str) -> Iterator[int]:
+    """Give a descriptor of a folder inside the container: what is deleted is deleted by it.
+
+    A container may put a link there at any moment, and a clean-up is mostly root: the way from
+    the volume to the folder is gone step by step, and no step is a link.
+
+    Args:
+        inner: folders below ``path``, one after the other; they mustn't be links at all.
+
+    Raises:
+        RetentionError: it isn't there, or became a link.
+    """
+    volume, below = _place(site, path)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        descriptor = os.open(volume, flags)
+        try:
+            for part in (*below.parts, *inner):
+                following = os.open(part, flags | os.O_NOFOLLOW, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = following
+            yield descriptor
+        finally:
+            os.close(descriptor)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        # Opening a link as a folder that mustn't be followed fails as "not a directory".
+        raise RetentionError(
+            f"{path} of {site.instance.service} isn't there any more, or became a link",
+            why=error.strerror or str(error),
+            remedy="look at what runs in the container; nothing more was deleted there",
+        ) from None
+
+
+def _place(site: Site, path: str) -> tuple[Path, Path]:
+    """Return a volume's folder on this host, and the way from there to ``path``."""
     service = site.instance.service
     holding = [
         target
@@ -113,13 +160,13 @@ def folder_inside(site: Site, path: str) -> Path:
             why="its volume isn't there, or this process can't read the engine's folder of volumes",
             remedy=f"start {service} once; run as root on the engine's host",
         )
-    below = path.removeprefix(target).strip("/")
-    found = folder / below
+    root = folder.resolve()
+    found = (folder / path.removeprefix(target).strip("/")).resolve()
     # A link inside a volume could lead anywhere on this host.
-    if not found.resolve().is_relative_to(folder.resolve()):
+    if not found.is_relative_to(root):
         raise RetentionError(
             f"{path} of {service} leads out of its volume",
-            why=f"it is a link to {found.resolve()}",
+            why=f"it is a link to {found}",
             remedy="name the folder itself in the rule",
         )
-    return found
+    return root, found.relative_to(root)

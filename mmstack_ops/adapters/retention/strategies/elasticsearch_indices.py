@@ -56,7 +56,10 @@ class ElasticsearchIndices:
             if one.made_at >= site.before:
                 continue
             site.check()
-            server.ask("DELETE", f"/{quote(one.name, safe='')}", missing_is_fine=True)
+            answer = server.ask("DELETE", f"/{quote(one.name, safe='')}", missing_is_fine=True)
+            if not answer.get("acknowledged"):
+                site.tell(f"index {one.name} was gone already")
+                continue
             site.tell(f"index {one.name} went")
             count, freed = count + 1, freed + one.size
         return Gone(count, freed)
@@ -79,14 +82,14 @@ def _indices(
             why="the schema declares a retention for it",
             remedy="correct the rule's pattern, or take the rule out of the schema",
         )
+    backing = _backing_indices(server)
     found: list[_Index] = []
     managed = 0
     for one in listed or ():
         name = str(one["index"])
-        # Its own indices begin so, backing indices of data streams too: a stream is shortened by
-        # its own lifecycle.
-        # The server resolves aliases as well: a rule is about indices of that name.
-        if name.startswith(".") or not fnmatchcase(name, rule.pattern):
+        # The server's own indices begin with a dot. It resolves aliases as well: a rule is about
+        # indices of that name. A data stream is shortened by its own lifecycle.
+        if name.startswith(".") or name in backing or not fnmatchcase(name, rule.pattern):
             continue
         explained = server.ask("GET", f"/{quote(name, safe='')}/_ilm/explain")
         if explained["indices"][name].get("managed"):
@@ -95,3 +98,13 @@ def _indices(
         moment = datetime.fromtimestamp(int(one["creation.date"]) / 1000, UTC)
         found.append(_Index(name, moment, int(one["store.size"] or 0)))
     return sorted(found, key=lambda index: index.made_at), managed
+
+
+def _backing_indices(server: ElasticsearchServer) -> frozenset[str]:
+    """Return the indices that stand behind data streams: one that was migrated keeps its name."""
+    streams = server.ask("GET", "/_data_stream/*?expand_wildcards=all", missing_is_fine=True)
+    return frozenset(
+        str(one["index_name"])
+        for stream in streams.get("data_streams", ())
+        for one in stream["indices"]
+    )

@@ -10,18 +10,25 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
-from mmstack_ops.adapters.retention.strategies.base import Gone, Site, folder_inside
+from mmstack_ops.adapters.retention.strategies.base import (
+    Gone,
+    Site,
+    folder_inside,
+    is_new,
+    opened_inside,
+)
 from mmstack_ops.domain.errors import RetentionError
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import RevisionsRule
 
 _KINDS = ("models--", "datasets--", "spaces--")
+# Beside the revisions: huggingface_hub looks at no other name there.
+_GOING = ".going-"
 _PARTS = ("snapshots", "blobs", "refs")
 
 
@@ -47,6 +54,20 @@ class _Revision:
         return self.repository / "snapshots" / self.name
 
 
+@dataclass(frozen=True)
+class _Repository:
+    """A repository of the cache.
+
+    Args:
+        leftovers: blobs that no revision links to and nobody used since the moment: what a
+            killed clean-up or a download that broke off left. Younger ones may be a download.
+    """
+
+    folder: Path
+    revisions: tuple[_Revision, ...]
+    leftovers: tuple[Path, ...]
+
+
 class HuggingfaceRevisions:
     """Revisions unused since the moment go, with the blobs that no other revision needs.
 
@@ -58,17 +79,22 @@ class HuggingfaceRevisions:
 
     def look(self, site: Site, rule: RevisionsRule) -> Found:
         """Look at every revision; see ``Strategy.look``."""
-        revisions = list(_revisions(site, rule))
+        repositories = list(_repositories(site, rule))
+        revisions = [one for repository in repositories for one in repository.revisions]
+        left = [blob for repository in repositories for blob in repository.leftovers]
         going = [one for one in revisions if _goes(one, site)]
-        freed = sum(blob.stat().st_size for blob in _only_of(going, revisions))
+        freed = sum(blob.lstat().st_size for blob in [*_only_of(going, revisions), *left])
         return Found(
             things="revisions",
-            total=len(revisions),
-            expired=len(going),
+            total=len(revisions) + len(left),
+            expired=len(going) + len(left),
             freed_bytes=freed,
             oldest=min((one.used_at for one in revisions), default=None),
             newest=max((one.used_at for one in revisions), default=None),
-            names=tuple(f"{one.repository.name}@{one.name}" for one in going),
+            names=(
+                *(f"{one.repository.name}@{one.name}" for one in going),
+                *(f"{blob.parents[1].name}: {blob.name}, of no revision" for blob in left),
+            ),
             notes=tuple(
                 f"{one.repository.name}@{one.name} stays: {one.stays}"
                 for one in revisions
@@ -79,24 +105,24 @@ class HuggingfaceRevisions:
     def clean(self, site: Site, rule: RevisionsRule) -> Gone:
         """Delete links first, then the blobs nobody needs; see ``Strategy.clean``."""
         count = freed = 0
-        for repository in sorted({one.repository for one in _revisions(site, rule)}):
+        for name in [one.folder.name for one in _repositories(site, rule)]:
             # Looked at again, one repository at a time: a download may have come in between.
-            own = [one for one in _revisions(site, rule) if one.repository == repository]
-            going = [one for one in own if _goes(one, site)]
-            blobs = _only_of(going, own)
-            # By descriptors of real folders: a folder that becomes a link now leads nowhere.
-            with _opened(repository, "snapshots") as snapshots:
-                for one in going:
-                    site.check()
-                    # Killed in between, blobs without a link are left: they take room, and the
-                    # next download of the revision takes them up again.
-                    shutil.rmtree(one.name, dir_fd=snapshots)
-                    site.tell(f"{repository.name}@{one.name} went")
-                    count += 1
-            if not blobs:
+            found = _named(site, rule, name)
+            if found is None:
                 continue
-            with _opened(repository, "blobs") as folder:
-                for blob in blobs:
+            for one in [one for one in found.revisions if _goes(one, site)]:
+                site.check()
+                _remove(site, rule, one)
+                site.tell(f"{name}@{one.name} went")
+                count += 1
+            # Killed in between, blobs without a link are left: the next clean-up takes them.
+            after = _named(site, rule, name)
+            if after is None or not after.leftovers:
+                continue
+            count += len(found.leftovers)
+            with opened_inside(site, rule.path, name, "blobs") as folder:
+                for blob in after.leftovers:
+                    site.check()
                     size = os.stat(blob.name, dir_fd=folder, follow_symlinks=False).st_size
                     os.unlink(blob.name, dir_fd=folder)
                     freed += size
@@ -113,9 +139,31 @@ def _only_of(going: list[_Revision], every: list[_Revision]) -> list[Path]:
     return sorted({blob for one in going for blob in one.blobs} - needed)
 
 
-def _revisions(site: Site, rule: RevisionsRule) -> Iterator[_Revision]:
+def _remove(site: Site, rule: RevisionsRule, revision: _Revision) -> None:
+    """Remove a revision's links: out of sight at once, so that nobody finds half of them."""
+    name = revision.repository.name
+    # By descriptors of real folders: what becomes a link now leads nowhere.
+    with (
+        opened_inside(site, rule.path, name) as repository,
+        opened_inside(site, rule.path, name, "snapshots") as snapshots,
+    ):
+        going = f"{_GOING}{revision.name}"
+        os.rename(revision.name, going, src_dir_fd=snapshots, dst_dir_fd=repository)
+        with os.scandir(repository) as entries:
+            going_on = [entry.name for entry in entries if entry.name.startswith(_GOING)]
+        for left in going_on:
+            shutil.rmtree(left, dir_fd=repository)
+
+
+def _named(site: Site, rule: RevisionsRule, name: str) -> _Repository | None:
+    return next((one for one in _repositories(site, rule) if one.folder.name == name), None)
+
+
+def _repositories(site: Site, rule: RevisionsRule) -> Iterator[_Repository]:
     cache = folder_inside(site, rule.path)
     if not cache.is_dir():
+        if is_new(site, rule.path):
+            return  # Nothing was ever downloaded.
         raise RetentionError(
             f"{site.instance.service} has no cache {rule.path}",
             why="the schema declares a retention for it",
@@ -128,18 +176,37 @@ def _revisions(site: Site, rule: RevisionsRule) -> Iterator[_Revision]:
             continue
         for part in (repository, *(repository / name for name in _PARTS)):
             _refuse_link(part)
-        if not (repository / "snapshots").is_dir():
-            continue
         names = (repository.name, repository.name.partition("--")[2].replace("--", "/"))
         served = any(name in told for name in names)
-        refs = _refs(repository)
-        for folder in sorted((repository / "snapshots").iterdir()):
-            if folder.is_symlink() or not folder.is_dir():
-                continue  # Nothing that huggingface_hub put there.
-            stays = refs.get(folder.name, "")
-            if served:
-                stays = "the service is told to serve this model"
-            yield _Revision(repository, folder.name, *_use(repository, folder), stays)
+        revisions = tuple(_revisions(repository, served=served))
+        linked = {blob for one in revisions for blob in one.blobs}
+        left = () if served else tuple(_leftovers(repository, linked, site.before))
+        yield _Repository(repository, revisions, left)
+
+
+def _revisions(repository: Path, *, served: bool) -> Iterator[_Revision]:
+    snapshots = repository / "snapshots"
+    if not snapshots.is_dir():
+        return
+    refs = _refs(repository)
+    for folder in sorted(snapshots.iterdir()):
+        if folder.is_symlink() or not folder.is_dir():
+            continue  # Nothing that huggingface_hub put there.
+        stays = "the service is told to serve this model" if served else refs.get(folder.name, "")
+        yield _Revision(repository, folder.name, *_use(repository, folder), stays)
+
+
+def _leftovers(repository: Path, linked: set[Path], before: datetime) -> Iterator[Path]:
+    blobs = repository / "blobs"
+    if not blobs.is_dir():
+        return
+    own = {blob.name for blob in linked}
+    for blob in sorted(blobs.iterdir()):
+        if blob.name in own or blob.is_symlink() or not blob.is_file():
+            continue
+        seen = blob.stat()
+        if max(seen.st_atime, seen.st_mtime) < before.timestamp():
+            yield blob
 
 
 def _refuse_link(path: Path) -> None:
@@ -154,23 +221,6 @@ def _refuse_link(path: Path) -> None:
             why="what it leads to isn't the cache's, and nothing of it may go",
             remedy="put the folder itself there",
         )
-
-
-@contextmanager
-def _opened(repository: Path, part: str) -> Iterator[int]:
-    """Give the descriptor of a repository's folder; neither it nor the repository is a link."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    outer = inner = -1
-    try:
-        for path in (repository, repository / part):
-            _refuse_link(path)
-        outer = os.open(repository, flags)
-        inner = os.open(part, flags, dir_fd=outer)
-        yield inner
-    finally:
-        for descriptor in (outer, inner):
-            if descriptor >= 0:
-                os.close(descriptor)
 
 
 def _refs(repository: Path) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -28,11 +28,12 @@ class PrometheusSamples:
     def look(self, site: Site, rule: MetricsRule) -> Found:  # noqa: ARG002 - all series alike
         """Look how far back it goes; see ``Strategy.look``."""
         now = datetime.fromtimestamp(float(_value(site, "time()")), UTC)
-        oldest = _oldest(site)
-        if oldest is None:
+        begin = _begin(site)
+        if begin is None:
             return Found("samples", 0, 0, clock=now)
+        oldest = _oldest(site, begin)
         hours = _hours(now, oldest)
-        late = _hours(site.before, oldest)
+        late = _hours(site.before, oldest) if oldest < site.before else 0
         kept = ask(site.instance, "GET", "/api/v1/status/runtimeinfo").get("storageRetention", "")
         return Found(
             things="samples",
@@ -60,13 +61,45 @@ def _hours(later: datetime, earlier: datetime) -> int:
     return max(0, math.floor((later - earlier).total_seconds() / _HOUR))
 
 
-def _oldest(site: Site) -> datetime | None:
-    """Return the moment of the oldest sample, as the server's own metric tells it.
-
-    None while it doesn't watch itself, or has nothing.
-    """
+def _begin(site: Site) -> datetime | None:
+    """Return where the oldest block begins; None while there is nothing."""
     value = _metric(site, _LOWEST)
     return None if value is None or value <= 0 else datetime.fromtimestamp(value, UTC)
+
+
+def _oldest(site: Site, begin: datetime) -> datetime:
+    """Return the hour of the oldest sample, or ``site.before`` when there is none before it.
+
+    A block of which part was deleted begins where it always did: what is left of it only its
+    series tell. Looked for in steps that double, then in halves, so that no answer is longer
+    than it must be: older servers can't be asked for the first series only.
+    """
+    last = _hours(site.before, begin) + 1
+    without, within = 0, 1
+    while not _has_samples(site, begin, min(within, last)):
+        if within >= last:
+            return site.before
+        without, within = within, within * 2
+    within = min(within, last)
+    while within - without > 1:
+        middle = (without + within) // 2
+        if _has_samples(site, begin, middle):
+            within = middle
+        else:
+            without = middle
+    return begin + timedelta(hours=without)
+
+
+def _has_samples(site: Site, begin: datetime, hours: int) -> bool:
+    """Say whether any series has a sample in the first hours, and before the rule's moment."""
+    end = min(begin + timedelta(hours=hours), site.before)
+    query = {
+        "match[]": '{__name__=~".+"}',
+        "start": begin.timestamp(),
+        "end": end.timestamp(),
+        "limit": 1,
+    }
+    return bool(ask(site.instance, "GET", f"/api/v1/series?{urlencode(query)}"))
 
 
 def _bytes(site: Site) -> int | None:
@@ -84,11 +117,13 @@ def _metric(site: Site, name: str) -> float | None:
     url = f"http://{site.instance.address}:{ports[0] if ports else 9090}/metrics"
     try:
         with session, session.get(url, timeout=(10, 60)) as response:
+            response.raise_for_status()
             lines = response.text.splitlines()
     except requests.RequestException as error:
+        status = "" if error.response is None else f" {error.response.status_code}"
         raise RetentionError(
             f"{site.instance.service} doesn't tell its own metrics",
-            why=type(error).__name__,
+            why=f"{type(error).__name__}{status}",
             remedy=f"look at its log: `mmstack logs {site.instance.service}`",
         ) from None
     found = [line.rpartition(" ")[2] for line in lines if line.startswith(f"{name} ")]

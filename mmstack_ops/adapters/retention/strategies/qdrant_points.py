@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
-from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer
+from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer, key_path
 from mmstack_ops.adapters.retention.strategies.base import Gone, Site
-from mmstack_ops.domain.errors import RetentionError
+from mmstack_ops.domain.errors import MmstackError, RetentionError
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import CollectionsRule, PointsRule
 
@@ -50,23 +50,43 @@ class QdrantPoints:
         )
 
     def clean(self, site: Site, rule: PointsRule) -> Gone:
-        """Delete by id, a batch at a time; see ``Strategy.clean``."""
+        """Delete by id and moment, a batch at a time; see ``Strategy.clean``."""
         server = QdrantServer.of(site.instance)
         count = 0
         for collection in matching(server, site, rule):
-            # A batch is deleted as soon as it is read. A point that is written anew under its old
-            # id just in between goes too: docs/retention.md says so.
             for points in server.payloads(collection, rule.field):
-                site.check()
-                ids = [
-                    point
+                old = {
+                    point: value
                     for point, value in points
                     if (moment := moment_in(value)) is not None and moment < site.before
-                ]
-                if ids:
-                    server.delete_points(collection, ids)
-                    count += len(ids)
+                }
+                try:
+                    site.check()
+                    if old:
+                        count += _delete(server, collection, rule.field, old)
+                except MmstackError:
+                    site.tell(f"{count} points went before")
+                    raise
         return Gone(count, None)
+
+
+def _delete(server: QdrantServer, collection: str, field: str, old: Mapping[Any, Any]) -> int:
+    """Delete points that still hold one of the old values; return how many went.
+
+    A point that was written anew under its id since it was read has another value, and stays.
+    """
+    key = key_path(field)
+    texts = sorted({value for value in old.values() if isinstance(value, str)})
+    latest = max((value for value in old.values() if not isinstance(value, str)), default=None)
+    still: list[dict[str, Any]] = []
+    if texts:
+        still.append({"key": key, "match": {"any": texts}})
+    if latest is not None:
+        still.append({"key": key, "range": {"lte": float(latest)}})
+    condition = {"must": [{"has_id": list(old)}], "should": still}
+    before = server.count(collection, condition)
+    server.delete_matching(collection, condition)
+    return before - server.count(collection, condition)
 
 
 def matching(server: QdrantServer, site: Site, rule: PointsRule | CollectionsRule) -> Iterator[str]:

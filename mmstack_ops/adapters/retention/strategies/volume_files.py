@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import ClassVar, Literal
 
-from mmstack_ops.adapters.retention.strategies.base import Gone, Site, folder_inside
+from mmstack_ops.adapters.retention.strategies.base import Gone, Site, folder_inside, opened_inside
 from mmstack_ops.domain.errors import RetentionError
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import FilesRule
@@ -55,7 +55,9 @@ class VolumeFiles:
         oldest: datetime | None = None
         newest: datetime | None = None
         names: list[str] = []
-        for file in _files(site, rule, _root(site, rule)):
+        with _opened(site, rule) as root:
+            found = list(_files(site, rule, root))
+        for file in found:
             total += 1
             oldest = file.written if oldest is None else min(oldest, file.written)
             newest = file.written if newest is None else max(newest, file.written)
@@ -83,38 +85,40 @@ class VolumeFiles:
 
     def clean(self, site: Site, rule: FilesRule) -> Gone:
         """Delete and rotate; see ``Strategy.clean``."""
-        root = _root(site, rule)
         count = freed = rotated = 0
         emptied: set[str] = set()
-        for file in _files(site, rule, root):
-            site.check()
-            if file.fate == "is rotated":
-                freed += _rotate(file)
-                rotated += 1
-            elif file.fate == "goes" and _unlink(site, file):
-                freed += file.size
-                count += 1
-                emptied.add(file.path.rpartition("/")[0])
-        _remove_empty(root, emptied)
+        with _opened(site, rule) as root:
+            for file in _files(site, rule, root):
+                site.check()
+                if file.fate == "is rotated":
+                    freed += _rotate(file)
+                    rotated += 1
+                elif file.fate == "goes" and _unlink(site, file):
+                    freed += file.size
+                    count += 1
+                    emptied.add(file.path.rpartition("/")[0])
+            _remove_empty(root, emptied)
         return Gone(count + rotated, freed, (f"{rotated} of them were rotated",) if rotated else ())
 
 
-def _root(site: Site, rule: FilesRule) -> Path:
-    root = folder_inside(site, rule.path)
-    if not root.is_dir():
+@contextmanager
+def _opened(site: Site, rule: FilesRule) -> Iterator[int]:
+    """Give a descriptor of the rule's folder."""
+    if not folder_inside(site, rule.path).is_dir():
         raise RetentionError(
             f"{site.instance.service} has no folder {rule.path}",
             why="the schema declares a retention for it",
             remedy="correct the rule's path, or take the rule out of the schema",
         )
-    return root
+    with opened_inside(site, rule.path) as descriptor:
+        yield descriptor
 
 
-def _files(site: Site, rule: FilesRule, root: Path) -> Iterator[_File]:
+def _files(site: Site, rule: FilesRule, root: int) -> Iterator[_File]:
     """Yield matching files, what is deepest first; links to folders aren't followed."""
-    for folder, _, names, descriptor in os.fwalk(root, topdown=False, onerror=_give_up):
+    for folder, _, names, descriptor in os.fwalk(".", topdown=False, onerror=_give_up, dir_fd=root):
         site.check()
-        below = os.path.relpath(folder, root)
+        below = os.path.relpath(folder, ".")
         for name in sorted(names):
             path = name if below == "." else f"{below}/{name}"
             if not _matches(path, rule):
@@ -208,17 +212,31 @@ def _forget(name: str, folder: int) -> None:
         return
 
 
-def _remove_empty(root: Path, emptied: set[str]) -> None:
+def _remove_empty(root: int, emptied: set[str]) -> None:
     """Take folders away that the clean-up left empty, and those above that thus became so."""
     for below in sorted(emptied, key=len, reverse=True):
-        folder = below
-        while folder:
+        parts = below.split("/") if below else []
+        while parts:
             try:
-                (root / folder).rmdir()
+                _remove_folder(root, parts)
             except OSError:
-                # Something is in it, or it went: either way it is nothing of ours.
+                # Something is in it, it went, or a link stands on the way: nothing of ours.
                 break
-            folder = folder.rpartition("/")[0]
+            parts.pop()
+
+
+def _remove_folder(root: int, parts: Sequence[str]) -> None:
+    """Remove an empty folder below ``root``; no part of the way to it is a link."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.dup(root)
+    try:
+        for part in parts[:-1]:
+            inner = os.open(part, flags, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        os.rmdir(parts[-1], dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _give_up(error: OSError) -> None:

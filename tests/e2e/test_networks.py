@@ -66,6 +66,8 @@ def test_who_can_open_whose_ports_is_asked_from_inside(product: Product) -> None
         cells = {(one["source"], one["target"], one["port"]): one for one in document["cells"]}
         assert {source for source, _, _ in cells} == set(started)
         assert {one["verdict"] for one in cells.values()} == {"ok"}
+        assert {one["source"] for one in document["gateways"]} == set(started)
+        assert all(one["reachable"] for one in document["gateways"])
         # One stack's members reach each other, and nobody reaches another stack.
         assert cells["redis", "qdrant", 6333]["allowed"]
         assert not cells["allure-results", "redis", 6379]["allowed"]

@@ -13,7 +13,7 @@ from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import CancelledError, EngineError, PlanStaleError
 from mmstack_ops.domain.networks.conflicts import ConflictReport
 from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan, NetworkDecision
-from mmstack_ops.domain.networks.reach import Cell
+from mmstack_ops.domain.networks.reach import Cell, GatewayState, Reach
 from mmstack_ops.domain.networks.validate import NetworkState
 from mmstack_ops.domain.stacks.diff import FieldChange
 from mmstack_ops.domain.stacks.events import (
@@ -60,6 +60,7 @@ class FakeControl:
     """Stack → what differs of its network."""
     cells: tuple[Cell, ...] | None = ()
     """Who can open whose ports; None: it can't be seen from here."""
+    gateways: tuple[GatewayState, ...] = ()
     stuck: set[str] = field(default_factory=set)
     """Networks that the engine won't let go."""
     conflicts: ConflictReport = field(default_factory=lambda: ConflictReport((), {}))
@@ -85,10 +86,10 @@ class FakeControl:
             for entry in self.catalogue.networks.values()
         )
 
-    def network_reach(self) -> tuple[Cell, ...]:
+    def network_reach(self) -> Reach:
         if self.cells is None:
             raise EngineError("it can't be looked at from inside", why="not root")
-        return self.cells
+        return Reach(self.cells, self.gateways)
 
     def plan_network_cleanup(self) -> NetworkCleanupPlan:
         return NetworkCleanupPlan("engine", datetime.now(UTC), tuple(self.networks))

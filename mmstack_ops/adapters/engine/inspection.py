@@ -42,6 +42,9 @@ def observed_container(raw: dict[str, Any]) -> ObservedContainer:
             for name, network in networks.items()
             if network.get("IPAddress")
         },
+        gateways={
+            name: network["Gateway"] for name, network in networks.items() if network.get("Gateway")
+        },
         ports=tuple(_ports((raw.get("NetworkSettings") or {}).get("Ports") or {})),
         networks=tuple(sorted(networks)),
         memory_limit=host.get("Memory") or 0,

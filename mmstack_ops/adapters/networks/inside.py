@@ -1,4 +1,6 @@
-"""Ask from inside a container's network namespace: DNS and TCP, with nothing put into it.
+"""Ask from inside a container's network namespace, with nothing put into it.
+
+DNS, TCP, the first words of a protocol, and the gateway.
 
 A process of ours joins the namespace (``setns``): no image is needed and nothing runs in the
 container. That takes root on the engine's own host.
@@ -13,12 +15,12 @@ import sys
 from collections.abc import Sequence
 
 from mmstack_ops.domain.errors import EngineError
-from mmstack_ops.domain.networks.reach import Answer, Question
+from mmstack_ops.domain.networks.reach import Answer, GatewayQuestion, Question
 
 _SECONDS = 1.0
 """For a connection; on one host an open port answers in a thousandth of that."""
 _PROGRAM = """
-import ctypes, json, os, random, socket, struct, sys
+import ctypes, errno, json, os, random, socket, struct, sys
 from concurrent.futures import ThreadPoolExecutor
 pid, seconds = int(sys.argv[1]), float(sys.argv[2])
 libc = ctypes.CDLL(None, use_errno=True)
@@ -38,19 +40,53 @@ def resolve(name):
     if answer[:2] != head[:2] or not struct.unpack("!H", answer[6:8])[0]:
         return ""
     return socket.inet_ntoa(answer[-4:])
+def speak(connection, kind):
+    words, answers = conversations[kind]
+    try:
+        connection.sendall(words)
+        return connection.recv(16).startswith(answers)
+    except OSError:
+        return False
 def ask(one):
-    address, port, name = one
+    address, port, name, kind = one
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trying:
         trying.settimeout(seconds)
         connected = trying.connect_ex((address, port)) == 0
-    return [connected, resolve(name) if name else ""]
+        spoke = speak(trying, kind) if connected and kind else None
+    return [connected, resolve(name) if name else "", spoke]
+def is_there(address):
+    # A port nobody listens on: a refusal comes from the gateway too. Where a firewall says
+    # nothing, the neighbour table does: its hardware address was learnt (flag 2).
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trying:
+        trying.settimeout(seconds)
+        if trying.connect_ex((address, 9)) in (0, errno.ECONNREFUSED):
+            return True
+    with open("/proc/self/net/arp") as table:
+        rows = [line.split() for line in table][1:]
+    return any(row[0] == address and int(row[2], 16) & 2 for row in rows)
+asked = json.load(sys.stdin)
+conversations = {
+    kind: (bytes.fromhex(words), tuple(map(bytes.fromhex, answers)))
+    for kind, (words, answers) in asked["conversations"].items()
+}
 with ThreadPoolExecutor(64) as pool:
-    json.dump(list(pool.map(ask, json.load(sys.stdin))), sys.stdout)
+    cells, gateways = pool.map(ask, asked["cells"]), pool.map(is_there, asked["gateways"])
+    json.dump([list(cells), list(gateways)], sys.stdout)
 """
+_CONVERSATIONS: dict[str, tuple[bytes, tuple[bytes, ...]]] = {
+    "http": (b"GET / HTTP/1.0\r\nHost: mmstack\r\n\r\n", (b"HTTP/",)),
+    # An SSLRequest is answered by one letter, before any credential
+    # (https://www.postgresql.org/docs/16/protocol-message-formats.html).
+    "postgres": (bytes.fromhex("0000000804d2162f"), (b"S", b"N")),
+    "redis": (b"PING\r\n", (b"+PONG", b"-NOAUTH", b"-NOPERM")),
+}
+"""Protocol → what is said, and how a server of it begins its answer."""
 
 
-def ask_inside(pid: int, asked: Sequence[Question]) -> list[Answer]:
-    """Return the answers, in order.
+def ask_inside(
+    pid: int, asked: Sequence[Question], gateways: Sequence[GatewayQuestion] = ()
+) -> tuple[list[Answer], list[bool]]:
+    """Return the answers in order, and for each gateway whether it is there.
 
     Args:
         pid: of the container's first process, on this host.
@@ -60,7 +96,16 @@ def ask_inside(pid: int, asked: Sequence[Question]) -> list[Answer]:
     """
     done = subprocess.run(
         [sys.executable, "-I", "-c", _PROGRAM, str(pid), str(_SECONDS)],
-        input=json.dumps([[one.address, one.port, one.name] for one in asked]),
+        input=json.dumps(
+            {
+                "conversations": {
+                    kind: (words.hex(), [answer.hex() for answer in answers])
+                    for kind, (words, answers) in _CONVERSATIONS.items()
+                },
+                "cells": [[one.address, one.port, one.name, one.speaks] for one in asked],
+                "gateways": [one.address for one in gateways],
+            }
+        ),
         capture_output=True,
         text=True,
         check=False,
@@ -72,4 +117,5 @@ def ask_inside(pid: int, asked: Sequence[Question]) -> list[Answer]:
             why=(done.stderr.strip().splitlines() or ["the container ended"])[-1],
             remedy="run this as root on the engine's own host, while the services run",
         )
-    return [Answer(connected, resolved) for connected, resolved in json.loads(done.stdout)]
+    cells, there = json.loads(done.stdout)
+    return [Answer(*cell) for cell in cells], there

@@ -9,7 +9,14 @@ from mmstack_ops.adapters.networks.host_ranges import host_ranges
 from mmstack_ops.adapters.networks.inside import ask_inside
 from mmstack_ops.domain.errors import EngineError
 from mmstack_ops.domain.networks.conflicts import ConflictReport, WantedNetwork, check_conflicts
-from mmstack_ops.domain.networks.reach import Cell, judged, questions
+from mmstack_ops.domain.networks.reach import (
+    Cell,
+    GatewayState,
+    Reach,
+    gateway_questions,
+    judged,
+    questions,
+)
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.engine.reader import EngineReader
@@ -19,8 +26,8 @@ if TYPE_CHECKING:
 
 def look_at_reach(
     catalogue: Catalogue, containers: Iterable[ObservedContainer], *, local: bool
-) -> tuple[Cell, ...]:
-    """Ask from inside every running service whose ports it can open.
+) -> Reach:
+    """Ask from inside every running service whose ports it can open, and for its gateways.
 
     Args:
         local: the engine is on this host.
@@ -35,11 +42,20 @@ def look_at_reach(
         )
     known = list(containers)
     pids = {container.id: container.pid for container in known}
+    gateways = gateway_questions(catalogue, known)
     cells: list[Cell] = []
+    states: list[GatewayState] = []
     for container_id, asked in questions(catalogue, known).items():
-        if asked:
-            cells += judged(asked, ask_inside(pids[container_id], asked))
-    return tuple(cells)
+        ways = gateways[container_id]
+        if not asked and not ways:
+            continue
+        answers, there = ask_inside(pids[container_id], asked, ways)
+        cells += judged(asked, answers)
+        states += [
+            GatewayState(one.source, one.network, one.address, found)
+            for one, found in zip(ways, there, strict=True)
+        ]
+    return Reach(tuple(cells), tuple(states))
 
 
 def look_for_conflicts(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.engine.writer import EngineWriter
     from mmstack_ops.domain.networks.conflicts import ConflictReport
     from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan, NetworkDecision
-    from mmstack_ops.domain.networks.reach import Cell
+    from mmstack_ops.domain.networks.reach import Reach
     from mmstack_ops.domain.networks.validate import NetworkState
     from mmstack_ops.domain.secrets.values import EnvironmentValues
     from mmstack_ops.domain.stacks.observed import ObservedContainer, ObservedState
@@ -91,8 +91,8 @@ class StackControl:
 
         return validate_networks(self.catalogue, self._reader.observe(self._owner))
 
-    def network_reach(self) -> tuple[Cell, ...]:
-        """Return who can open whose ports, asked from inside.
+    def network_reach(self) -> Reach:
+        """Return who can open whose ports and whose gateways are there, asked from inside.
 
         Raises:
             EngineError: it can't be looked at from here.

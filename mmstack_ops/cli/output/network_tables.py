@@ -10,7 +10,7 @@ from rich.text import Text
 from mmstack_ops.cli.output.terminal import stdout
 from mmstack_ops.domain.networks.conflicts import ConflictReport
 from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan
-from mmstack_ops.domain.networks.reach import Cell, as_matrix
+from mmstack_ops.domain.networks.reach import Cell, Reach, as_matrix
 from mmstack_ops.domain.networks.validate import NetworkState
 
 _STYLES = {
@@ -44,8 +44,16 @@ def show_states(states: Iterable[NetworkState]) -> None:
     stdout().print(table)
 
 
-def show_reach(cells: Sequence[Cell]) -> None:
+def show_reach(reach: Reach) -> None:
     """Print the matrix, a row for who asks and a column for whose ports; then what is wrong."""
+    if reach.gateways:
+        there = sum(one.reachable for one in reach.gateways)
+        stdout().print(f"gateways: {there} of {len(reach.gateways)} answer from inside")
+    for way in reach.gateways:
+        if not way.reachable:
+            text = f"! {way.source} can't reach the gateway {way.address} of {way.network}"
+            stdout().print(Text(text, "bold red"))
+    cells = reach.cells
     if not cells:
         stdout().print("fewer than two services run: there is nobody to ask")
         return
@@ -58,7 +66,9 @@ def show_reach(cells: Sequence[Cell]) -> None:
     for source in sorted({source for source, _ in matrix}):
         table.add_row(source, *(_cell(matrix.get((source, target), [])) for target in targets))
     stdout().print(table)
-    stdout().print(Text("open: may, and can; shut: may not, and can't", "dim"))
+    stdout().print(
+        Text("open: may, can, and answers in its protocol; shut: may not, and can't", "dim")
+    )
     for cell in cells:
         if cell.verdict != "ok":
             text = f"! {cell.source} → {cell.target}:{cell.port} {cell.verdict}: {cell.detail}"

@@ -62,19 +62,18 @@ def validate(
 def health(
     context: typer.Context, environment: Environment = None, as_json: AsJson = False
 ) -> None:
-    """Ask from inside every running service whose ports it can open, and whose it can't."""
+    """Ask from inside every service: gateways, names, whose ports it can open, and whose not."""
     session: Session = context.obj.named(environment)
-    cells = session.control.network_reach()
+    reach = session.control.network_reach()
     if as_json:
         from mmstack_ops.cli.output.documents import print_json
 
-        found = [cell.to_json() for cell in cells]
-        print_json({"environment": session.environment, "cells": found})
+        print_json({"environment": session.environment, **reach.to_json()})
     else:
         from mmstack_ops.cli.output.network_tables import show_reach
 
-        show_reach(cells)
-    if any(cell.verdict != "ok" for cell in cells):
+        show_reach(reach)
+    if not reach.clean:
         raise typer.Exit(1)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.stacks.observed import ObservedContainer
 
-Verdict = Literal["ok", "unreachable", "exposed", "no name"]
+Verdict = Literal["ok", "unreachable", "exposed", "no name", "wrong protocol"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Question:
     Args:
         source, target: services.
         name: what is resolved; empty for a look that nothing declares (it goes by address).
+        speaks: the protocol the port has to answer in; empty where none is asked for.
     """
 
     source: str
@@ -27,6 +28,30 @@ class Question:
     port: int
     allowed: bool
     name: str = ""
+    speaks: str = ""
+
+
+@dataclass(frozen=True)
+class GatewayQuestion:
+    """Whether a container's way out of a network is there."""
+
+    source: str
+    network: str
+    address: str
+
+
+@dataclass(frozen=True)
+class GatewayState:
+    """What came of it."""
+
+    source: str
+    network: str
+    address: str
+    reachable: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)
@@ -36,6 +61,8 @@ class Answer:
     connected: bool
     resolved: str = ""
     """The address its name gave inside; empty when it gave none or wasn't asked for."""
+    spoke: bool | None = None
+    """Whether it answered in its protocol; None: it wasn't asked."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +79,42 @@ class Cell:
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Reach:
+    """All that was asked from inside."""
+
+    cells: tuple[Cell, ...] = ()
+    gateways: tuple[GatewayState, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Everything is as declared."""
+        return all(cell.verdict == "ok" for cell in self.cells) and all(
+            gateway.reachable for gateway in self.gateways
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "clean": self.clean,
+            "cells": [cell.to_json() for cell in self.cells],
+            "gateways": [gateway.to_json() for gateway in self.gateways],
+        }
+
+
+def gateway_questions(
+    catalogue: Catalogue, containers: Iterable[ObservedContainer]
+) -> dict[str, list[GatewayQuestion]]:
+    """Return the gateways to ask for inside each service's first container: by its id."""
+    return {
+        one.id: [
+            GatewayQuestion(one.service, network, address)
+            for network, address in sorted(one.gateways.items())
+        ]
+        for one in _first_of_each(catalogue, containers).values()
+    }
 
 
 def questions(
@@ -77,6 +140,7 @@ def questions(
                 port.container,
                 allowed=(allowed := network in declared[source.service] & declared[target.service]),
                 name=target.service if allowed else "",
+                speaks=port.spoken if allowed else "",
             )
             for target in running.values()
             if target.service != source.service
@@ -119,6 +183,8 @@ def _cell(question: Question, answer: Answer) -> Cell:
         verdict, detail = "unreachable", f"no connection to {where}"
     elif question.allowed and not answer.resolved:
         verdict, detail = "no name", f"{question.name} doesn't resolve inside"
+    elif answer.spoke is False:
+        verdict, detail = "wrong protocol", f"{where} connects, but not as {question.speaks}"
     elif not question.allowed and answer.connected:
         verdict, detail = "exposed", f"{where} answers, though nothing declares that"
     return Cell(question.source, question.target, question.port, question.allowed, verdict, detail)

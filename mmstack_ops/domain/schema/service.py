@@ -65,6 +65,10 @@ PortRange = Annotated[
 ]
 
 
+SPOKEN = ("http", "postgres", "redis")
+"""Protocols a check can begin a harmless conversation in, without credentials."""
+
+
 class Port(SchemaModel):
     """A port of the container, published on the host when `host` is set."""
 
@@ -75,6 +79,14 @@ class Port(SchemaModel):
     protocol: Literal["tcp", "udp"] = "tcp"
     bind: str | None = None
     """Host address to bind; defaults to `config.bind_address`."""
+    speaks: Literal["http", "postgres", "redis", "other"] | None = None
+    """The protocol that network checks begin; None: its name, where that is one of these."""
+
+    @property
+    def spoken(self) -> str:
+        """The protocol above TCP that can be asked for; empty when none can."""
+        told = self.speaks or self.name
+        return told if told in SPOKEN else ""
 
 
 class Mount(SchemaModel):

@@ -34,6 +34,8 @@ class ObservedContainer:
     """Output of the last health probe."""
     addresses: dict[str, str] = field(default_factory=dict)
     """Network → IPv4 address."""
+    gateways: dict[str, str] = field(default_factory=dict)
+    """Network → IPv4 address of its gateway; an internal network has none."""
     ports: tuple[str, ...] = ()
     """Published ports as ``127.0.0.1:5432->5432/tcp``."""
     networks: tuple[str, ...] = ()

@@ -1,13 +1,13 @@
 """Who can open whose ports, asked from inside: a check of each network, a job, a schedule."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import EngineError, EngineUnavailableError
-from mmstack_ops.domain.networks.reach import Cell
+from mmstack_ops.domain.networks.reach import Reach
 from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.backups.jobs import Job
 from mmstack_ops.orchestration.failures import only_safe_errors
@@ -42,10 +42,10 @@ def reach_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
     )
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         control: StackControl = context.resources.control
-        problem, cells = "", tuple[Cell, ...]()
+        problem, reach = "", Reach()
         with only_safe_errors("asking who can reach whom"):
             try:
-                cells = control.network_reach()
+                reach = control.network_reach()
             except EngineUnavailableError:
                 raise
             except EngineError as error:
@@ -53,15 +53,26 @@ def reach_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
                 problem = f"not checked: {error.why or error.what}"
         for key in sorted(context.selected_asset_check_keys):
             members = catalogue.schema.stacks[by_key[key.asset_key]].services
-            own = [cell for cell in cells if cell.target in members]
+            network = catalogue.networks[by_key[key.asset_key]].name
+            own = Reach(
+                tuple(cell for cell in reach.cells if cell.target in members),
+                tuple(one for one in reach.gateways if one.network == network),
+            )
             yield _result(key.asset_key, own, problem)
 
     return check
 
 
-def _result(key: dg.AssetKey, cells: Sequence[Cell], problem: str) -> dg.AssetCheckResult:
+def _result(key: dg.AssetKey, reach: Reach, problem: str) -> dg.AssetCheckResult:
+    cells = reach.cells
     wrong = [cell for cell in cells if cell.verdict != "ok"]
-    said = "; ".join(f"{c.source} → {c.target}:{c.port} {c.verdict}: {c.detail}" for c in wrong)
+    gone = [one for one in reach.gateways if not one.reachable]
+    said = "; ".join(
+        [
+            *(f"{c.source} → {c.target}:{c.port} {c.verdict}: {c.detail}" for c in wrong),
+            *(f"{one.source} can't reach the gateway {one.address}" for one in gone),
+        ]
+    )
     rows = [
         (cell.source, f"{cell.target}:{cell.port}", "may" if cell.allowed else "may not",
          cell.verdict, cell.detail)
@@ -70,12 +81,14 @@ def _result(key: dg.AssetKey, cells: Sequence[Cell], problem: str) -> dg.AssetCh
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=REACH_CHECK,
-        passed=not wrong and not problem,
-        severity=dg.AssetCheckSeverity.ERROR if wrong else dg.AssetCheckSeverity.WARN,
+        passed=reach.clean and not problem,
+        severity=dg.AssetCheckSeverity.ERROR if said else dg.AssetCheckSeverity.WARN,
         description=problem or said or f"{len(cells)} cells are as declared",
         metadata={
             "cells": dg.MetadataValue.int(len(cells)),
             "wrong_cells": dg.MetadataValue.int(len(wrong)),
+            "gateways": dg.MetadataValue.int(len(reach.gateways)),
+            "missing_gateways": dg.MetadataValue.int(len(gone)),
             "matrix": dg.MetadataValue.md(
                 table(("from", "to", "declared", "result", "detail"), rows)
             ),

@@ -9,7 +9,17 @@ import pytest
 
 from mmstack_ops.adapters.project import open_project
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.domain.networks.reach import Answer, Question, as_matrix, judged, questions
+from mmstack_ops.domain.networks.reach import (
+    Answer,
+    GatewayQuestion,
+    GatewayState,
+    Question,
+    Reach,
+    as_matrix,
+    gateway_questions,
+    judged,
+    questions,
+)
 from tests.domain.networks.running import container
 
 REPOSITORY = Path(__file__).parents[3]
@@ -71,6 +81,8 @@ MAY_NOT = Question("a", "c", "10.0.1.2", 80, False)
         (MAY, Answer(True, "10.0.0.2"), "ok"),
         (MAY, Answer(False, "10.0.0.2"), "unreachable"),
         (MAY, Answer(True, ""), "no name"),
+        (MAY, Answer(True, "10.0.0.2", True), "ok"),
+        (MAY, Answer(True, "10.0.0.2", False), "wrong protocol"),
         (MAY_NOT, Answer(False), "ok"),
         (MAY_NOT, Answer(True), "exposed"),
     ],
@@ -91,3 +103,36 @@ def test_the_worst_address_counts(catalogue: Catalogue) -> None:
         (cell,) = judged(order, [good[one] for one in order])
         assert (cell.verdict, cell.allowed) == ("ok", True)
     assert set(as_matrix([cell])) == {("a", "b")}
+
+
+def test_a_port_is_spoken_to_as_its_name_or_the_schema_says(catalogue: Catalogue) -> None:
+    here = [container(catalogue, name, "core") for name in ("postgres", "redis", "qdrant", "minio")]
+    asked = [one for found in questions(catalogue, here).values() for one in found]
+    spoken = {(one.target, one.port): one.speaks for one in asked}
+    assert spoken == {
+        ("postgres", 5432): "postgres",
+        ("redis", 6379): "redis",
+        ("qdrant", 6333): "http",
+        ("qdrant", 6334): "",
+        ("minio", 9000): "http",
+        ("minio", 9001): "",
+    }
+
+
+def test_nobody_is_spoken_to_who_may_not_be(catalogue: Catalogue) -> None:
+    here = [
+        container(catalogue, "redis", "core"),
+        container(catalogue, "allure-results", "testing"),
+    ]
+    asked = [one for found in questions(catalogue, here).values() for one in found]
+    assert asked
+    assert {one.speaks for one in asked if not one.allowed} == {""}
+
+
+def test_a_gateway_that_is_gone_makes_it_all_wrong(catalogue: Catalogue) -> None:
+    redis = replace(container(catalogue, "redis", "core"), gateways={"core-net": "10.0.0.1"})
+    asked = gateway_questions(catalogue, [redis])
+    assert asked == {"redis-id": [GatewayQuestion("redis", "core-net", "10.0.0.1")]}
+    for there in (True, False):
+        state = GatewayState("redis", "core-net", "10.0.0.1", there)
+        assert Reach((), (state,)).clean is there

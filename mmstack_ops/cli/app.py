@@ -27,6 +27,7 @@ from mmstack_ops.cli.verbs.secrets import secrets
 from mmstack_ops.cli.verbs.start import start
 from mmstack_ops.cli.verbs.status import status
 from mmstack_ops.cli.verbs.stop import stop
+from mmstack_ops.cli.verbs.tape import tape
 from mmstack_ops.cli.verbs.ui import ui
 from mmstack_ops.cli.verbs.validate import validate
 from mmstack_ops.cli.verbs.wipe import wipe
@@ -93,6 +94,7 @@ app.command(rich_help_panel=CHANGE)(rebuild)
 app.command(rich_help_panel=CHANGE)(wipe)
 app.add_typer(backup, rich_help_panel=BACKUPS)
 app.add_typer(retention, rich_help_panel=BACKUPS)
+app.add_typer(tape, rich_help_panel=BACKUPS)
 for verb in (verify, drill, restore, hold, unhold, export):
     app.command(rich_help_panel=BACKUPS)(verb)
 app.command(rich_help_panel=LOOK)(plan)

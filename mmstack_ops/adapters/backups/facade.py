@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from mmstack_ops.domain.backups.events import (
     BackupDone,
@@ -25,6 +25,9 @@ from mmstack_ops.domain.backups.status import BackupRow, SeriesStatus, TierStatu
 from mmstack_ops.domain.retention.plan import RetentionPlan, SeriesCleaned
 from mmstack_ops.domain.retention.series import SeriesPlan
 
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.backups.tape_volumes import TapeVolumes
+
 Listener = Callable[[BackupEvent], None]
 
 
@@ -34,6 +37,11 @@ class Backups(Protocol):
     @property
     def tier_names(self) -> tuple[str, ...]:
         """The tiers the environment names, in the order of copying."""
+        ...
+
+    @property
+    def tapes(self) -> TapeVolumes:
+        """The volumes of the environment's tape tiers."""
         ...
 
     def tiers(self) -> tuple[TierStatus, ...]:

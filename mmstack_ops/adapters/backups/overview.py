@@ -14,10 +14,7 @@ from mmstack_ops.adapters.backups.holdings import Holdings
 from mmstack_ops.adapters.environment.values import load_values
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.domain.backups.drills import due_drills
-from mmstack_ops.domain.backups.events import (
-    BackupEvent,
-    Proof,
-)
+from mmstack_ops.domain.backups.events import BackupEvent, Proof
 from mmstack_ops.domain.backups.listing import series_status
 from mmstack_ops.domain.backups.manifest import Manifest
 from mmstack_ops.domain.backups.plan import BackupPlan, PlannedCopy, RestorePlan, Series
@@ -29,6 +26,7 @@ from mmstack_ops.domain.suggest import require_known
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.environment import RestoreEnvironment
+    from mmstack_ops.adapters.backups.tape_volumes import TapeVolumes
     from mmstack_ops.adapters.backups.types.base import Instance, Workbench
     from mmstack_ops.adapters.stacks.control import StackControl
     from mmstack_ops.domain.retention.plan import RetentionPlan
@@ -81,6 +79,13 @@ class BackupOverview:
             for name, entry in self.catalogue.services.items()
             for kind in entry.definition.backup.types
         )
+
+    @cached_property
+    def tapes(self) -> TapeVolumes:
+        """The volumes of the environment's tape tiers."""
+        from mmstack_ops.adapters.backups.tape_volumes import TapeVolumes
+
+        return TapeVolumes(self._holdings.tiers)
 
     def tiers(self) -> tuple[TierStatus, ...]:
         """Return how each tier stands; one that is down says so and delays nothing."""

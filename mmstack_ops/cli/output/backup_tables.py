@@ -12,6 +12,7 @@ from mmstack_ops.cli.output.terminal import stdout
 from mmstack_ops.domain.backups.manifest import Manifest
 from mmstack_ops.domain.backups.plan import RestorePlan
 from mmstack_ops.domain.backups.status import BackupCopy, BackupRow, SeriesStatus, TierStatus
+from mmstack_ops.domain.backups.tape import TapeVolume
 from mmstack_ops.domain.units import format_bytes, format_seconds
 
 
@@ -74,6 +75,26 @@ def show_tiers(tiers: Iterable[TierStatus]) -> None:
             Text(str(tier.missing), style="yellow" if tier.missing else ""),
             *("" if n is None else format_bytes(n) for n in (tier.used, tier.quota, tier.free)),
             location,
+        )
+    stdout().print(table)
+
+
+def show_volumes(volumes: Iterable[TapeVolume]) -> None:
+    """Print a row for each tape volume: how full it is, and whether it may be made blank."""
+    table = _table(None)
+    for column in ("TIER", "VOLUME", "ORDER", "AT HAND", "STORED", "KEPT FILES"):
+        right = column in ("ORDER", "STORED", "KEPT FILES")
+        table.add_column(column, no_wrap=True, justify="right" if right else "left")
+    table.add_column("RECYCLE", overflow="fold")
+    for one in volumes:
+        table.add_row(
+            one.tier,
+            one.name,
+            str(one.sequence),
+            "yes" if one.at_hand else "no",
+            format_bytes(one.stored),
+            str(one.live),
+            Text(f"no: {one.stays}", "dim") if one.stays else Text("may be", "green"),
         )
     stdout().print(table)
 

@@ -13,6 +13,7 @@ from mmstack_ops.orchestration.backups import names
 from mmstack_ops.orchestration.backups.checks import watched_keys
 from mmstack_ops.orchestration.backups.operations import drill_op, hold_op, sweep_op, verify_op
 from mmstack_ops.orchestration.backups.restoring import restore_into_scratch_op, restore_op
+from mmstack_ops.orchestration.backups.tapes import RECYCLE_JOB, recycle_op
 from mmstack_ops.orchestration.holding import pool_holder
 
 Job = dg.JobDefinition | Any
@@ -36,6 +37,7 @@ def backup_jobs(
         _op_job(names.DRILL_JOB, drill_op(catalogue), resources),
         _op_job(names.SWEEP_JOB, sweep_op(catalogue), resources),
         _op_job(names.HOLD_JOB, hold_op(catalogue), resources),
+        _op_job(RECYCLE_JOB, recycle_op(catalogue), resources),
         # A restore in place may stop and replace anything: no backup is taken meanwhile.
         _op_job(names.RESTORE_JOB, restore_op(catalogue), resources, also=data_pools),
         _op_job(names.SCRATCH_JOB, restore_into_scratch_op(catalogue), resources),

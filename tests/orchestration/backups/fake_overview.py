@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from mmstack_ops.domain.backups.events import (
     BackupEvent,
@@ -48,11 +48,13 @@ class FakeOverview:
         corrupt: (id, tier) of copies that went bad.
         unprovable: ids whose restore drill finds differences.
         hold_up: series whose backup blocks until it is cancelled.
+        tapes: the volumes of tape tiers; None: there are none to ask about.
         raises: what every method that acts or looks raises.
     """
 
     catalogue: Catalogue
     now: datetime = NOW
+    tapes: Any = None
     stopped: set[str] = field(default_factory=set)
     broken: set[Series] = field(default_factory=set)
     down: set[str] = field(default_factory=set)

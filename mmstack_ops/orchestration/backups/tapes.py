@@ -1,0 +1,59 @@
+"""A tape volume made blank, as a run."""
+
+import dagster as dg
+from pydantic import Field
+
+from mmstack_ops.domain.backups.tape import TapeVolume
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.units import format_bytes
+from mmstack_ops.orchestration import names as stack_names
+from mmstack_ops.orchestration.backups import names
+from mmstack_ops.orchestration.backups.commands import BackupRequest
+from mmstack_ops.orchestration.backups.working import backups_of
+from mmstack_ops.orchestration.failures import only_safe_errors
+
+RECYCLE_JOB = "tape_recycle"
+RECYCLE_OP = "recycle_volume"
+
+
+class RecycleConfig(dg.Config):
+    """Which volume, as it was looked at."""
+
+    tier: str = Field(description="The tape tier.")
+    volume: str = Field(description="The volume's name.")
+    stored: int = Field(description="Bytes it held when it was looked at; else nothing is done.")
+
+
+def recycle_op(catalogue: Catalogue) -> dg.OpDefinition:
+    """Return the step that makes a volume blank of which retention keeps nothing."""
+
+    @dg.op(
+        name=RECYCLE_OP,
+        out=dg.Out(dg.Nothing),
+        pool=names.work_pool(catalogue.environment, "recycle"),
+        required_resource_keys={names.BACKUPS, stack_names.LISTENER},
+        description="Make a tape volume blank, of which retention keeps nothing.",
+    )
+    def recycle(context: dg.OpExecutionContext, config: RecycleConfig) -> None:
+        with only_safe_errors(f"recycling {config.volume}"):
+            was = backups_of(context).tapes.recycle(
+                config.volume, config.tier, stored=config.stored
+            )
+        context.log_event(
+            dg.AssetObservation(
+                asset_key=names.tier_key(catalogue, config.tier),
+                description=f"volume {was.name} is blank again: {format_bytes(was.stored)}",
+                metadata={
+                    "volume": dg.MetadataValue.text(was.name),
+                    "freed_bytes": dg.MetadataValue.int(was.stored),
+                },
+            )
+        )
+
+    return recycle
+
+
+def recycle_request(volume: TapeVolume) -> BackupRequest:
+    """Return the run that makes ``volume`` blank, as it is now."""
+    settings = {"tier": volume.tier, "volume": volume.name, "stored": volume.stored}
+    return BackupRequest(RECYCLE_JOB, {"ops": {RECYCLE_OP: {"config": settings}}}, None)

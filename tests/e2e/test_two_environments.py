@@ -85,6 +85,13 @@ def test_with_addresses_of_their_own_both_run(product: Product) -> None:
     assert second == f"{first}-beside"
     assert _answers(product, "development")
     assert _answers(product, "staging")
+    for environment in ("development", "staging"):
+        states = product.done("-e", environment, "network", "validate", "--json").document()
+        assert {one["verdict"] for one in states["networks"]} == {"ok", "absent"}
+        report = product.mmstack("-e", environment, "network", "conflicts", "--json").document()
+        verdicts = {row["verdict"] for row in report["rows"]}
+        assert verdicts.isdisjoint({"conflict", "drift"}), report["rows"]
+        assert product.done("-e", environment, "network", "health", "--json").document()["clean"]
     together = product.done("status", "--all", "--json").document()["environments"]
     running = {
         document["environment"]: [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import docker
 import pytest
 
 from mmstack_ops.adapters.backups.control import BackupControl
+from mmstack_ops.adapters.backups.types import prometheus_full
 from mmstack_ops.adapters.project import open_project
 from mmstack_ops.adapters.secrets.store import generate
 from mmstack_ops.adapters.stacks.control import StackControl
@@ -271,3 +273,45 @@ def test_prometheus_is_taken_by_its_own_snapshot(here: Here) -> None:
     assert list((folder / "snapshots").iterdir()) == []
     here.prove_and_bring_back("prometheus", "full", lambda: None)
     assert not [line for line in here.said() if "killed" in line]
+
+
+def killed_as_the_snapshot_came(here: Here) -> None:
+    """Have a backup killed after the server made its snapshot, before its name is known."""
+    child = os.fork()
+    if child == 0:
+        real = prometheus_full.ask
+
+        def deadly(instance: Any, method: str, path: str) -> Any:
+            answer = real(instance, method, path)
+            if "tsdb/snapshot" in path:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
+
+        prometheus_full.ask = deadly
+        try:
+            here.back_up("prometheus", "full")
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+
+
+def test_a_snapshot_whose_name_was_never_written_down_goes_the_next_time(here: Here) -> None:
+    here.start("prometheus")
+    snapshots = here.folder("prometheus", "/prometheus") / "snapshots"
+    (snapshots / "20200101T000000Z-somebodys").mkdir(parents=True)
+    owner = snapshots.parent.stat()
+    # The server makes its own beside it.
+    os.chown(snapshots, owner.st_uid, owner.st_gid)
+    killed_as_the_snapshot_came(here)
+    assert len(list(snapshots.iterdir())) == 2
+    here.back_up("prometheus", "full")
+    assert [one.name for one in snapshots.iterdir()] == ["20200101T000000Z-somebodys"]
+    assert any("that a killed backup left" in line for line in here.said())
+
+    # Somebody made one of their own since: which is whose only people can say.
+    killed_as_the_snapshot_came(here)
+    (snapshots / "20300101T000000Z-another").mkdir()
+    here.back_up("prometheus", "full")
+    assert len(list(snapshots.iterdir())) == 3
+    assert any("delete it by hand" in line for line in here.said())

@@ -21,6 +21,7 @@ _SNAPSHOT_SECONDS = 900.0
 _NO_CONTENT = 204
 _FOLDER = "snapshots"
 _JOURNAL = "prometheus-snapshot"
+_ASKED = "prometheus-snapshot-asked-for"
 
 
 class PrometheusFull(VolumesFull):
@@ -31,23 +32,24 @@ class PrometheusFull(VolumesFull):
 
     def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
         """Store a snapshot; see ``BackupType.capture``."""
-        for record in bench.leftovers(f"{_JOURNAL} {instance.service}"):
-            bench.tell(f"deleting snapshot {record['snapshot']} that a killed backup left")
-            _delete(bench, instance, record["snapshot"])
+        _delete_leftovers(bench, instance)
         version = ask(instance, "GET", "/api/v1/status/buildinfo")["version"]
         bench.tell(f"snapshot of {instance.service}")
-        made = ask(instance, "POST", "/api/v1/admin/tsdb/snapshot?skip_head=false")["name"]
         failure: BaseException | None = None
-        with bench.journal(f"{_JOURNAL} {instance.service}", {"snapshot": made}):
-            try:
-                tree = VolumeTree(bench, instance, below=f"{_FOLDER}/{made}")
-                files = {file.path: file for file in _unversioned(tree.scan())}
-                capture.tree(iter(files.values()), tree.open)
-                facts = tree.facts(files, files)
-            except BaseException as error:
-                # The server's disk first: the snapshot keeps old blocks from being deleted.
-                failure = error
-            _delete(bench, instance, made)
+        # Its name is known only when it is there: until then the journal knows the others.
+        known = {"known": json.dumps(sorted(_snapshots(bench, instance)))}
+        with bench.journal(f"{_ASKED} {instance.service}", known):
+            made = ask(instance, "POST", "/api/v1/admin/tsdb/snapshot?skip_head=false")["name"]
+            with bench.journal(f"{_JOURNAL} {instance.service}", {"snapshot": made}):
+                try:
+                    tree = VolumeTree(bench, instance, below=f"{_FOLDER}/{made}")
+                    files = {file.path: file for file in _unversioned(tree.scan())}
+                    capture.tree(iter(files.values()), tree.open)
+                    facts = tree.facts(files, files)
+                except BaseException as error:
+                    # The server's disk first: the snapshot keeps old blocks from being deleted.
+                    failure = error
+                _delete(bench, instance, made)
         if failure is not None:
             raise failure
         capture.note(
@@ -75,6 +77,31 @@ def _unversioned(files: Iterator[TreeFile]) -> Iterator[TreeFile]:
 
 def _blocks(paths: Any) -> int:
     return sum(path.endswith("/meta.json") for path in paths)
+
+
+def _delete_leftovers(bench: Workbench, instance: Instance) -> None:
+    """Delete what killed backups left: by its name, or as the only one that came since."""
+    for record in bench.leftovers(f"{_JOURNAL} {instance.service}"):
+        bench.tell(f"deleting snapshot {record['snapshot']} that a killed backup left")
+        _delete(bench, instance, record["snapshot"])
+    for record in bench.leftovers(f"{_ASKED} {instance.service}"):
+        new = sorted(_snapshots(bench, instance) - set(json.loads(record["known"])))
+        if len(new) == 1:
+            bench.tell(f"deleting snapshot {new[0]} that a killed backup left")
+            _delete(bench, instance, new[0])
+        elif new:
+            # One of them is ours, the others are somebody's: people have to say which.
+            bench.tell(
+                f"{instance.service} has snapshots one of which a killed backup left:"
+                f" {', '.join(new)}; delete it by hand, they keep old blocks on the disk"
+            )
+
+
+def _snapshots(bench: Workbench, instance: Instance) -> set[str]:
+    """Return the names of the snapshots that stand on the server's volume."""
+    roots = VolumeTree(bench, instance, below=_FOLDER).roots
+    folders = [root.folder for root in roots if root.folder.is_dir()]
+    return {one.name for folder in folders for one in folder.iterdir() if one.is_dir()}
 
 
 def _delete(bench: Workbench, instance: Instance, snapshot: str) -> None:

@@ -98,6 +98,7 @@ class WipeControl:
             made_at=self._now(),
             start=start,
             interrupted_starts={service for one in same for service in one.starts},
+            interrupted_gpu=any(one.gpu for one in same if one.starts),
         )
         names = {one.name for one in plan.of_kind("volume")}
         wanted = [volume for volume in look.volumes if volume.name in names]
@@ -218,7 +219,7 @@ class WipeControl:
                 on_event(BackupProgress(event.service, "", "starting", event.message))
 
         try:
-            up = self._stacks.plan_up(plan.starts, dependencies=False)
+            up = self._stacks.plan_up(plan.starts, dependencies=False, gpu=plan.gpu)
             results = self._stacks.apply(
                 up, holder=holder, cancel=cancel, on_event=listen, locked=True
             )

@@ -34,6 +34,8 @@ class KilledWipe:
     gone: int
     starts: tuple[str, ...]
     """Services it was to start again."""
+    gpu: bool
+    """With their GPUs."""
 
 
 class WipeRecord:
@@ -119,6 +121,7 @@ def _killed(lines: list[dict[str, Any]]) -> KilledWipe:
         ),
         gone=len(gone),
         starts=tuple(plan["starts"]),
+        gpu=bool(plan["gpu"]),
     )
 
 

@@ -26,10 +26,10 @@ def guarded(
 ) -> WipePlan:
     """Return the plan with what its backups say: beside each volume, and as refusals.
 
-    A protected environment gives a volume up only when each service that writes to it has a
-    backup of all its data that is as young as its policy asks, and one that a restore drill
-    proved lately. A service that the schema has no backup for is told as a warning: that was
-    decided there.
+    A protected environment gives a volume up only when each service that writes to it has data
+    whose newest backup is as young as its policy asks, and of which a restore drill proved one
+    lately. A volume that the schema leaves out of backups is told as a warning: that was
+    decided there. One that the schema doesn't know at all nobody decided on.
 
     Args:
         unproven: the operator does without; that turns refusals into warnings.
@@ -42,7 +42,11 @@ def guarded(
     savers = {
         one.name: savers_of(catalogue, keys.get(one.name, "")) for one in plan.of_kind("volume")
     }
-    lacking: list[str] = []
+    lacking = [
+        f"volume {name} isn't declared in the schema: no backup is known to hold it"
+        for name in savers
+        if name not in keys
+    ]
     for service in dict.fromkeys(name for names in savers.values() for name in names):
         types = data_types(catalogue.services[service].definition.backup.types)
         why = problem or _lack(by_service.get(service, ()), types, catalogue, now)
@@ -55,7 +59,7 @@ def guarded(
     unsaved = [
         f"{name} is in no backup: the schema leaves it out"
         for name, own in savers.items()
-        if not own
+        if not own and name in keys
     ]
     refuses = catalogue.settings.protected and not unproven
     return replace(
@@ -83,20 +87,24 @@ def savers_of(catalogue: Catalogue, volume: str) -> tuple[str, ...]:
 def _lack(
     statuses: Iterable[SeriesStatus], types: Sequence[str], catalogue: Catalogue, now: datetime
 ) -> str:
-    """Return why the data of a service isn't safe; empty when it is."""
-    of_data = [status for status in statuses if status.series.type in types]
-    if all(status.late for status in of_data):
-        ages = [status.age for status in of_data if status.age is not None]
-        return f"its newest backup is {format_seconds(min(ages))} old" if ages else "no backup"
+    """Return why the data of a service isn't safe; empty when one of its series makes it so."""
     within = catalogue.schema.backup.proven_within
-    proofs = [
-        row.proven_at
-        for status in of_data
-        if (row := status.last_proven) is not None and row.proven_at is not None
-    ]
-    if not proofs:
+    of_data = [status for status in statuses if status.series.type in types]
+    found = [_lack_of(status, within, now) for status in of_data]
+    if not found:
+        return "no backup"
+    return "" if "" in found else found[0]
+
+
+def _lack_of(status: SeriesStatus, within: float, now: datetime) -> str:
+    if status.age is None:
+        return "no backup"
+    if status.late:
+        return f"its newest backup is {format_seconds(status.age)} old"
+    proven = status.last_proven.proven_at if status.last_proven is not None else None
+    if proven is None:
         return "no backup is proven to restore"
-    age = (now - max(proofs)).total_seconds()
+    age = (now - proven).total_seconds()
     if age > within:
         return f"its last proof is {format_seconds(age)} old; {format_seconds(within)} are allowed"
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -28,6 +29,15 @@ class SeenContainer:
     def service(self) -> str:
         """The service it is of; empty when its labels don't say."""
         return self.labels.get(labels.SERVICE, "")
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether it was made with a GPU reserved: what is started again has to have it too."""
+        try:
+            spec = json.loads(self.labels.get(labels.SPEC) or "{}")
+        except ValueError:
+            return False
+        return isinstance(spec, dict) and bool(spec.get("gpu"))
 
     @property
     def stack(self) -> str:

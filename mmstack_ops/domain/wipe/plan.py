@@ -55,6 +55,7 @@ class WipePlan:
         items: what goes: containers, then volumes, then networks.
         stays: what one might think would go, and doesn't.
         starts: services that ran and are started again afterwards.
+        gpu: with the GPUs they declare, since they ran with them.
         affected: services that go on running though they need what goes.
         refusals: why a guarded environment doesn't let it happen; empty when it may.
         unfinished: an earlier wipe that was killed: what is left of it.
@@ -69,6 +70,7 @@ class WipePlan:
     items: tuple[WipeItem, ...]
     stays: tuple[Stays, ...] = ()
     starts: tuple[str, ...] = ()
+    gpu: bool = False
     affected: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

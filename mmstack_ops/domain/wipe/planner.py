@@ -24,6 +24,7 @@ def plan_wipe(
     made_at: datetime,
     start: bool = True,
     interrupted_starts: Collection[str] = (),
+    interrupted_gpu: bool = False,
 ) -> WipePlan:
     """Return what goes, what stays and why, and what is started again.
 
@@ -33,9 +34,13 @@ def plan_wipe(
     Args:
         start: start again what ran, where only data was to go.
         interrupted_starts: services that an interrupted wipe of the same scope had stopped.
+        interrupted_gpu: they ran with their GPUs.
     """
     return _Planner(catalogue, scope, look).plan(
-        made_at, start=start, interrupted_starts=interrupted_starts
+        made_at,
+        start=start,
+        interrupted_starts=interrupted_starts,
+        interrupted_gpu=interrupted_gpu,
     )
 
 
@@ -50,7 +55,12 @@ class _Planner:
         self._networks = [n for n in look.networks if is_ours(n.labels, owner, environment)]
 
     def plan(
-        self, made_at: datetime, *, start: bool, interrupted_starts: Collection[str]
+        self,
+        made_at: datetime,
+        *,
+        start: bool,
+        interrupted_starts: Collection[str],
+        interrupted_gpu: bool,
     ) -> WipePlan:
         wanted = [volume for volume in self._volumes if self._has(volume)]
         # What somebody else mounts can't go: its containers needn't go for nothing either.
@@ -74,6 +84,7 @@ class _Planner:
             items=items,
             stays=(*stays, *kept),
             starts=self._starts(containers, interrupted_starts) if start else (),
+            gpu=interrupted_gpu or any(one.has_gpu for one in containers if one.running),
             affected=self._affected(services),
             guarded=self._catalogue.settings.protected,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from mmstack_ops.domain.wipe.guard import guarded, savers_of
 from mmstack_ops.domain.wipe.plan import WipePlan
 from mmstack_ops.domain.wipe.planner import plan_wipe
 from mmstack_ops.domain.wipe.scope import find_scope
-from tests.domain.wipe.places import catalogue, everything
+from tests.domain.wipe.places import catalogue, everything, volume
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -90,6 +91,31 @@ def test_one_service_that_lacks_something_is_enough_to_refuse(bad: SeriesStatus,
 def test_another_type_that_holds_the_data_is_as_good() -> None:
     both = (status("postgres", "full", age=None), status("postgres", "data"))
     assert plan(*both, *GOOD[1:]).refusals == ()
+
+
+def test_a_young_backup_and_another_ones_proof_are_not_the_same_thing() -> None:
+    apart = (
+        status("postgres", "full", proof=None),
+        status("postgres", "data", age=timedelta(days=3)),
+    )
+    (refusal,) = plan(*apart, *GOOD[1:]).refusals
+    assert refusal == "postgres: no backup is proven to restore"
+
+
+def test_a_volume_the_schema_does_not_know_is_refused() -> None:
+    found = catalogue("production")
+    stray = volume(found, "postgres_data")
+    stray = replace(stray, name="multimodal-production-core_old_data")
+    look = everything(found)
+    look = replace(look, volumes=(*look.volumes, stray))
+    bare = plan_wipe(found, find_scope(found, "environment"), look, made_at=NOW)
+    every = [
+        status(name, kind)
+        for name, entry in found.services.items()
+        for kind in entry.definition.backup.types
+    ]
+    (refusal,) = guarded(bare, found, every, now=NOW, unproven=False).refusals
+    assert "old_data isn't declared" in refusal
 
 
 def test_backups_that_cannot_be_read_count_for_nothing() -> None:

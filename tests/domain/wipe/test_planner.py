@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -89,6 +90,17 @@ def test_what_did_not_run_is_not_started_again_but_what_a_killed_wipe_stopped_is
     look = replace(FULL, containers=stopped, networks=())
     assert planned("db", look).starts == ()
     assert planned("db", look, interrupted_starts={"postgres", "gone"}).starts == ("postgres",)
+
+
+@pytest.mark.parametrize("gpu", [None, {"count": -1}])
+def test_what_ran_with_a_gpu_is_started_with_it(gpu: Any) -> None:
+    (one,) = only("vllm").containers
+    spec = json.dumps({"image": "x", "gpu": gpu})
+    look = only("vllm")
+    look = replace(look, containers=(replace(one, labels={**one.labels, labels.SPEC: spec}),))
+    assert planned("models", look).gpu is (gpu is not None)
+    broken = replace(one, labels={**one.labels, labels.SPEC: "{"})
+    assert planned("models", replace(look, containers=(broken,))).gpu is False
 
 
 def test_what_is_mounted_by_a_stranger_stays_and_nothing_goes_for_it() -> None:

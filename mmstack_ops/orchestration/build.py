@@ -24,7 +24,10 @@ from mmstack_ops.orchestration.networks.checks import (
     network_job,
     network_schedule,
 )
-from mmstack_ops.orchestration.networks.cleanup import network_cleanup_job
+from mmstack_ops.orchestration.networks.cleanup import (
+    network_cleanup_job,
+    network_cleanup_schedule,
+)
 from mmstack_ops.orchestration.networks.reach import reach_checks, reach_job, reach_schedule
 from mmstack_ops.orchestration.retention.assets import retention_assets
 from mmstack_ops.orchestration.retention.jobs import retention_jobs, retention_schedule
@@ -118,6 +121,7 @@ def build_definitions(
             retention_schedule(catalogue),
             network_schedule(catalogue),
             reach_schedule(catalogue),
+            network_cleanup_schedule(catalogue),
         ],
         sensors=[
             container_events_sensor(catalogue, restarts),

@@ -99,6 +99,8 @@ class Environment(SchemaModel):
     """When the networks' addresses are compared with engine and host; that changes nothing."""
     reach_cron: str = "50 6 * * *"
     """When every service is asked from inside whose ports it can open; that changes nothing."""
+    network_cleanup_cron: str = "20 7 * * 0"
+    """When networks of ours that no environment wants any more are removed."""
     on_unhealthy: Literal["report", "restart"] = "report"
     """What the sensor on container events does with a service that became unhealthy."""
     credential_rules: Literal["lenient", "strict"]

@@ -164,6 +164,7 @@ def _valid_crons(schema: Schema) -> Iterator[Problem]:
             (("health_cron",), environment.health_cron),
             (("network_cron",), environment.network_cron),
             (("reach_cron",), environment.reach_cron),
+            (("network_cleanup_cron",), environment.network_cleanup_cron),
             (("backup", "cron"), environment.backup.cron),
             (("retention", "cron"), environment.retention.cron),
         ):

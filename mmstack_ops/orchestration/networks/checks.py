@@ -7,6 +7,7 @@ import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.networks.conflicts import ConflictReport
+from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan
 from mmstack_ops.domain.networks.validate import NetworkState
 from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.backups.jobs import Job
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 CONFLICTS_CHECK = "addresses"
 DECLARED_CHECK = "as_declared"
+ORPHANS_CHECK = "orphans"
 CONFLICTS_JOB = "network_conflicts"
 GROUP = "networks"
 _DESCRIPTIONS = {
@@ -68,6 +70,13 @@ def network_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
             dg.AssetCheckSpec(name=name, asset=key, description=text)
             for key in by_key
             for name, text in _DESCRIPTIONS.items()
+        ]
+        + [
+            dg.AssetCheckSpec(
+                name=ORPHANS_CHECK,
+                asset=whole_key(catalogue),
+                description="No network of ours is there that no environment wants.",
+            )
         ],
         can_subset=True,
         required_resource_keys={names.CONTROL},
@@ -78,7 +87,11 @@ def network_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
         with only_safe_errors("checking the networks"):
             report = control.network_conflicts()
             states = {state.name: state for state in control.network_states()}
+            plan = control.plan_network_cleanup()
         for key in sorted(context.selected_asset_check_keys):
+            if key.name == ORPHANS_CHECK:
+                yield _orphans(key.asset_key, plan)
+                continue
             network = by_key[key.asset_key].name
             if key.name == CONFLICTS_CHECK:
                 yield _result(key.asset_key, network, report)
@@ -130,6 +143,24 @@ def _declared(key: dg.AssetKey, state: NetworkState) -> dg.AssetCheckResult:
     )
 
 
+def _orphans(key: dg.AssetKey, plan: NetworkCleanupPlan) -> dg.AssetCheckResult:
+    names = [one.name for one in plan.orphans]
+    rows = [(one.name, ", ".join(one.subnets), one.reason) for one in plan.decisions]
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=ORPHANS_CHECK,
+        passed=not names,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"nobody wants {', '.join(names)}: `mmstack network cleanup`"
+        if names
+        else "every network of ours is wanted, or in use",
+        metadata={
+            "orphans": dg.MetadataValue.int(len(names)),
+            "networks": dg.MetadataValue.md(table(("network", "subnets", "why"), rows)),
+        },
+    )
+
+
 def network_job(catalogue: Catalogue) -> Job:
     """Return the job that checks all networks. Changes nothing."""
     keys = [
@@ -137,6 +168,7 @@ def network_job(catalogue: Catalogue) -> Job:
         for stack in catalogue.networks
         for name in _DESCRIPTIONS
     ]
+    keys.append(dg.AssetCheckKey(whole_key(catalogue), ORPHANS_CHECK))
     return dg.define_asset_job(
         name=CONFLICTS_JOB,
         selection=dg.AssetSelection.checks(*keys),

@@ -14,6 +14,7 @@ from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan
 from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.networks.checks import whole_key
+from mmstack_ops.orchestration.schedules import environment_schedule
 from mmstack_ops.orchestration.stacks.metadata import table
 
 if TYPE_CHECKING:
@@ -85,6 +86,16 @@ def network_cleanup_job(catalogue: Catalogue, resources: Mapping[str, object]) -
         remove()
 
     return run
+
+
+def network_cleanup_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition:
+    """Return its schedule."""
+    return environment_schedule(
+        catalogue,
+        CLEANUP_JOB,
+        catalogue.settings.network_cleanup_cron,
+        "Remove networks of ours that no environment wants.",
+    )
 
 
 def cleanup_run_config(plan: NetworkCleanupPlan) -> dict[str, object]:

@@ -25,6 +25,7 @@ TIMES = {
     "retention_cleanup": "0 1 * * *",
     "network_conflicts": "40 * * * *",
     "network_health": "50 6 * * *",
+    "network_cleanup": "20 7 * * 0",
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.domain.networks.conflicts import ConflictReport, Row, Verdict
+from mmstack_ops.domain.networks.orphans import NetworkDecision
 from mmstack_ops.orchestration.build import build_definitions
 from tests.orchestration.fakes import FakeControl
 
@@ -74,3 +75,30 @@ def test_a_network_that_differs_fails_its_check(
     }
     assert found["core"] == (False, "x is on it, which nothing declares")
     assert found["inference"] == (True, "3 of 254 addresses are in use")
+
+
+def test_orphans_are_a_warning_with_their_names(
+    project: Project, instance: dg.DagsterInstance
+) -> None:
+    catalogue = project.catalogue("development")
+    rows = tuple(
+        Row(entry.name, entry.subnet, "engine", "ok", "free")
+        for entry in catalogue.networks.values()
+    )
+    orphan = NetworkDecision("1", "lab-old", ("10.1.0.0/24",), "testing", True, "nobody wants it")
+    control = FakeControl(catalogue, conflicts=ConflictReport(rows, {}))
+    definitions = build_definitions(
+        "development", overrides={"project": project, "control": control}
+    )
+    job = definitions.resolve_job_def("network_conflicts")
+    for networks, passed in (([], True), ([orphan], False)):
+        control.networks = networks
+        (found,) = (
+            one
+            for one in job.execute_in_process(instance=instance).get_asset_check_evaluations()
+            if one.check_name == "orphans"
+        )
+        assert found.asset_key.path == ["development", "network"]
+        assert found.passed is passed
+        assert found.severity is dg.AssetCheckSeverity.WARN
+        assert passed or "lab-old" in str(found.description)

@@ -54,7 +54,10 @@ def test_a_forgotten_one_is_recycled_as_it_was_seen(
     backups.tapes = volumes_of(tier)
     (only,) = backups.tapes.volumes()
     assert mmstack("tape", "recycle", only.name).exit_code == 2
-    assert mmstack("tape", "recycle", only.name, "--yes").exit_code == 0
+    runs.events = [only]
+    done = mmstack("tape", "recycle", only.name, "--yes")
+    assert done.exit_code == 0
+    assert "are free again" in done.stdout
     (call,) = runs.calls
     assert call["job"] == "tape_recycle"
     config = call["run_config"]["ops"]["recycle_volume"]["config"]

@@ -15,13 +15,14 @@ from mmstack_ops.domain.backups.events import (
     VerifyResult,
 )
 from mmstack_ops.domain.backups.outcomes import PartFailed
+from mmstack_ops.domain.backups.tape import TapeVolume
 from mmstack_ops.domain.retention.live import RuleCleaned
 from mmstack_ops.domain.retention.plan import SeriesCleaned
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
 from mmstack_ops.domain.units import format_bytes, format_seconds
 from mmstack_ops.domain.wipe.plan import WipeResult
 
-Event = BackupEvent | PartFailed | ApplyEvent | WipeResult
+Event = BackupEvent | PartFailed | ApplyEvent | WipeResult | TapeVolume
 
 
 def backup_display() -> Display[Event]:
@@ -71,6 +72,8 @@ def subject_of(event: Event) -> str:
         return f"{event.ref.service}/{event.ref.type}"
     if isinstance(event, WipeResult):
         return f"{event.environment}/{event.scope}"
+    if isinstance(event, TapeVolume):
+        return f"{event.tier}: {event.name}"
     return event.service or "run"
 
 
@@ -108,6 +111,8 @@ def outcome(event: Event) -> tuple[str, str, str]:
         kept = f"; {len(event.kept)} kept" if event.kept else ""
         style = "yellow" if event.kept else "green"
         return "wiped", style, f"{len(event.gone)} things, {format_bytes(event.freed_bytes)}{kept}"
+    if isinstance(event, TapeVolume):
+        return "blank", "green", f"{format_bytes(event.stored)} are free again"
     if isinstance(event, PartFailed):
         return "failed", "bold red", event.error.splitlines()[0]
     if isinstance(event, ServiceResult):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -66,9 +65,7 @@ def recycle(
     from mmstack_ops.orchestration.backups.tapes import recycle_request
 
     runs = BackupRuns(session, "tape", command_line("tape", "recycle", found.name))
-    outcome = runs.carry_out(recycle_request(found))
-    if outcome.success and not as_json:
-        sys.stderr.write(f"volume {found.name} of {found.tier} is blank\n")
+    runs.carry_out(recycle_request(found))
     runs.report(as_json=as_json)
 
 

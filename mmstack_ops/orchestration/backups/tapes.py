@@ -39,6 +39,7 @@ def recycle_op(catalogue: Catalogue) -> dg.OpDefinition:
             was = backups_of(context).tapes.recycle(
                 config.volume, config.tier, stored=config.stored
             )
+        getattr(context.resources, stack_names.LISTENER)(was)
         context.log_event(
             dg.AssetObservation(
                 asset_key=names.tier_key(catalogue, config.tier),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from mmstack_ops.domain.backups.tape import TapeVolume
 from mmstack_ops.orchestration.backups.tapes import recycle_request
 from tests.adapters.backups.test_tape_volumes import volumes_of
 from tests.adapters.tiers.contract import put
@@ -26,6 +27,8 @@ def test_a_volume_of_forgotten_files_is_made_blank_and_recorded(
     assert "retention keeps them" in failure_text(refused)
     tier.delete(["a"])
     assert run(request.job, run_config=request.run_config).success
+    # What was made blank, as it was then.
+    assert [one.name for one in staging.events if isinstance(one, TapeVolume)] == [volume.name]
     assert staging.backups.tapes.volumes() == ()
     key = dg.AssetKey(["staging", "backup", "cloud"])
     (record,) = instance.fetch_observations(key, limit=1).records

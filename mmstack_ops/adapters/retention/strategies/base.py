@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -117,25 +117,31 @@ def opened_inside(site: Site, path: str, *inner: str) -> Iterator[int]:
     Raises:
         RetentionError: it isn't there, or became a link.
     """
+    descriptor = _descriptor(site, path, inner)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _descriptor(site: Site, path: str, inner: Sequence[str]) -> int:
     volume, below = _place(site, path)
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    descriptor = os.open(volume, flags)
     try:
-        descriptor = os.open(volume, flags)
-        try:
-            for part in (*below.parts, *inner):
-                following = os.open(part, flags | os.O_NOFOLLOW, dir_fd=descriptor)
-                os.close(descriptor)
-                descriptor = following
-            yield descriptor
-        finally:
+        for part in (*below.parts, *inner):
+            following = os.open(part, flags | os.O_NOFOLLOW, dir_fd=descriptor)
             os.close(descriptor)
-    except (FileNotFoundError, NotADirectoryError) as error:
+            descriptor = following
+    except OSError as error:
+        os.close(descriptor)
         # Opening a link as a folder that mustn't be followed fails as "not a directory".
         raise RetentionError(
             f"{path} of {site.instance.service} isn't there any more, or became a link",
             why=error.strerror or str(error),
             remedy="look at what runs in the container; nothing more was deleted there",
         ) from None
+    return descriptor
 
 
 def _place(site: Site, path: str) -> tuple[Path, Path]:

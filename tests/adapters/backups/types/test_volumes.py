@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -199,3 +200,20 @@ def test_prometheus_refuses_odd_names_of_snapshots(here: Here) -> None:
             prometheus_full._delete(here.at, here.instance, name)
     assert PrometheusFull.method == "prometheus"
     assert (here.data / "precious").exists()
+
+
+def test_reading_for_a_backup_is_no_use_of_a_file(here: Here) -> None:
+    """Retention of model caches goes by when a file was last read."""
+    path = here.data / "config.json"
+    path.write_text("{}")
+    now = time.time()
+    # Read before it was written last: the next reading is noted also where few are.
+    os.utime(path, (now - 90 * 86400, now - 80 * 86400))
+    before = path.stat().st_atime
+    tree = VolumeTree(here.at, here.instance, only=["data"])
+    (file,) = (file for file in tree.scan() if file.kind == "file")
+    with tree.open(file) as source:
+        assert source.read() == b"{}"
+    files = {file.path: file for file in tree.scan()}
+    assert tree.facts(files, files).items
+    assert path.stat().st_atime == before

@@ -19,6 +19,7 @@ from mmstack_ops.adapters.backups.control import BackupControl
 from mmstack_ops.adapters.project import open_project
 from mmstack_ops.adapters.stacks.control import StackControl
 from mmstack_ops.adapters.wipe.control import WipeControl
+from mmstack_ops.adapters.wipe.turn import wipe_turn
 from mmstack_ops.domain.errors import CancelledError, PlanStaleError
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.wipe.plan import WipePlan, WipeResult
@@ -350,6 +351,50 @@ def test_the_ui_shows_a_plan_first_and_never_wipes_again(product: Product, ui: U
     assert "can't be re-executed" in "\n".join(_failures(ui, again["run"]["id"]))
     assert product.one("redis").id == container
     product.done("wipe", "core", "--yes")
+
+
+def test_schedules_and_sensors_of_the_code_server_rest_meanwhile(product: Product, ui: Ui) -> None:
+    with product.variables():
+        project = open_project(product.root)
+    turn = wipe_turn(
+        project,
+        "development",
+        holder="wipe_db (run 12345678)",
+        cancel=threading.Event(),
+        on_wait=lambda _: None,
+    )
+    asked, why = _ticks(ui)
+    assert asked == {"schedule": 1, "sensor": 0}
+    assert "is being wiped" not in why
+    with turn:
+        asked, why = _ticks(ui)
+        assert asked == {"schedule": 0, "sensor": 0}
+        assert why.count("the environment is being wiped: wipe_db (run 12345678)") == 2
+
+
+def _ticks(ui: Ui) -> tuple[dict[str, int], str]:
+    """Have the code server evaluate a schedule and a sensor; return requests, and why not."""
+    place = {"repositoryName": "__repository__", "repositoryLocationName": "development"}
+    schedule = ui.ask(
+        """mutation ($s: ScheduleSelector!, $t: Float) { scheduleDryRun(
+             selectorData: $s, timestamp: $t) { __typename ... on DryRunInstigationTick {
+               evaluationResult { skipReason runRequests { runKey } error { message } } } } }""",
+        s={**place, "scheduleName": "backup_full_schedule"},
+        t=time.time(),
+    )["scheduleDryRun"]
+    sensor = ui.ask(
+        """mutation ($s: SensorSelector!) { sensorDryRun(selectorData: $s, cursor: null) {
+             __typename ... on DryRunInstigationTick {
+               evaluationResult { skipReason runRequests { runKey } error { message } } } } }""",
+        s={**place, "sensorName": "quota_pressure"},
+    )["sensorDryRun"]
+    results = {
+        "schedule": schedule["evaluationResult"],
+        "sensor": sensor["evaluationResult"],
+    }
+    assert not any(one["error"] for one in results.values()), results
+    asked = {name: len(one["runRequests"] or ()) for name, one in results.items()}
+    return asked, " / ".join(str(one["skipReason"]) for one in results.values())
 
 
 def _failures(ui: Ui, run_id: str) -> list[str]:

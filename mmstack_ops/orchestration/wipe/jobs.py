@@ -13,7 +13,7 @@ from mmstack_ops.domain.errors import EngineError, InputError
 from mmstack_ops.domain.wipe.plan import WipePlan, WipeResult, refuse_old
 from mmstack_ops.domain.wipe.scope import Scope, scopes
 from mmstack_ops.orchestration import names as stack_names
-from mmstack_ops.orchestration.backups.names import data_pools
+from mmstack_ops.orchestration.backups.names import data_pools, work_pool
 from mmstack_ops.orchestration.backups.working import carried_out, holder_of
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.holding import pool_holder
@@ -46,8 +46,7 @@ def _job(
     catalogue: Catalogue, scope: Scope, resources: Mapping[str, dg.ResourceDefinition]
 ) -> dg.JobDefinition:
     description = _description(catalogue, scope)
-    # No backup of anything reads while something goes; queued runs wait.
-    hold = pool_holder(names.wipe_job(scope.name), data_pools(catalogue, catalogue.services))
+    hold = pool_holder(names.wipe_job(scope.name), _pools(catalogue, scope))
 
     @dg.op(
         name=names.wipe_op(scope.name),
@@ -71,6 +70,18 @@ def _job(
         hold()
 
     return run
+
+
+def _pools(catalogue: Catalogue, scope: Scope) -> list[str]:
+    """Return the pools a wipe holds beside that of the stacks: queued runs of these wait.
+
+    No backup of anything reads while something goes. An environment goes with the scratch
+    servers in it: a drill that lost its server would say that a good backup isn't.
+    """
+    pools = data_pools(catalogue, catalogue.services)
+    if scope.kind == "environment":
+        pools += [work_pool(catalogue.environment, work) for work in ("drill", "scratch")]
+    return pools
 
 
 def _description(catalogue: Catalogue, scope: Scope) -> str:

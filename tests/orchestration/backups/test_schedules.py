@@ -156,10 +156,13 @@ def test_loading_the_largest_environment_is_quick(project: Project) -> None:
 
 
 def test_a_wipe_holds_the_pools_of_all_backups_and_starts(staging: World) -> None:
-    nodes = staging.definitions.resolve_job_def("wipe_environment").all_node_defs
-    pools = {pool for node in nodes if (pool := getattr(node, "pool", None))}
-    assert pools == {
-        "staging_stacks",
-        *data_pools(staging.catalogue, staging.catalogue.services),
-    }
-    assert len(pools) > 3
+    def pools(job: str) -> set[str]:
+        nodes = staging.definitions.resolve_job_def(job).all_node_defs
+        return {pool for node in nodes if (pool := getattr(node, "pool", None))}
+
+    backups = {"staging_stacks", *data_pools(staging.catalogue, staging.catalogue.services)}
+    assert len(backups) > 3
+    assert pools("wipe_db") == backups
+    # A drill's scratch server is in the environment: it isn't taken away from it.
+    scratch = pools("restore_drill") | pools("restore_into_scratch")
+    assert pools("wipe_environment") == backups | scratch

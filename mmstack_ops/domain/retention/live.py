@@ -35,6 +35,8 @@ class Found:
         things: what is counted.
         total: how many there are.
         expired: how many of them are older than the rule's moment.
+        leftovers: how many of these belong to nothing any more: all of them may go, so
+            ``max_share_deleted`` is about the others.
         freed_bytes: what they take; None where nobody can say before they are gone.
         oldest: the oldest of all.
         newest: the newest of all.
@@ -54,6 +56,7 @@ class Found:
     names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     passing: bool = False
+    leftovers: int = 0
 
 
 @dataclass(frozen=True)
@@ -235,10 +238,10 @@ def plan_rule(
     if reason := _clock_problem(found, now):
         return replace(plan, problem=reason)
     most = policy.max_share_deleted if share is None else share
-    if not found.passing and found.expired > most * found.total:
+    going, there = found.expired - found.leftovers, found.total - found.leftovers
+    if not found.passing and going > most * there:
         reason = (
-            f"{found.expired} of {found.total} {found.things} would go,"
-            f" more than {most:.0%} (max_share_deleted)"
+            f"{going} of {there} {found.things} would go, more than {most:.0%} (max_share_deleted)"
         )
         return replace(plan, problem=reason, too_many=True)
     return plan

@@ -180,7 +180,7 @@ def test_a_stray_file_among_revisions_is_none(cache: tuple[Instance, Folders, Pa
     assert stray.exists()
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("steps", range(1, 7))
 def test_what_a_killed_clean_up_left_goes_the_next_time(
     cache: tuple[Instance, Folders, Path], monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
@@ -208,6 +208,7 @@ def test_what_a_killed_clean_up_left_goes_the_next_time(
 
     with monkeypatch.context() as patch:
         patch.setattr(huggingface_revisions.shutil, "rmtree", counted(rmtree))
+        patch.setattr(huggingface_revisions.os, "rename", counted(os.rename))
         patch.setattr(huggingface_revisions.os, "unlink", counted(unlink))
         with pytest.raises(Killed):
             KIND.clean(here, RULE)
@@ -215,9 +216,90 @@ def test_what_a_killed_clean_up_left_goes_the_next_time(
     KIND.clean(here, RULE)
     assert KIND.look(here, RULE).expired == 0
     repository = kept.parents[1]
+    assert {one.name for one in repository.iterdir()} == {"blobs", "snapshots"}
     assert {one.name for one in (repository / "blobs").iterdir()} == {"young"}
     assert [one.name for one in (repository / "snapshots").iterdir()] == ["ccc"]
     assert (kept / "w").read_text() == "young" * 10
+
+
+def test_links_put_aside_by_a_killed_clean_up_go_though_nothing_else_does(
+    cache: tuple[Instance, Folders, Path],
+) -> None:
+    """Also where the revision was downloaded again since, and is too old again."""
+    instance, folders, hub = cache
+    again = revision(hub, "org/m", "aaa", {"w": "b"}, days=90)
+    repository = again.parents[1]
+    aside = repository / ".going-aaa"
+    aside.mkdir()
+    (aside / "w").symlink_to("../blobs/b")
+    (repository / ".going-planted").symlink_to(hub.parent)
+    here = site(instance, days=30, folders=folders)
+    found = KIND.look(here, RULE)
+    assert (found.expired, found.leftovers) == (2, 1)
+    assert found.names[1] == "models--org--m/.going-aaa, of a clean-up that was killed"
+    assert KIND.clean(here, RULE).count == 2
+    assert KIND.look(here, RULE).expired == 0
+    assert {one.name for one in repository.iterdir()} == {"blobs", "snapshots", ".going-planted"}
+
+
+def test_a_download_that_is_finished_in_the_last_moment_stays(
+    cache: tuple[Instance, Folders, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance, folders, hub = cache
+    blobs = revision(hub, "org/m", "aaa", {"w": "b"}, days=1).parents[1] / "blobs"
+    for name in ("gone.incomplete", "resumed.incomplete", "dead.incomplete"):
+        (blobs / name).write_text("half")
+        os.utime(blobs / name, (time.time() - 90 * DAY,) * 2)
+    unlink = huggingface_revisions._unlink
+
+    def late(name: str, *arguments: Any) -> int | None:
+        if name == "gone.incomplete":
+            (blobs / name).rename(blobs / "whole")
+        if name == "resumed.incomplete":
+            (blobs / name).write_text("half and more")
+        return unlink(name, *arguments)
+
+    monkeypatch.setattr(huggingface_revisions, "_unlink", late)
+    gone = KIND.clean(site(instance, days=30, folders=folders), RULE)
+    assert (gone.count, gone.freed_bytes) == (1, 4)
+    assert {one.name for one in blobs.iterdir()} == {"b", "whole", "resumed.incomplete"}
+
+
+def test_what_broke_off_of_the_model_that_is_served_goes_too(
+    cache: tuple[Instance, Folders, Path],
+) -> None:
+    instance, folders, hub = cache
+    served = revision(hub, "org/m", "aaa", {"w": "b"}, days=90)
+    dead = served.parents[1] / "blobs" / "dead.incomplete"
+    dead.write_text("half")
+    os.utime(dead, (time.time() - 90 * DAY,) * 2)
+    told = replace(instance, spec=replace(instance.spec, command=("--model", "org/m")))
+    assert KIND.clean(site(told, days=30, folders=folders), RULE).count == 1
+    assert not dead.exists()
+    assert (served / "w").read_text() == "b" * 10
+
+
+def test_a_disk_that_fails_half_way_says_what_went(
+    cache: tuple[Instance, Folders, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance, folders, hub = cache
+    for name in ("aaa", "bbb"):
+        revision(hub, "org/m", name, {"w": name}, days=90)
+    here = site(instance, days=30, folders=folders)
+    rename = os.rename
+
+    def failing(name: str, *arguments: Any, **how: Any) -> None:
+        if name == "bbb":
+            raise OSError(5, "Input/output error", name)
+        rename(name, *arguments, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", failing)
+        with pytest.raises(RetentionError, match="1 revisions of worker went") as raised:
+            KIND.clean(here, RULE)
+    assert raised.value.why == "bbb: Input/output error"
+    assert KIND.clean(here, RULE).count >= 1
+    assert KIND.look(here, RULE).expired == 0
 
 
 def test_downloads_that_broke_off_go_and_those_under_way_stay(

@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
-from mmstack_ops.domain.errors import CancelledError, RetentionError
-from mmstack_ops.domain.retention.live import Found
+from mmstack_ops.domain.errors import CancelledError, MmstackError, RetentionError
+from mmstack_ops.domain.retention.live import Found, Things
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.types.base import Instance, Workbench
@@ -61,6 +61,41 @@ class Gone:
     count: int
     freed_bytes: int | None
     notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Tally:
+    """What went so far; see ``Gone``."""
+
+    count: int = 0
+    freed_bytes: int = 0
+
+
+@contextmanager
+def counted(site: Site, things: Things) -> Iterator[Tally]:
+    """Give a tally to a clean-up: an error after something went says how much did.
+
+    Raises:
+        RetentionError: it failed half-way; says what went.
+        CancelledError: it was cancelled half-way; says what went.
+    """
+    tally = Tally()
+    try:
+        yield tally
+    except CancelledError as error:
+        raise CancelledError(f"{error.what}; {tally.count} {things} went before") from None
+    except MmstackError as error:
+        if not tally.count:
+            raise
+        raise RetentionError(
+            f"{tally.count} {things} went, then: {error.what}", why=error.why, remedy=error.remedy
+        ) from None
+    except OSError as error:
+        raise RetentionError(
+            f"{tally.count} {things} of {site.instance.service} went, then one couldn't be deleted",
+            why=": ".join(filter(None, (str(error.filename or ""), error.strerror or str(error)))),
+            remedy="look at the volume's file system, then clean up again",
+        ) from None
 
 
 class Strategy(Protocol[Rule]):

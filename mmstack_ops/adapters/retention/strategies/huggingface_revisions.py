@@ -18,6 +18,8 @@ from typing import ClassVar
 from mmstack_ops.adapters.retention.strategies.base import (
     Gone,
     Site,
+    Tally,
+    counted,
     folder_inside,
     is_new,
     opened_inside,
@@ -27,8 +29,8 @@ from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import RevisionsRule
 
 _KINDS = ("models--", "datasets--", "spaces--")
-# Beside the revisions: huggingface_hub looks at no other name there.
-_GOING = ".going-"
+# Links that are being removed, beside the revisions: huggingface_hub looks at no other name there.
+_ASIDE = ".going-"
 _PARTS = ("snapshots", "blobs", "refs")
 
 
@@ -61,11 +63,13 @@ class _Repository:
     Args:
         leftovers: blobs that no revision links to and nobody used since the moment: what a
             killed clean-up or a download that broke off left. Younger ones may be a download.
+        aside: names of folders of links that a killed clean-up had put out of sight.
     """
 
     folder: Path
     revisions: tuple[_Revision, ...]
     leftovers: tuple[Path, ...]
+    aside: tuple[str, ...]
 
 
 class HuggingfaceRevisions:
@@ -79,21 +83,24 @@ class HuggingfaceRevisions:
 
     def look(self, site: Site, rule: RevisionsRule) -> Found:
         """Look at every revision; see ``Strategy.look``."""
-        repositories = list(_repositories(site, rule))
+        repositories = [_repository(site, folder) for folder in _folders(site, rule)]
         revisions = [one for repository in repositories for one in repository.revisions]
         left = [blob for repository in repositories for blob in repository.leftovers]
+        aside = [f"{one.folder.name}/{name}" for one in repositories for name in one.aside]
         going = [one for one in revisions if _goes(one, site)]
         freed = sum(blob.lstat().st_size for blob in [*_only_of(going, revisions), *left])
         return Found(
             things="revisions",
-            total=len(revisions) + len(left),
-            expired=len(going) + len(left),
+            total=len(revisions) + len(left) + len(aside),
+            expired=len(going) + len(left) + len(aside),
+            leftovers=len(left) + len(aside),
             freed_bytes=freed,
             oldest=min((one.used_at for one in revisions), default=None),
             newest=max((one.used_at for one in revisions), default=None),
             names=(
                 *(f"{one.repository.name}@{one.name}" for one in going),
                 *(f"{blob.parents[1].name}: {blob.name}, of no revision" for blob in left),
+                *(f"{name}, of a clean-up that was killed" for name in aside),
             ),
             notes=tuple(
                 f"{one.repository.name}@{one.name} stays: {one.stays}"
@@ -103,30 +110,56 @@ class HuggingfaceRevisions:
         )
 
     def clean(self, site: Site, rule: RevisionsRule) -> Gone:
-        """Delete links first, then the blobs nobody needs; see ``Strategy.clean``."""
-        count = freed = 0
-        for name in [one.folder.name for one in _repositories(site, rule)]:
-            # Looked at again, one repository at a time: a download may have come in between.
-            found = _named(site, rule, name)
-            if found is None:
-                continue
-            for one in [one for one in found.revisions if _goes(one, site)]:
-                site.check()
-                _remove(site, rule, one)
-                site.tell(f"{name}@{one.name} went")
-                count += 1
-            # Killed in between, blobs without a link are left: the next clean-up takes them.
-            after = _named(site, rule, name)
-            if after is None or not after.leftovers:
-                continue
-            count += len(found.leftovers)
-            with opened_inside(site, rule.path, name, "blobs") as folder:
-                for blob in after.leftovers:
-                    site.check()
-                    size = os.stat(blob.name, dir_fd=folder, follow_symlinks=False).st_size
-                    os.unlink(blob.name, dir_fd=folder)
-                    freed += size
-        return Gone(count, freed)
+        """Delete one repository's after the other; see ``Strategy.clean``."""
+        with counted(site, "revisions") as tally:
+            for folder in _folders(site, rule):
+                _clean_up(site, rule, folder, tally)
+        return Gone(tally.count, tally.freed_bytes)
+
+
+def _clean_up(site: Site, rule: RevisionsRule, folder: Path, tally: Tally) -> None:
+    """Delete links first, then the blobs nobody needs; killed in between, the next one goes on."""
+    name = folder.name
+    # Looked at only now: a download may have come in since the plan.
+    found = _repository(site, folder)
+    # By descriptors of real folders: what becomes a link now leads nowhere.
+    with opened_inside(site, rule.path, name) as repository:
+        for aside in found.aside:
+            shutil.rmtree(aside, dir_fd=repository)
+            tally.count += 1
+    for one in [one for one in found.revisions if _goes(one, site)]:
+        site.check()
+        _remove(site, rule, one)
+        site.tell(f"{name}@{one.name} went")
+        tally.count += 1
+    left = _repository(site, folder).leftovers
+    if not left:
+        return
+    with opened_inside(site, rule.path, name, "blobs") as blobs:
+        for blob in left:
+            site.check()
+            size = _unlink(blob.name, blobs, site.before)
+            if size is not None:
+                tally.freed_bytes += size
+                # Blobs of the revisions that went are part of those.
+                tally.count += blob in found.leftovers
+
+
+def _unlink(name: str, folder: int, before: datetime) -> int | None:
+    """Delete a blob nobody used since the moment; return its bytes, None when it stays or went."""
+    try:
+        seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if _used_at(seen) >= before.timestamp():
+            return None
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        # A download that went on meanwhile and was finished has another name now.
+        return None
+    return seen.st_size
+
+
+def _used_at(seen: os.stat_result) -> float:
+    return max(seen.st_atime, seen.st_mtime)
 
 
 def _goes(revision: _Revision, site: Site) -> bool:
@@ -142,46 +175,50 @@ def _only_of(going: list[_Revision], every: list[_Revision]) -> list[Path]:
 def _remove(site: Site, rule: RevisionsRule, revision: _Revision) -> None:
     """Remove a revision's links: out of sight at once, so that nobody finds half of them."""
     name = revision.repository.name
-    # By descriptors of real folders: what becomes a link now leads nowhere.
     with (
         opened_inside(site, rule.path, name) as repository,
         opened_inside(site, rule.path, name, "snapshots") as snapshots,
     ):
-        going = f"{_GOING}{revision.name}"
-        os.rename(revision.name, going, src_dir_fd=snapshots, dst_dir_fd=repository)
-        with os.scandir(repository) as entries:
-            going_on = [entry.name for entry in entries if entry.name.startswith(_GOING)]
-        for left in going_on:
-            shutil.rmtree(left, dir_fd=repository)
+        aside = f"{_ASIDE}{revision.name}"
+        os.rename(revision.name, aside, src_dir_fd=snapshots, dst_dir_fd=repository)
+        shutil.rmtree(aside, dir_fd=repository)
 
 
-def _named(site: Site, rule: RevisionsRule, name: str) -> _Repository | None:
-    return next((one for one in _repositories(site, rule) if one.folder.name == name), None)
+def _folders(site: Site, rule: RevisionsRule) -> list[Path]:
+    """Return the folders of the cache's repositories.
 
-
-def _repositories(site: Site, rule: RevisionsRule) -> Iterator[_Repository]:
+    Raises:
+        RetentionError: there is no cache.
+    """
     cache = folder_inside(site, rule.path)
-    if not cache.is_dir():
-        if is_new(site, rule.path):
-            return  # Nothing was ever downloaded.
-        raise RetentionError(
-            f"{site.instance.service} has no cache {rule.path}",
-            why="the schema declares a retention for it",
-            remedy="correct the rule's path, or start the service: it makes its cache",
-        )
+    if cache.is_dir():
+        return sorted(one for one in cache.iterdir() if one.name.startswith(_KINDS))
+    if is_new(site, rule.path):
+        return []  # Nothing was ever downloaded.
+    raise RetentionError(
+        f"{site.instance.service} has no cache {rule.path}",
+        why="the schema declares a retention for it",
+        remedy="correct the rule's path, or start the service: it makes its cache",
+    )
+
+
+def _repository(site: Site, folder: Path) -> _Repository:
+    for part in (folder, *(folder / name for name in _PARTS)):
+        _refuse_link(part)
     spec = site.instance.spec
     told = " ".join([*(spec.entrypoint or ()), *(spec.command or ()), *spec.environment.values()])
-    for repository in sorted(cache.iterdir()):
-        if not repository.name.startswith(_KINDS):
-            continue
-        for part in (repository, *(repository / name for name in _PARTS)):
-            _refuse_link(part)
-        names = (repository.name, repository.name.partition("--")[2].replace("--", "/"))
-        served = any(name in told for name in names)
-        revisions = tuple(_revisions(repository, served=served))
-        linked = {blob for one in revisions for blob in one.blobs}
-        left = () if served else tuple(_leftovers(repository, linked, site.before))
-        yield _Repository(repository, revisions, left)
+    names = (folder.name, folder.name.partition("--")[2].replace("--", "/"))
+    revisions = tuple(_revisions(folder, served=any(name in told for name in names)))
+    linked = {blob.name for one in revisions for blob in one.blobs}
+    with os.scandir(folder) as entries:
+        aside = sorted(
+            entry.name
+            for entry in entries
+            if entry.name.startswith(_ASIDE) and entry.is_dir(follow_symlinks=False)
+        )
+    return _Repository(
+        folder, revisions, tuple(_leftovers(folder, linked, site.before)), tuple(aside)
+    )
 
 
 def _revisions(repository: Path, *, served: bool) -> Iterator[_Revision]:
@@ -196,16 +233,14 @@ def _revisions(repository: Path, *, served: bool) -> Iterator[_Revision]:
         yield _Revision(repository, folder.name, *_use(repository, folder), stays)
 
 
-def _leftovers(repository: Path, linked: set[Path], before: datetime) -> Iterator[Path]:
+def _leftovers(repository: Path, linked: set[str], before: datetime) -> Iterator[Path]:
     blobs = repository / "blobs"
     if not blobs.is_dir():
         return
-    own = {blob.name for blob in linked}
     for blob in sorted(blobs.iterdir()):
-        if blob.name in own or blob.is_symlink() or not blob.is_file():
+        if blob.name in linked or blob.is_symlink() or not blob.is_file():
             continue
-        seen = blob.stat()
-        if max(seen.st_atime, seen.st_mtime) < before.timestamp():
+        if _used_at(blob.stat()) < before.timestamp():
             yield blob
 
 
@@ -248,7 +283,6 @@ def _use(repository: Path, folder: Path) -> tuple[frozenset[Path], datetime]:
             target = path.resolve()
             # A link that leads out of the cache is somebody's own: what it leads to stays.
             if target.parent == own and target.is_file():
-                seen = target.stat()
-                last = max(last, seen.st_atime, seen.st_mtime)
+                last = max(last, _used_at(target.stat()))
                 blobs.add(target)
     return frozenset(blobs), datetime.fromtimestamp(last, UTC)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from mmstack_ops.domain.errors import CancelledError, MmstackError
 
-# Imports make many objects and hardly any garbage: at its usual pace the collector takes a
-# seventh of the time of a short command.
-_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+# A reading verb makes up to 100,000 objects, nearly all of them by imports, and hardly any
+# garbage: a single pass of the collector would be a thirtieth of its time.
+_OBJECTS_BETWEEN_COLLECTIONS = 150_000
 
 EXIT_CANCELLED = 130
 """What shells expect of a program that Ctrl-C ended."""

@@ -50,6 +50,53 @@ def test_reading_never_imports_dagster(project: Project) -> None:
     assert "docker" in modules
     assert "dagster" not in modules
     assert "rich" not in modules
+    # Neither what only changing verbs, backups or network checks need.
+    assert not [
+        name
+        for name in modules
+        if name.startswith(
+            (
+                "asyncio",
+                "boto3",
+                "pyrage",
+                "mmstack_ops.adapters.backups",
+                "mmstack_ops.adapters.stacks.apply",
+                "mmstack_ops.domain.networks",
+            )
+        )
+    ]
+
+
+_STATUS_OF_AN_ENGINE = """
+import gc, sys
+from mmstack_ops.adapters.engine.reader import EngineReader
+from mmstack_ops.cli.main import main
+from mmstack_ops.domain.stacks.observed import ObservedState
+EngineReader.observe = lambda reader, owner, images=(): ObservedState("id", (), (), (), {})
+seldom = []
+def note(phase, _):
+    # Those before `main` set its own pace don't count.
+    if phase == "start" and gc.get_threshold()[0] > 1000: seldom.append(1)
+gc.callbacks.append(note)
+try: main(sys.argv[1:])
+except SystemExit: pass
+print(len(seldom))
+print(*sys.modules)
+"""
+
+
+@pytest.mark.parametrize("verb", [("status",), ("status", "--json")])
+def test_a_status_of_an_idle_engine_does_nothing_in_vain(
+    project: Project, verb: tuple[str, ...]
+) -> None:
+    shown = python("-c", _STATUS_OF_AN_ENGINE, *verb)
+    assert shown.exit_code == 0, shown.stderr
+    *_, passes, modules = shown.stdout.splitlines()
+    # No pass of the garbage collector; no values where no container is compared with them;
+    # and nothing of `--watch`.
+    assert int(passes) == 0
+    assert not {"jinja2", "rich.live", "dagster"} & set(modules.split())
+    assert ("rich" in modules.split()) == ("--json" not in verb)
 
 
 def test_the_module_and_its_exit_codes(project: Project) -> None:

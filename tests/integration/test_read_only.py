@@ -31,6 +31,29 @@ def looking(world: World) -> Iterator[EngineConnection]:
     connection.close()
 
 
+def test_the_engines_version_is_asked_for_in_the_quick_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``/version`` makes an engine run other programs to learn theirs."""
+    asked: list[str] = []
+    send = docker.APIClient.send
+
+    def listen(client: docker.APIClient, request: Any, **how: Any) -> Any:
+        asked.append(request.path_url)
+        return send(client, request, **how)
+
+    monkeypatch.setattr(docker.APIClient, "send", listen)
+    connection = EngineConnection(world.base_url, read_only=True)
+    try:
+        version = connection.client._version
+        # A second client of the same connection knows it already.
+        connection.new_client()
+    finally:
+        connection.close()
+    assert asked == ["/_ping"]
+    assert version == world.docker.version()["ApiVersion"]
+
+
 def _writes(world: World, context: Path) -> dict[str, Callable[[EngineWriter], object]]:
     service = world.service("a")
     replica = service.replicas[0]

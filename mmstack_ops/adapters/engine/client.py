@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 import docker
 import requests
 import urllib3
+from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.errors import DockerException
 
 from mmstack_ops.adapters.engine.failures import translate, unavailable
@@ -87,15 +89,28 @@ class EngineConnection:
     def _connect(self) -> docker.APIClient:
         kind = _ReadOnlyAPIClient if self.read_only else docker.APIClient
         try:
-            client = kind(
-                base_url=self.base_url, version=self._version or "auto", timeout=self._timeout
-            )
+            version = self._version or self._engines_version(kind)
+            client = kind(base_url=self.base_url, version=version, timeout=self._timeout)
         except (DockerException, requests.RequestException) as error:
             raise unavailable(self.base_url, error) from None
         with self._lock:
             self._version = client._version
             self._clients.append(client)
         return client
+
+    def _engines_version(self, kind: type[docker.APIClient]) -> str:
+        """Return the API version the engine speaks, in the way it answers at once.
+
+        docker-py asks for ``/version``, for which an engine runs containerd and runc to learn
+        theirs too.
+        """
+        asking = kind(
+            base_url=self.base_url, version=DEFAULT_DOCKER_API_VERSION, timeout=self._timeout
+        )
+        with contextlib.closing(asking):
+            answer = asking.get(asking._url("/_ping", versioned_api=False), timeout=self._timeout)
+            asking._raise_for_status(answer)
+        return str(answer.headers.get("Api-Version", "auto"))
 
     @property
     def api_version(self) -> tuple[int, int]:

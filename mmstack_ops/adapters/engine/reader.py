@@ -54,13 +54,16 @@ class EngineReader:
             owner: the schema's ``config.project``; containers of others are only named.
             images: references whose presence matters.
         """
-        info = self.info()
-        with self._connection.translated("list containers") as client:
-            listed: list[dict[str, Any]] = client.containers(all=True)
+        with ThreadPoolExecutor(1) as pool:
+            # An engine takes longer to describe itself than to make all of these lists.
+            described = pool.submit(self.info)
+            with self._connection.translated("list containers") as client:
+                listed: list[dict[str, Any]] = client.containers(all=True)
+            with self._connection.translated("list networks and volumes") as client:
+                networks = client.networks()
+                volumes = client.volumes().get("Volumes") or []
+            info = described.result()
         ours = {c["Id"] for c in listed if (c.get("Labels") or {}).get(labels.OWNER) == owner}
-        with self._connection.translated("list networks and volumes") as client:
-            networks = client.networks()
-            volumes = client.volumes().get("Volumes") or []
         members: dict[str, set[str]] = {}
         foreign: dict[str, str] = {}
         for container in listed:

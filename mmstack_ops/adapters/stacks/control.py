@@ -82,8 +82,7 @@ class StackControl:
 
     @property
     def _engine_is_local(self) -> bool:
-        url = self._project.settings.docker_base_url
-        return url is None or url.startswith("unix:")
+        return (self._project.settings.docker_base_url or "unix:").startswith("unix:")
 
     def network_states(self) -> tuple[NetworkState, ...]:
         """Return every declared network as it is on the engine."""
@@ -362,8 +361,7 @@ class StackControl:
         return load_values(self._project, self.catalogue)
 
     def _secret_values(self, values: EnvironmentValues) -> list[str]:
-        variables = [values.variables[name] for name in values.secret_variables]
-        return [*values.secrets.values(), *variables]
+        return [*values.secrets.values(), *(values.variables[n] for n in values.secret_variables)]
 
     def _desired(
         self, names: Sequence[str], values: EnvironmentValues, *, gpu: bool
@@ -379,6 +377,8 @@ class StackControl:
 
     def _specs_or_reasons(self, names: Sequence[str]) -> dict[str, ServiceSpec | str]:
         """Return each service's specification, or why there is none: status shows the rest."""
+        if not names:
+            return {}
         try:
             values = self._values()
         except MmstackError as error:

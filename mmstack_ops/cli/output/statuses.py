@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -63,6 +62,8 @@ def show(table: Table) -> None:
 
 def keep_showing(table: Callable[[], Table], *, seconds: float) -> None:
     """Show ``table`` anew every ``seconds`` until Ctrl-C."""
+    from rich.live import Live
+
     console = stdout()
     with Live(table(), console=console, auto_refresh=False, screen=console.is_terminal) as live:
         while True:

@@ -99,6 +99,12 @@ def test_all_services_of_production(product: Product, neighbours: dict[str, str]
                 published[int(container.labels[labels.NUMBER])] = int(one["HostPort"])
         assert published == {n: offset + port for n, port in enumerate(ports, start=1)}
 
+    # Also as seen from inside each of them: gateways, names, ports, protocols, all that is shut.
+    health = product.done("-e", "production", "network", "health", "--json").document()
+    assert health["clean"]
+    assert {one["source"] for one in health["gateways"]} == SERVICES
+    assert {one["source"] for one in health["cells"]} == SERVICES
+
     before = product.lives()
     again = product.done("-e", "production", "start", *STACKS, "--json")
     assert again.outcomes() == dict.fromkeys(SERVICES, "unchanged")

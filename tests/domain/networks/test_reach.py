@@ -115,7 +115,7 @@ def test_a_port_is_spoken_to_as_its_name_or_the_schema_says(catalogue: Catalogue
         ("qdrant", 6333): "http",
         ("qdrant", 6334): "",
         ("minio", 9000): "http",
-        ("minio", 9001): "",
+        ("minio", 9001): "http",
     }
 
 

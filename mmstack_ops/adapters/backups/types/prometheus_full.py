@@ -18,7 +18,7 @@ from mmstack_ops.domain.errors import BackupError
 _PORT = 9090
 # Making a snapshot writes what is still in memory; minutes on a large server.
 _SNAPSHOT_SECONDS = 900.0
-_NO_CONTENT = 204
+_OK, _NO_CONTENT = 200, 204
 _FOLDER = "snapshots"
 _JOURNAL = "prometheus-snapshot"
 _ASKED = "prometheus-snapshot-asked-for"
@@ -134,11 +134,16 @@ def ask(instance: Instance, method: str, path: str) -> Any:
         with session, session.request(method, url, timeout=(10, _SNAPSHOT_SECONDS)) as response:
             if response.status_code == _NO_CONTENT:
                 return None
-            answer = json.loads(response.content)
-    except (requests.RequestException, ValueError) as error:
+            status, content = response.status_code, response.content
+    except requests.RequestException as error:
         raise _refused(instance, path, type(error).__name__) from None
-    if answer.get("status") != "success":
-        raise _refused(instance, path, str(answer.get("error", f"status {response.status_code}")))
+    try:
+        answer: dict[str, Any] = json.loads(content)
+    except ValueError:
+        # What stands before it, a proxy say, or a server that starts answers in plain text.
+        raise _refused(instance, path, f"status {status}, without JSON") from None
+    if status != _OK or answer.get("status") != "success":
+        raise _refused(instance, path, str(answer.get("error", f"status {status}")))
     return answer["data"]
 
 

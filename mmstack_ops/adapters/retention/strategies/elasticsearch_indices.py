@@ -13,7 +13,7 @@ from typing import ClassVar
 from urllib.parse import quote
 
 from mmstack_ops.adapters.backups.types.elasticsearch_full import ElasticsearchServer
-from mmstack_ops.adapters.retention.strategies.base import Gone, Site
+from mmstack_ops.adapters.retention.strategies.base import Gone, Site, counted
 from mmstack_ops.domain.errors import RetentionError
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import IndicesRule
@@ -26,6 +26,28 @@ class _Index:
     size: int
 
 
+@dataclass(frozen=True)
+class _Listed:
+    """What a rule is about.
+
+    Args:
+        indices: the oldest first.
+        managed: how many more have a lifecycle policy.
+        endless: of these, the ones whose policy never deletes anything.
+    """
+
+    indices: tuple[_Index, ...]
+    managed: int
+    endless: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        told = [f"{self.managed} are left to their lifecycle policies"] if self.managed else []
+        if self.endless:
+            told.append(f"policies without a delete phase keep {', '.join(self.endless)} for ever")
+        return tuple(told)
+
+
 class ElasticsearchIndices:
     """Indices made before the moment; a lifecycle policy of the server's own comes first."""
 
@@ -34,7 +56,8 @@ class ElasticsearchIndices:
     def look(self, site: Site, rule: IndicesRule) -> Found:
         """List indices; see ``Strategy.look``."""
         server = ElasticsearchServer(site.instance)
-        indices, managed = _indices(server, site, rule)
+        listed = _listed(server, site, rule)
+        indices = listed.indices
         going = [one for one in indices if one.made_at < site.before]
         return Found(
             things="indices",
@@ -44,31 +67,29 @@ class ElasticsearchIndices:
             oldest=min((one.made_at for one in indices), default=None),
             newest=max((one.made_at for one in indices), default=None),
             names=tuple(one.name for one in going),
-            notes=(f"{managed} are left to their lifecycle policies",) if managed else (),
+            notes=listed.notes,
         )
 
     def clean(self, site: Site, rule: IndicesRule) -> Gone:
         """Delete one by one; see ``Strategy.clean``."""
         server = ElasticsearchServer(site.instance)
-        indices, _ = _indices(server, site, rule)
-        count = freed = 0
-        for one in indices:
-            if one.made_at >= site.before:
-                continue
-            site.check()
-            answer = server.ask("DELETE", f"/{quote(one.name, safe='')}", missing_is_fine=True)
-            if not answer.get("acknowledged"):
-                site.tell(f"index {one.name} was gone already")
-                continue
-            site.tell(f"index {one.name} went")
-            count, freed = count + 1, freed + one.size
-        return Gone(count, freed)
+        with counted(site, "indices") as tally:
+            for one in _listed(server, site, rule).indices:
+                if one.made_at >= site.before:
+                    continue
+                site.check()
+                answer = server.ask("DELETE", f"/{quote(one.name, safe='')}", missing_is_fine=True)
+                # Without it there was no such index. False: it goes, but not all nodes said so yet.
+                if "acknowledged" not in answer:
+                    site.tell(f"index {one.name} was gone already")
+                    continue
+                site.tell(f"index {one.name} went")
+                tally.count += 1
+                tally.freed_bytes += one.size
+        return Gone(tally.count, tally.freed_bytes)
 
 
-def _indices(
-    server: ElasticsearchServer, site: Site, rule: IndicesRule
-) -> tuple[list[_Index], int]:
-    """Return the indices a rule is about, the oldest first, and how many are managed."""
+def _listed(server: ElasticsearchServer, site: Site, rule: IndicesRule) -> _Listed:
     pattern = quote(rule.pattern, safe="*")
     listed = server.ask(
         "GET",
@@ -84,7 +105,7 @@ def _indices(
         )
     backing = _backing_indices(server)
     found: list[_Index] = []
-    managed = 0
+    policies: dict[str, str] = {}
     for one in listed or ():
         name = str(one["index"])
         # The server's own indices begin with a dot. It resolves aliases as well: a rule is about
@@ -92,12 +113,23 @@ def _indices(
         if name.startswith(".") or name in backing or not fnmatchcase(name, rule.pattern):
             continue
         explained = server.ask("GET", f"/{quote(name, safe='')}/_ilm/explain")
-        if explained["indices"][name].get("managed"):
-            managed += 1
+        lifecycle = explained["indices"][name]
+        if lifecycle.get("managed"):
+            policies[name] = str(lifecycle.get("policy", ""))
             continue
         moment = datetime.fromtimestamp(int(one["creation.date"]) / 1000, UTC)
         found.append(_Index(name, moment, int(one["store.size"] or 0)))
-    return sorted(found, key=lambda index: index.made_at), managed
+    deleting = _deleting_policies(server) if policies else frozenset()
+    endless = tuple(name for name, policy in sorted(policies.items()) if policy not in deleting)
+    return _Listed(tuple(sorted(found, key=lambda one: one.made_at)), len(policies), endless)
+
+
+def _deleting_policies(server: ElasticsearchServer) -> frozenset[str]:
+    """Return the lifecycle policies that delete an index at last."""
+    found = server.ask("GET", "/_ilm/policy", missing_is_fine=True)
+    return frozenset(
+        name for name, one in found.items() if "delete" in one["policy"].get("phases", {})
+    )
 
 
 def _backing_indices(server: ElasticsearchServer) -> frozenset[str]:

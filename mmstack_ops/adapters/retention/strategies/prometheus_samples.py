@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from mmstack_ops.adapters.backups.types.prometheus_full import ask
-from mmstack_ops.adapters.retention.strategies.base import Gone, Site
-from mmstack_ops.domain.errors import RetentionError
+from mmstack_ops.adapters.retention.strategies.base import Gone, Site, counted
+from mmstack_ops.domain.errors import BackupError, RetentionError
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import MetricsRule
 
 _HOUR = 3600.0
+_OK = 200
 # What is in memory isn't in a block yet; the server writes blocks of two hours.
 _BLOCK_HOURS = 3
 _LOWEST = "prometheus_tsdb_lowest_timestamp_seconds"
@@ -49,12 +50,32 @@ class PrometheusSamples:
         found = self.look(site, rule)
         before = _bytes(site)
         query = urlencode({"match[]": '{__name__=~".+"}', "end": site.before.timestamp()})
-        ask(site.instance, "POST", f"/api/v1/admin/tsdb/delete_series?{query}")
-        site.check()
-        ask(site.instance, "POST", "/api/v1/admin/tsdb/clean_tombstones")
-        after = _bytes(site)
+        with counted(site, "samples") as tally:
+            ask(site.instance, "POST", f"/api/v1/admin/tsdb/delete_series?{query}")
+            # Asked, and not taken from the plan: what is deleted is out of sight at once.
+            tally.count = found.expired - self.look(site, rule).expired
+            site.check()
+            _free_room(site)
+            after = _bytes(site)
         freed = None if before is None or after is None else max(0, before - after)
-        return Gone(found.expired, freed, ("counted in hours of history",))
+        return Gone(tally.count, freed, ("counted in hours of history",))
+
+
+def _free_room(site: Site) -> None:
+    """Write blocks anew without what was deleted in them.
+
+    Raises:
+        RetentionError: deleted samples still take room.
+    """
+    try:
+        ask(site.instance, "POST", "/api/v1/admin/tsdb/clean_tombstones")
+    except BackupError as error:
+        raise RetentionError(
+            "what was deleted still takes room",
+            why=f"{error.what}: {error.why}",
+            remedy="the server frees it when it compacts those blocks, or the next clean-up that"
+            " deletes something",
+        ) from None
 
 
 def _hours(later: datetime, earlier: datetime) -> int:
@@ -117,17 +138,21 @@ def _metric(site: Site, name: str) -> float | None:
     url = f"http://{site.instance.address}:{ports[0] if ports else 9090}/metrics"
     try:
         with session, session.get(url, timeout=(10, 60)) as response:
-            response.raise_for_status()
-            lines = response.text.splitlines()
+            status, lines = response.status_code, response.text.splitlines()
     except requests.RequestException as error:
-        status = "" if error.response is None else f" {error.response.status_code}"
-        raise RetentionError(
-            f"{site.instance.service} doesn't tell its own metrics",
-            why=f"{type(error).__name__}{status}",
-            remedy=f"look at its log: `mmstack logs {site.instance.service}`",
-        ) from None
+        raise _silent(site, type(error).__name__) from None
+    if status != _OK:
+        raise _silent(site, f"status {status}")
     found = [line.rpartition(" ")[2] for line in lines if line.startswith(f"{name} ")]
     return float(found[0]) if found else None
+
+
+def _silent(site: Site, why: str) -> RetentionError:
+    return RetentionError(
+        f"{site.instance.service} doesn't tell its own metrics",
+        why=why,
+        remedy=f"look at its log: `mmstack logs {site.instance.service}`",
+    )
 
 
 def _value(site: Site, expression: str) -> Any:

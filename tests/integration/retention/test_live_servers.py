@@ -29,7 +29,7 @@ COLLECTIONS = QdrantCollections()
 SAMPLES = PrometheusSamples()
 
 
-def filled(instance: Any, name: str, *, days: list[Any]) -> None:
+def filled(instance: Any, name: str, *, days: list[Any], field: str = "created_at") -> None:
     """A collection of points so many days old; what is no number stands as it is."""
     now = datetime.now(UTC)
     ask(instance, "PUT", f"/collections/{name}", {"vectors": {"size": 2, "distance": "Dot"}})
@@ -38,9 +38,7 @@ def filled(instance: Any, name: str, *, days: list[Any]) -> None:
             "id": number,
             "vector": [1.0, float(number)],
             "payload": {
-                "created_at": (now - timedelta(days=age)).isoformat()
-                if isinstance(age, int)
-                else age
+                field: (now - timedelta(days=age)).isoformat() if isinstance(age, int) else age
             },
         }
         for number, age in enumerate(days)
@@ -87,7 +85,7 @@ def test_a_point_that_is_written_anew_just_before_it_would_go_stays(
         delete(server, collection, condition)
 
     monkeypatch.setattr(QdrantServer, "delete_matching", late)
-    assert POINTS.clean(here, PointsRule(strategy="points", collection="many")).count >= 2
+    assert POINTS.clean(here, PointsRule(strategy="points", collection="many")).count == 2
     server = QdrantServer.of(instance)
     assert {one["id"] for one in server.points("many", [0, 1, 2, 3])} == {0, 3}
 
@@ -98,7 +96,6 @@ def test_a_clean_up_that_is_cancelled_or_fails_goes_on_the_next_time(
     instance = qdrant(world)
     filled(instance, "many", days=[90] * 2500 + [1] * 10)
     rule = PointsRule(strategy="points", collection="many")
-    told: list[str] = []
     folders = Folders()
     delete = QdrantServer.delete_matching
 
@@ -109,20 +106,36 @@ def test_a_clean_up_that_is_cancelled_or_fails_goes_on_the_next_time(
     server = QdrantServer.of(instance)
     with monkeypatch.context() as patch:
         patch.setattr(QdrantServer, "delete_matching", cancelling)
-        with pytest.raises(CancelledError):
-            POINTS.clean(site(instance, days=60, folders=folders, told=told), rule)
+        with pytest.raises(CancelledError, match="1000 points went before"):
+            POINTS.clean(site(instance, days=60, folders=folders), rule)
     assert server.count("many") == 1510
-    assert told == ["1000 points went before"]
+    begun: list[bool] = []
 
-    def failing(*_: Any) -> None:
-        raise BackupError("qdrant refused it")
+    def failing(*arguments: Any) -> None:
+        if begun:
+            raise BackupError("qdrant refused it", why="status 500")
+        begun.append(True)
+        delete(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(QdrantServer, "delete_matching", failing)
-        with pytest.raises(BackupError, match="refused"):
+        with pytest.raises(RetentionError, match="1000 points went, then: qdrant refused it"):
             POINTS.clean(site(instance, days=60), rule)
-    assert POINTS.clean(site(instance, days=60), rule).count == 1500
+        # Nothing went before: the server's own error says it all.
+        with pytest.raises(BackupError, match="qdrant refused it"):
+            POINTS.clean(site(instance, days=60), rule)
+    assert POINTS.clean(site(instance, days=60), rule).count == 500
     assert server.count("many") == 10
+
+
+def test_a_field_with_a_dot_in_its_name_is_no_path(world: World) -> None:
+    instance = qdrant(world)
+    filled(instance, "odd", days=[90, 90, 1], field="made.at")
+    rule = PointsRule(strategy="points", collection="odd", field="made.at")
+    here = site(instance, days=60)
+    assert POINTS.look(here, rule).expired == 2
+    assert POINTS.clean(here, rule).count == 2
+    assert QdrantServer.of(instance).count("odd") == 1
 
 
 def test_old_collections_go_but_those_in_use_stay(world: World) -> None:

@@ -201,9 +201,9 @@ class QdrantServer:
         ):
             return
 
-    def delete_collection(self, collection: str) -> None:
-        """Delete a collection with all its points."""
-        self._result("DELETE", _path(collection), within=_LONG)
+    def delete_collection(self, collection: str) -> bool:
+        """Delete a collection with all its points; say whether it was there."""
+        return bool(self._result("DELETE", _path(collection), within=_LONG))
 
     def replace_aliases(self, wanted: Mapping[str, str]) -> None:
         """Make the server's aliases exactly these."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer
-from mmstack_ops.adapters.retention.strategies.base import Gone, Site
+from mmstack_ops.adapters.retention.strategies.base import Gone, Site, counted
 from mmstack_ops.adapters.retention.strategies.qdrant_points import matching, moment_in
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import CollectionsRule
@@ -44,19 +44,19 @@ class QdrantCollections:
     def clean(self, site: Site, rule: CollectionsRule) -> Gone:
         """Delete one by one, each looked at again; see ``Strategy.clean``."""
         server = QdrantServer.of(site.instance)
-        count = 0
-        for name in matching(server, site, rule):
-            site.check()
-            newest = _newest(server, site, rule, name)
-            if newest is None or newest >= site.before:
-                continue
-            # Asked last: an alias may have been given a moment ago.
-            if name in server.aliases().values():
-                continue
-            server.delete_collection(name)
-            site.tell(f"collection {name} went")
-            count += 1
-        return Gone(count, None)
+        with counted(site, "collections") as tally:
+            for name in matching(server, site, rule):
+                site.check()
+                newest = _newest(server, site, rule, name)
+                if newest is None or newest >= site.before:
+                    continue
+                # Asked last: an alias may have been given a moment ago.
+                if name in server.aliases().values():
+                    continue
+                if server.delete_collection(name):
+                    site.tell(f"collection {name} went")
+                    tally.count += 1
+        return Gone(tally.count, None)
 
 
 def _newest(server: QdrantServer, site: Site, rule: CollectionsRule, name: str) -> datetime | None:

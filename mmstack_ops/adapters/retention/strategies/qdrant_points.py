@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer, key_path
-from mmstack_ops.adapters.retention.strategies.base import Gone, Site
-from mmstack_ops.domain.errors import MmstackError, RetentionError
+from mmstack_ops.adapters.retention.strategies.base import Gone, Site, counted
+from mmstack_ops.domain.errors import RetentionError
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import CollectionsRule, PointsRule
 
@@ -52,22 +52,18 @@ class QdrantPoints:
     def clean(self, site: Site, rule: PointsRule) -> Gone:
         """Delete by id and moment, a batch at a time; see ``Strategy.clean``."""
         server = QdrantServer.of(site.instance)
-        count = 0
-        for collection in matching(server, site, rule):
-            for points in server.payloads(collection, rule.field):
-                old = {
-                    point: value
-                    for point, value in points
-                    if (moment := moment_in(value)) is not None and moment < site.before
-                }
-                try:
+        with counted(site, "points") as tally:
+            for collection in matching(server, site, rule):
+                for points in server.payloads(collection, rule.field):
                     site.check()
+                    old = {
+                        point: value
+                        for point, value in points
+                        if (moment := moment_in(value)) is not None and moment < site.before
+                    }
                     if old:
-                        count += _delete(server, collection, rule.field, old)
-                except MmstackError:
-                    site.tell(f"{count} points went before")
-                    raise
-        return Gone(count, None)
+                        tally.count += _delete(server, collection, rule.field, old)
+        return Gone(tally.count, None)
 
 
 def _delete(server: QdrantServer, collection: str, field: str, old: Mapping[Any, Any]) -> int:
@@ -83,10 +79,9 @@ def _delete(server: QdrantServer, collection: str, field: str, old: Mapping[Any,
         still.append({"key": key, "match": {"any": texts}})
     if latest is not None:
         still.append({"key": key, "range": {"lte": float(latest)}})
-    condition = {"must": [{"has_id": list(old)}], "should": still}
-    before = server.count(collection, condition)
-    server.delete_matching(collection, condition)
-    return before - server.count(collection, condition)
+    these = {"has_id": list(old)}
+    server.delete_matching(collection, {"must": [these], "should": still})
+    return len(old) - server.count(collection, {"must": [these]})
 
 
 def matching(server: QdrantServer, site: Site, rule: PointsRule | CollectionsRule) -> Iterator[str]:

@@ -171,7 +171,8 @@ class LiveRetention:
             raise RetentionError(
                 f"{len(failed)} of {len(planned)} rules of {service} weren't carried out",
                 why="; ".join(failed),
-                remedy=f"what went: {went or 'nothing'}; look at `mmstack retention test {service}`"
+                remedy=f"by the other rules went: {went or 'nothing'};"
+                f" look at `mmstack retention test {service}`"
                 " (--accept-many where so many may go), mend the cause, then clean up again",
             )
         return tuple(done)

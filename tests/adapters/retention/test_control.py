@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +16,10 @@ from mmstack_ops.adapters.project import open_project
 from mmstack_ops.adapters.retention.control import LiveRetention
 from mmstack_ops.adapters.secrets.store import generate
 from mmstack_ops.domain.backups.events import VerifyResult
-from mmstack_ops.domain.errors import BackupError, MmstackError
+from mmstack_ops.domain.errors import BackupError, MmstackError, RetentionError
 from mmstack_ops.domain.retention.live import Found, RulePlan, plan_rule
 from tests.adapters.config_project import make_project
+from tests.adapters.retention.sites import with_volume
 from tests.orchestration.backups.fake import FakeBackups
 
 
@@ -102,6 +107,63 @@ def test_nothing_is_backed_up_where_nothing_goes_or_nobody_asked(
     with pytest.raises(ReachedError):
         clean(retention, plans(retention, expired=10, service="prometheus"))
     assert backups.calls == []
+
+
+def test_a_rule_that_fails_half_way_says_what_went_and_keeps_no_other_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(tmp_path / "project", monkeypatch)
+    retention = LiveRetention(project, "testing", FakeBackups(project.catalogue("testing")))
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    for name in ("1.json", "2.json", "a.png", "b.mp4"):
+        (volume / name).write_text("x")
+        os.utime(volume / name, (0, 0))
+    instance, folders = with_volume(volume, at="/app/allure-results")
+    place = SimpleNamespace(find=lambda _: instance, bench=lambda _: folders)
+
+    @contextmanager
+    def placed(*_: Any) -> Any:
+        yield place
+
+    monkeypatch.setattr(retention, "_turn", lambda *_: nullcontext())
+    monkeypatch.setattr(retention, "_place", placed)
+    unlink = os.unlink
+
+    def failing(name: Any, **how: Any) -> None:
+        if name == "2.json":
+            raise OSError(5, "Input/output error", name)
+        unlink(name, **how)
+
+    monkeypatch.setattr(os, "unlink", failing)
+    now = retention.now()
+    planned = [
+        replace(
+            plan_rule(
+                retention.catalogue,
+                "allure-results",
+                rule,
+                Found("files", 100, 1),
+                made_at=now,
+                now=now,
+            ),
+            backup_first=False,
+        )
+        for rule in retention.catalogue.services["allure-results"].definition.retention
+    ]
+    with pytest.raises(RetentionError, match="1 of 3 rules of allure-results") as raised:
+        retention.clean(
+            planned,
+            made_at=now,
+            accept_many=True,
+            holder="test",
+            cancel=threading.Event(),
+            on_event=lambda _: None,
+        )
+    assert "1 files of worker went, then one couldn't be deleted" in raised.value.why
+    assert "2.json: Input/output error" in raised.value.why
+    assert raised.value.remedy.startswith("by the other rules went: 1 files, 1 files;")
+    assert [one.name for one in volume.iterdir()] == ["2.json"]
 
 
 def unreachable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> LiveRetention:

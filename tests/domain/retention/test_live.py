@@ -71,6 +71,8 @@ def test_more_than_the_share_goes_only_when_somebody_says_so(catalogue: Catalogu
     assert "91 of 100 rows would go, more than 90%" in plan.problem
     assert not planned(catalogue, Found("rows", 100, 90)).problem
     assert not planned(catalogue, Found("rows", 100, 100), max_share_deleted=1).problem
+    # Nothing goes at once: keys only get an end.
+    assert not planned(catalogue, Found("keys", 100, 100, passing=True)).problem
 
 
 def test_what_belongs_to_nothing_counts_for_no_share(catalogue: Catalogue) -> None:
@@ -78,8 +80,6 @@ def test_what_belongs_to_nothing_counts_for_no_share(catalogue: Catalogue) -> No
     assert not planned(catalogue, Found("revisions", 1, 1, leftovers=1)).problem
     plan = planned(catalogue, Found("revisions", 12, 12, leftovers=2))
     assert "10 of 10 revisions would go" in plan.problem
-    # Nothing goes at once: keys only get an end.
-    assert not planned(catalogue, Found("keys", 100, 100, passing=True)).problem
 
 
 @pytest.mark.parametrize(

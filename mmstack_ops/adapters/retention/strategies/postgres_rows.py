@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 from mmstack_ops.adapters.backups.encryption import encrypt_stream
 from mmstack_ops.adapters.backups.types.postgres_server import Server
 from mmstack_ops.adapters.files import sync_directory
-from mmstack_ops.adapters.retention.strategies.base import Gone, Site
+from mmstack_ops.adapters.retention.strategies.base import Gone, Site, counted
 from mmstack_ops.domain.errors import RetentionError
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import RowsRule
@@ -82,16 +82,15 @@ class PostgresRows:
 
     def clean(self, site: Site, rule: RowsRule) -> Gone:
         """Delete batch by batch, then vacuum; see ``Strategy.clean``."""
-        with _connected(site, rule) as connection:
+        with counted(site, "rows") as tally, _connected(site, rule) as connection:
             table = _table(connection, site, rule)
             before = _count(connection, rule)
             notes: list[str] = []
-            deleted = 0
             archive = _Archive(site, rule) if rule.archive else None
             for leaf in table.leaves:
                 for gone in _batches(connection, site, table, leaf, archive):
-                    deleted += gone
-                    site.tell(f"{deleted} rows went")
+                    tally.count += gone
+                    site.tell(f"{tally.count} rows went")
             if archive is not None and archive.files:
                 notes.append(f"archived in {archive.folder}: {', '.join(archive.files)}")
             # Also after nothing was deleted: a clean-up that was killed may have left it undone.
@@ -103,7 +102,7 @@ class PostgresRows:
             f"vacuumed: {format_bytes(after)} on disk, {format_bytes(table.size)} before;"
             " PostgreSQL uses the room in it again"
         )
-        return Gone(deleted, _share(table.size, deleted, before), tuple(notes))
+        return Gone(tally.count, _share(table.size, tally.count, before), tuple(notes))
 
 
 class _Archive:

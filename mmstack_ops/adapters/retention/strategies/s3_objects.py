@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from mmstack_ops.adapters.backups.types.s3_client import s3_client
-from mmstack_ops.adapters.retention.strategies.base import Gone, Site
+from mmstack_ops.adapters.retention.strategies.base import Gone, Site, Tally, counted
 from mmstack_ops.domain.errors import RetentionError
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import ObjectsRule
@@ -75,11 +75,10 @@ class S3Objects:
 
     def clean(self, site: Site, rule: ObjectsRule) -> Gone:
         """Delete by version id, a thousand at a time; see ``Strategy.clean``."""
-        with _store(site, rule) as client:
+        with counted(site, "objects") as tally, _store(site, rule) as client:
             if rule.by == "lifecycle":
                 _set(client, site, rule)
                 return Gone(0, None, (f"the bucket {rule.bucket} has its lifecycle rule",))
-            count = freed = 0
             refused: dict[str, str] = {}
             batch: list[_Version] = []
             for one in _versions(client, site, rule):
@@ -88,25 +87,24 @@ class S3Objects:
                 # One more than goes: a listing is never asked to go on behind a key that went.
                 if len(batch) == _BATCH:
                     site.check()
-                    gone, size = _delete(client, rule, batch, refused)
-                    count, freed, batch = count + gone, freed + size, []
-                    site.tell(f"{count} objects went")
+                    _delete(client, rule, batch, refused, tally)
+                    batch = []
+                    site.tell(f"{tally.count} objects went")
                 batch.append(one)
             if batch:
-                gone, size = _delete(client, rule, batch, refused)
-                count, freed = count + gone, freed + size
+                _delete(client, rule, batch, refused, tally)
             for key, upload in _stale_uploads(client, site, rule):
                 site.check()
                 client.abort_multipart_upload(Bucket=rule.bucket, Key=key, UploadId=upload)
-                count += 1
+                tally.count += 1
             if refused:
                 key, why = next(iter(refused.items()))
                 raise RetentionError(
-                    f"{len(refused)} objects of {rule.bucket} stayed, {count} went",
+                    f"{len(refused)} objects of {rule.bucket} stayed",
                     why=f"{key}: {why}",
                     remedy="objects under a lock go when it ends; else look at the store's log",
                 )
-            return Gone(count, freed)
+            return Gone(tally.count, tally.freed_bytes)
 
 
 def _versions(client: Any, site: Site, rule: ObjectsRule) -> Iterator[_Version]:
@@ -144,9 +142,9 @@ def _stale_uploads(client: Any, site: Site, rule: ObjectsRule) -> Iterator[tuple
 
 
 def _delete(
-    client: Any, rule: ObjectsRule, batch: list[_Version], refused: dict[str, str]
-) -> tuple[int, int]:
-    """Delete a batch by exact version; note what the store refused."""
+    client: Any, rule: ObjectsRule, batch: list[_Version], refused: dict[str, str], tally: Tally
+) -> None:
+    """Delete a batch by exact version; note what went and what the store refused."""
     objects = [{"Key": one.key, "VersionId": one.id} for one in batch]
     answer = client.delete_objects(Bucket=rule.bucket, Delete={"Objects": objects, "Quiet": True})
     stayed = {(one["Key"], one.get("VersionId")) for one in answer.get("Errors", ())}
@@ -154,7 +152,8 @@ def _delete(
         {one["Key"]: f"{one['Code']}: {one.get('Message', '')}" for one in answer.get("Errors", ())}
     )
     gone = [one for one in batch if (one.key, one.id) not in stayed]
-    return len(gone), sum(one.size for one in gone)
+    tally.count += len(gone)
+    tally.freed_bytes += sum(one.size for one in gone)
 
 
 @contextmanager

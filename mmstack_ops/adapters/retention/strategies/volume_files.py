@@ -12,7 +12,13 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import ClassVar, Literal
 
-from mmstack_ops.adapters.retention.strategies.base import Gone, Site, folder_inside, opened_inside
+from mmstack_ops.adapters.retention.strategies.base import (
+    Gone,
+    Site,
+    counted,
+    folder_inside,
+    opened_inside,
+)
 from mmstack_ops.domain.errors import RetentionError
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import FilesRule
@@ -85,20 +91,22 @@ class VolumeFiles:
 
     def clean(self, site: Site, rule: FilesRule) -> Gone:
         """Delete and rotate; see ``Strategy.clean``."""
-        count = freed = rotated = 0
+        rotated = 0
         emptied: set[str] = set()
-        with _opened(site, rule) as root:
+        with counted(site, "files") as tally, _opened(site, rule) as root:
             for file in _files(site, rule, root):
                 site.check()
                 if file.fate == "is rotated":
-                    freed += _rotate(file)
+                    tally.freed_bytes += _rotate(file)
+                    tally.count += 1
                     rotated += 1
                 elif file.fate == "goes" and _unlink(site, file):
-                    freed += file.size
-                    count += 1
+                    tally.freed_bytes += file.size
+                    tally.count += 1
                     emptied.add(file.path.rpartition("/")[0])
             _remove_empty(root, emptied)
-        return Gone(count + rotated, freed, (f"{rotated} of them were rotated",) if rotated else ())
+        notes = (f"{rotated} of them were rotated",) if rotated else ()
+        return Gone(tally.count, tally.freed_bytes, notes)
 
 
 @contextmanager

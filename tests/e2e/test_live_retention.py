@@ -76,13 +76,19 @@ def test_a_verified_backup_and_an_archive_come_before_anything_goes(
     assert "nothing to do" in again.stdout
 
 
-def archived(product: Product) -> list[int]:
+def archived(product: Product) -> set[int]:
     """Return the ids of all rows that stand in whole archives of audit_logs."""
-    found: list[int] = []
+    found: set[int] = set()
     for path in product.root.rglob("archives/**/*audit_logs*/**/*.zst"):
         with zstandard.open(path, "rt") as lines:
-            found += [int(row["id"]) for row in csv.DictReader(lines)]
+            found |= {int(row["id"]) for row in csv.DictReader(lines)}
     return found
+
+
+def ids(product: Product, database: str, table: str) -> set[int]:
+    """Return the ids of a table's rows."""
+    found = sql(product, f"SELECT string_agg(id::text, ',') FROM {table}", database)
+    return {int(one) for one in found.split(",") if one}
 
 
 @pytest.mark.parametrize("moment", ["at the first archive", "later"])
@@ -97,6 +103,10 @@ def test_a_whole_clean_up_that_is_killed_loses_nothing(
         f" FROM generate_series({first}, {first + rows - 1}) n",
         database,
     )
+    others = {table: ids(product, database, table) for table in ("logs", "sessions")}
+    old = set(range(first, first + rows))
+    young = ids(product, database, "audit_logs") - old
+    assert len(young) == 30
     before = set(product.root.rglob("archives/**/*.zst"))
     # Nearly all of the table: an operator has to say that this is right.
     clean_up = ("retention", "cleanup", "postgres", "--yes", "--accept-many")
@@ -109,15 +119,23 @@ def test_a_whole_clean_up_that_is_killed_loses_nothing(
             seconds=90,
         )
         if moment == "later":
-            time.sleep(random.uniform(0, 0.5))
+            time.sleep(random.Random(20261124).uniform(0.05, 0.3))
     finally:
         process.kill()
         process.communicate()
+    assert process.returncode == -9
+    # Whatever went by now is old, and stands in a whole archive.
+    left = ids(product, database, "audit_logs")
+    assert young <= left
+    assert old - left <= archived(product)
+    for table, there in others.items():
+        assert ids(product, database, table) == there
     product.done(*clean_up)
-    assert sql(product, f"SELECT count(*) FROM audit_logs WHERE id >= {first}", database) == "0"
-    assert sql(product, "SELECT count(*) FROM audit_logs", database) == "30"
+    assert ids(product, database, "audit_logs") == young
     # Twice where it was killed between archive and commit, but never less than once.
-    assert set(range(first, first + rows)) <= set(archived(product))
+    assert old <= archived(product)
+    for table, there in others.items():
+        assert ids(product, database, table) == there
     assert product.mmstack("retention", "test", "postgres").code == 0
 
 

@@ -99,6 +99,18 @@ def test_rows_are_on_disk_before_they_go(
     assert len(list((tmp_path / "public.logs").iterdir())) == 3
 
 
+def test_half_an_archive_that_a_killed_clean_up_left_goes(server: Instance, tmp_path: Path) -> None:
+    """It isn't encrypted yet, and its rows are still there."""
+    folder = tmp_path / "public.logs"
+    folder.mkdir()
+    (folder / ".20261124T000000.000000Z-000001.csv.zst.age.part").write_text("half")
+    whole = folder / "20261124T000000.000000Z-000001.csv.zst"
+    whole.write_bytes(zstandard.compress(b"id\n"))
+    ROWS.clean(site(server, days=10, archive=tmp_path), rows(archive=True))
+    assert whole.exists()
+    assert [one for one in folder.iterdir() if one.name.startswith(".")] == []
+
+
 def test_archives_are_encrypted_where_there_are_keys(server: Instance, tmp_path: Path) -> None:
     identity = pyrage.x25519.Identity.generate()
     recipients = (str(identity.to_public()),)

@@ -113,6 +113,10 @@ class _Archive:
         self.files: list[str] = []
         self._recipients = site.recipients()
         self._begun = datetime.now(UTC)
+        # Half files of a killed clean-up, perhaps not encrypted yet; their rows are still there.
+        # The service's lock is held, so nobody else writes here.
+        for left in self.folder.glob(".*.part"):
+            left.unlink()
 
     def add(self, connection: Connection[Any], copy: Composed) -> None:
         """Write what a COPY gives to a file of its own."""

@@ -33,6 +33,22 @@ def scopes(stacks: Iterable[str]) -> tuple[Scope, ...]:
     )
 
 
+def services_in(catalogue: Catalogue, scope: Scope) -> tuple[str, ...]:
+    """Return the services that may lose something: members of the stack, users of its volumes."""
+    if scope.kind == "environment":
+        return tuple(catalogue.services)
+    owned = {
+        volume
+        for volume, stack in catalogue.volume_owners.items()
+        if scope.name in (stack, catalogue.schema.volumes[volume].holds)
+    }
+    return tuple(
+        name
+        for name, entry in catalogue.services.items()
+        if entry.stack == scope.name or any(m.volume in owned for m in entry.definition.mounts)
+    )
+
+
 def find_scope(catalogue: Catalogue, name: str) -> Scope:
     """Return the scope called ``name``.
 

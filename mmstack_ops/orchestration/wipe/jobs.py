@@ -11,7 +11,7 @@ from mmstack_ops.domain.backups.moments import parse_moment
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import EngineError, InputError
 from mmstack_ops.domain.wipe.plan import WipePlan, WipeResult, refuse_old
-from mmstack_ops.domain.wipe.scope import Scope, scopes
+from mmstack_ops.domain.wipe.scope import Scope, scopes, services_in
 from mmstack_ops.orchestration import names as stack_names
 from mmstack_ops.orchestration.backups.names import data_pools, work_pool
 from mmstack_ops.orchestration.backups.working import carried_out, holder_of
@@ -75,10 +75,10 @@ def _job(
 def _pools(catalogue: Catalogue, scope: Scope) -> list[str]:
     """Return the pools a wipe holds beside that of the stacks: queued runs of these wait.
 
-    No backup of anything reads while something goes. An environment goes with the scratch
+    No backup of a service reads while something of it goes. An environment goes with the scratch
     servers in it: a drill that lost its server would say that a good backup isn't.
     """
-    pools = data_pools(catalogue, catalogue.services)
+    pools = data_pools(catalogue, services_in(catalogue, scope))
     if scope.kind == "environment":
         pools += [work_pool(catalogue.environment, work) for work in ("drill", "scratch")]
     return pools

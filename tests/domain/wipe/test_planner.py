@@ -16,7 +16,7 @@ from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.wipe.look import Look, SeenContainer, SeenNetwork, SeenVolume
 from mmstack_ops.domain.wipe.plan import PLAN_LIFE, WipePlan, refuse_old
 from mmstack_ops.domain.wipe.planner import plan_wipe
-from mmstack_ops.domain.wipe.scope import find_scope, scopes
+from mmstack_ops.domain.wipe.scope import find_scope, scopes, services_in
 from tests.domain.wipe.places import catalogue, container, everything, volume
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -240,3 +240,17 @@ def test_volumes_say_what_they_hold_and_who_writes_it() -> None:
     assert item.service == "postgres"
     assert item.loses == "The PostgreSQL cluster."
     assert volume(DEVELOPMENT, "postgres_data").id == item.id
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_whoever_loses_something_is_known_before_there_is_a_plan(scope: str) -> None:
+    """Their backups wait: the job names their pools."""
+    known = set(services_in(DEVELOPMENT, find_scope(DEVELOPMENT, scope)))
+    lost = {name for one in planned(scope).items for name in one.service.split(", ") if name}
+    assert lost <= known
+
+
+def test_a_kind_of_data_is_no_matter_of_services_without_it() -> None:
+    cache = services_in(DEVELOPMENT, find_scope(DEVELOPMENT, "cache"))
+    assert "redis" in cache
+    assert "minio" not in cache

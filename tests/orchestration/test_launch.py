@@ -160,9 +160,9 @@ print("outcome", outcome.success, outcome.cancelled, control.cancelled.is_set(),
 """
 
 
-def _start_holding(project: Project) -> subprocess.Popen[str]:
+def _start_holding(project: Project, program: str = _PROGRAM) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM],
+        [sys.executable, "-c", program],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
@@ -195,6 +195,33 @@ def test_every_way_to_cancel_cleans_up(project: Project, how: signal.Signals | s
         assert out.splitlines()[-1] == "outcome False True True", err
         assert _only_run(instance).status == DagsterRunStatus.CANCELED
     assert "Traceback" not in err
+
+
+_SLOW_TO_CLEAN_UP = _PROGRAM.replace("control.cancelled.is_set()", "control.cleaned_up", 1).replace(
+    "def show(event):",
+    """import time
+apply = control.apply
+control.cleaned_up = False
+def slowly(*arguments, **how):
+    try:
+        return apply(*arguments, **how)
+    finally:
+        time.sleep(1.5)
+        control.cleaned_up = True
+control.apply = slowly
+def show(event):""",
+    1,
+)
+
+
+def test_a_second_interrupt_does_not_cut_the_clean_up_short(project: Project) -> None:
+    """An impatient Ctrl-C would leave half-made containers otherwise."""
+    process = _start_holding(project, _SLOW_TO_CLEAN_UP)
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    out, err = process.communicate(timeout=20)
+    assert out.splitlines()[-1] == "outcome False True True", err
 
 
 def test_a_killed_process_holds_nothing(project: Project, control: FakeControl) -> None:

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Iterator
 
+from mmstack_ops.adapters.ending import wait_for_end
 from mmstack_ops.adapters.stacks.control import StackControl
 from mmstack_ops.domain.stacks.events import ApplyEvent
 from mmstack_ops.domain.stacks.plan import Plan
@@ -25,7 +26,7 @@ def stream(control: StackControl, plan: Plan, *, holder: str) -> Iterator[ApplyE
     Raises:
         MmstackError: what ``StackControl.apply`` raises.
     """
-    cancel = threading.Event()
+    cancel, ended = threading.Event(), threading.Event()
     events: queue.SimpleQueue[ApplyEvent | BaseException | None] = queue.SimpleQueue()
 
     def work() -> None:
@@ -36,10 +37,12 @@ def stream(control: StackControl, plan: Plan, *, holder: str) -> Iterator[ApplyE
             events.put(error)
         finally:
             events.put(None)
+            ended.set()
 
     worker = threading.Thread(target=work, name="apply", daemon=True)
-    worker.start()
     try:
+        # Started inside: an interruption that comes at once must find what to cancel.
+        worker.start()
         while True:
             try:
                 # A timeout lets the main thread notice signals on every platform.
@@ -53,4 +56,5 @@ def stream(control: StackControl, plan: Plan, *, holder: str) -> Iterator[ApplyE
             yield item
     finally:
         cancel.set()
-        worker.join(CLEAN_UP_SECONDS)
+        if worker.ident is not None:
+            wait_for_end(ended, CLEAN_UP_SECONDS)

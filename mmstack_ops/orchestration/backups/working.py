@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import dagster as dg
 
+from mmstack_ops.adapters.ending import wait_for_end
 from mmstack_ops.domain.backups.events import BackupEvent, BackupProgress
 from mmstack_ops.domain.backups.outcomes import PartFailed
 from mmstack_ops.domain.units import format_bytes
@@ -70,7 +71,7 @@ def carried_out(
     Raises:
         Whatever ``work`` raises.
     """
-    cancel = threading.Event()
+    cancel, ended = threading.Event(), threading.Event()
     events: queue.SimpleQueue[BackupEvent | None] = queue.SimpleQueue()
     results: list[Result] = []
     errors: list[BaseException] = []
@@ -83,6 +84,7 @@ def carried_out(
             errors.append(error)
         finally:
             events.put(None)
+            ended.set()
 
     worker = threading.Thread(target=run, name="backup", daemon=True)
     news = _News(context.log)
@@ -104,7 +106,7 @@ def carried_out(
     finally:
         cancel.set()
         if worker.ident is not None:
-            worker.join(clean_up_seconds)
+            wait_for_end(ended, clean_up_seconds)
     if errors:
         raise errors[0]
     return results[0]

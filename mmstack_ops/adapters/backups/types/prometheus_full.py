@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from mmstack_ops.adapters.backups.types.base import Capture, Instance, Workbench
@@ -19,6 +20,8 @@ _PORT = 9090
 # Making a snapshot writes what is still in memory; minutes on a large server.
 _SNAPSHOT_SECONDS = 900.0
 _OK, _NO_CONTENT = 200, 204
+# A server names a snapshot when the request reaches it, before the work.
+_ANSWERED_WITHIN = timedelta(seconds=10)
 _FOLDER = "snapshots"
 _JOURNAL = "prometheus-snapshot"
 _ASKED = "prometheus-snapshot-asked-for"
@@ -36,9 +39,13 @@ class PrometheusFull(VolumesFull):
         version = ask(instance, "GET", "/api/v1/status/buildinfo")["version"]
         bench.tell(f"snapshot of {instance.service}")
         failure: BaseException | None = None
-        # Its name is known only when it is there: until then the journal knows the others.
-        known = {"known": json.dumps(sorted(_snapshots(bench, instance)))}
-        with bench.journal(f"{_ASKED} {instance.service}", known):
+        # Its name is known only when it is there: until then the journal knows the others, and when
+        # it was asked for.
+        asked = {
+            "known": json.dumps(sorted(_snapshots(bench, instance))),
+            "at": datetime.now(UTC).isoformat(),
+        }
+        with bench.journal(f"{_ASKED} {instance.service}", asked):
             made = ask(instance, "POST", "/api/v1/admin/tsdb/snapshot?skip_head=false")["name"]
             with bench.journal(f"{_JOURNAL} {instance.service}", {"snapshot": made}):
                 try:
@@ -80,12 +87,18 @@ def _blocks(paths: Any) -> int:
 
 
 def _delete_leftovers(bench: Workbench, instance: Instance) -> None:
-    """Delete what killed backups left: by its name, or as the only one that came since."""
+    """Delete what killed backups left: by its name, or as the one made when one was asked for.
+
+    What an operator made at another moment is nobody else's, also when the request that was
+    cut off never came to the server.
+    """
     for record in bench.leftovers(f"{_JOURNAL} {instance.service}"):
         bench.tell(f"deleting snapshot {record['snapshot']} that a killed backup left")
         _delete(bench, instance, record["snapshot"])
     for record in bench.leftovers(f"{_ASKED} {instance.service}"):
-        new = sorted(_snapshots(bench, instance) - set(json.loads(record["known"])))
+        at = datetime.fromisoformat(record["at"])
+        there = _snapshots(bench, instance) - set(json.loads(record["known"]))
+        new = sorted(name for name in there if _is_of(name, at))
         if len(new) == 1:
             bench.tell(f"deleting snapshot {new[0]} that a killed backup left")
             _delete(bench, instance, new[0])
@@ -95,6 +108,19 @@ def _delete_leftovers(bench: Workbench, instance: Instance) -> None:
                 f"{instance.service} has snapshots one of which a killed backup left:"
                 f" {', '.join(new)}; delete it by hand, they keep old blocks on the disk"
             )
+
+
+def _is_of(name: str, asked_at: datetime) -> bool:
+    """Say whether a snapshot was begun when one was asked for: its name begins with the moment.
+
+    ``20171210T211224Z-2be650b6d019eb54``
+    (https://prometheus.io/docs/prometheus/latest/querying/api/#snapshot), to the second.
+    """
+    try:
+        begun = datetime.strptime(name.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return False  # Somebody named it.
+    return timedelta(seconds=-1) <= begun - asked_at <= _ANSWERED_WITHIN
 
 
 def _snapshots(bench: Workbench, instance: Instance) -> set[str]:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from mmstack_ops.adapters.backups.instances import tool_instance
+from mmstack_ops.adapters.backups.types import prometheus_full
 from mmstack_ops.adapters.backups.types.base import Instance, Workbench
 from mmstack_ops.adapters.backups.types.prometheus_full import PrometheusFull
 from mmstack_ops.adapters.backups.types.sqlite_full import SqliteFull
@@ -29,6 +30,11 @@ class FolderBench(QuietBench):
 
     folders: dict[str, Path] = field(default_factory=dict)
     state: Path = Path()
+    records: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    """What killed processes left in the journal."""
+
+    def leftovers(self, key: str) -> Iterator[dict[str, str]]:
+        yield from self.records.pop(key, [])
 
     def volume_path(self, volume: str) -> Path | None:
         return self.folders.get(volume)
@@ -189,6 +195,35 @@ def test_a_full_disk_is_told_in_our_words(here: Here, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "chown", full)
     with pytest.raises(RestoreError, match="No space left"):
         VolumesFull().restore(here.at, here.instance, artifact)
+
+
+@pytest.mark.parametrize(
+    ("names", "gone"),
+    [
+        ([], []),
+        (["20260301T120004Z-0a1b2c"], ["20260301T120004Z-0a1b2c"]),
+        # The request never came to the server, and an operator made one since.
+        (["20260301T123000Z-0a1b2c"], []),
+        (["20260301T115900Z-0a1b2c", "mine"], []),
+        (["20260301T120004Z-0a1b2c", "20260301T123000Z-3d4e5f"], ["20260301T120004Z-0a1b2c"]),
+        (["20260301T120004Z-0a1b2c", "20260301T120006Z-3d4e5f"], []),
+    ],
+)
+def test_only_a_snapshot_of_the_moment_it_was_asked_for_is_ours(
+    here: Here, names: list[str], gone: list[str]
+) -> None:
+    mounts = [Mount(target="/prometheus", volume="data")]
+    definition = here.instance.definition.model_copy(update={"mounts": mounts})
+    instance = replace(
+        here.instance, definition=definition, volumes={"/prometheus": "v-data"}, running=True
+    )
+    for name in ("20250101T000000Z-old", *names):
+        (here.data / "snapshots" / name).mkdir(parents=True)
+    record = {"known": '["20250101T000000Z-old"]', "at": "2026-03-01T12:00:00+00:00"}
+    here.bench.records["prometheus-snapshot-asked-for worker"] = [record]
+    prometheus_full._delete_leftovers(here.at, instance)
+    left = {one.name for one in (here.data / "snapshots").iterdir()}
+    assert left == {"20250101T000000Z-old", *names} - set(gone)
 
 
 def test_prometheus_refuses_odd_names_of_snapshots(here: Here) -> None:

@@ -86,6 +86,15 @@ def test_the_plan_that_was_confirmed_is_carried_out_and_recorded(
     assert [type(one).__name__ for one in events][-1] == "WipeResult"
 
 
+def test_the_age_that_counts_is_that_of_the_plan_somebody_looked_at(
+    launch: Launch, wipes: FakeWipes
+) -> None:
+    """It goes on counting while the wipe waits for its turn."""
+    looked = datetime.now(UTC) - timedelta(minutes=14)
+    assert launch(confirmed(wipes.plan("core"), planned_at=looked.isoformat())).success
+    assert [one.made_at for one in wipes.wiped] == [looked]
+
+
 def test_without_a_plan_it_shows_one_and_deletes_nothing(launch: Launch, wipes: FakeWipes) -> None:
     result = launch()
     assert not result.success

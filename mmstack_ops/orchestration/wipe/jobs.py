@@ -1,6 +1,7 @@
 """A job for each scope that can be wiped."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -101,9 +102,10 @@ def _wipe(
     plan = control.plan(scope.name, start=config.start, unproven=config.without_proven_backup)
     if config.plan is None or config.planned_at is None:
         raise _shown(plan, start=config.start)
-    planned_at = parse_moment(config.planned_at, UTC)
-    refuse_old(planned_at, datetime.now(UTC))
     plan.refuse_other(config.plan)
+    # It is as old as what somebody looked at, also when it waits for its turn now.
+    plan = replace(plan, made_at=parse_moment(config.planned_at, UTC))
+    refuse_old(plan.made_at, datetime.now(UTC))
     plan.refuse_unconfirmed(config.confirm)
     plan.refuse_guarded()
     for one in plan.items:

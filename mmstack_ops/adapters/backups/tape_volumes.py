@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mmstack_ops.domain.backups.tape import TapeVolume
-from mmstack_ops.domain.errors import ImmutableError, InputError, UnknownNameError
+from mmstack_ops.domain.errors import InputError, UnknownNameError
 from mmstack_ops.domain.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -78,12 +78,7 @@ class TapeVolumes:
         """
         volume = self.find(name, tier)
         volume.refuse_changed(stored)
-        if volume.stays:
-            raise ImmutableError(
-                f"volume {name} of {tier} can't be recycled",
-                why=volume.stays,
-                remedy="let retention remove what is on it first: `mmstack retention test`",
-            )
+        volume.refuse_kept()
         (tape,) = self._tapes(tier)
         tape.recycle(name)
         return volume

@@ -20,7 +20,7 @@ from mmstack_ops.domain.errors import EngineError, MmstackError, PlanStaleError
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress
 from mmstack_ops.domain.wipe.guard import guarded
 from mmstack_ops.domain.wipe.look import Look, SeenVolume, is_ours
-from mmstack_ops.domain.wipe.plan import WipePlan, WipeResult, refuse_old
+from mmstack_ops.domain.wipe.plan import WipePlan, WipeResult
 from mmstack_ops.domain.wipe.planner import plan_wipe
 from mmstack_ops.domain.wipe.scope import ENVIRONMENT_SCOPE, find_scope
 
@@ -169,7 +169,7 @@ class WipeControl:
             self._connection(read_only=False) as connection,
         ):
             # Waiting for the others may have taken its time.
-            refuse_old(plan.made_at, self._now())
+            plan.refuse_old(self._now())
             self._refuse_other_engine(plan, connection)
             with self._journal.record(plan, holder=holder) as record:
                 removal = Removal(

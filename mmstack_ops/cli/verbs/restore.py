@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mmstack_ops.cli.asking import typed
 from mmstack_ops.cli.parameters import AsJson, Environment, Targets, Tier, Types
 from mmstack_ops.domain.errors import InputError
 
@@ -132,16 +132,13 @@ def _confirmed(plan: RestorePlan, given: str | None) -> str:
     Raises:
         InputError: it isn't the plan's, or nobody is there to type it.
     """
-    if given is None:
-        if not sys.stdin.isatty():
-            raise InputError(
-                "the restore isn't confirmed, and there is no terminal to ask on",
-                remedy=f"look at it with --plan, then give --confirm {plan.confirmation}",
-            )
-        from mmstack_ops.cli.output.backup_tables import show_restore_plan
-
-        show_restore_plan(plan)
-        given = str(typer.prompt(f"Type {plan.confirmation} to replace this", err=True))
+    given = typed(
+        given,
+        plan.confirmation,
+        lambda: _show(plan, as_json=False),
+        what="the restore",
+        question=f"Type {plan.confirmation} to replace this",
+    )
     if given != plan.confirmation:
         raise InputError(
             f"the restore isn't confirmed: {given!r} was typed",

@@ -46,16 +46,9 @@ def recycle(
     as_json: AsJson = False,
 ) -> None:
     """Make a volume blank, when retention keeps nothing on it."""
-    from mmstack_ops.domain.errors import ImmutableError
-
     session: Session = context.obj.named(environment)
     found = session.backups.tapes.find(volume, tier)
-    if found.stays:
-        raise ImmutableError(
-            f"volume {found.name} of {found.tier} can't be recycled",
-            why=found.stays,
-            remedy="let retention remove what is on it first: `mmstack retention test`",
-        )
+    found.refuse_kept()
     if not yes:
         from mmstack_ops.cli.asking import ask
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmstack_ops.cli.asking import typed
 from mmstack_ops.cli.completion import complete_scopes
 from mmstack_ops.cli.parameters import AsJson, Environment
 from mmstack_ops.domain.errors import InputError
@@ -106,15 +106,12 @@ def _confirmed(plan: WipePlan, given: str | None, *, yes: bool) -> str:
         )
     if yes and given is None:
         return plan.confirmation
-    if given is None:
-        if not sys.stdin.isatty():
-            raise InputError(
-                "the wipe isn't confirmed, and there is no terminal to ask on",
-                remedy=f"look at it with --plan, then give --confirm {plan.confirmation}",
-            )
-        from mmstack_ops.cli.output.wipe_tables import show_wipe_plan
-
-        show_wipe_plan(plan)
-        given = str(typer.prompt(f"Type {plan.confirmation} to delete this", err=True))
+    given = typed(
+        given,
+        plan.confirmation,
+        lambda: _show(plan, as_json=False),
+        what="the wipe",
+        question=f"Type {plan.confirmation} to delete this",
+    )
     plan.refuse_unconfirmed(given)
     return given

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mmstack_ops.domain.errors import PlanStaleError
+from mmstack_ops.domain.errors import ImmutableError, PlanStaleError
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,19 @@ class TapeVolume:
         if self.damage:
             return "it is damaged, and may hold files that can't be seen"
         return "" if self.stored else "nothing is on it"
+
+    def refuse_kept(self) -> None:
+        """Say nothing when it can be made blank.
+
+        Raises:
+            ImmutableError: it can't, and why.
+        """
+        if self.stays:
+            raise ImmutableError(
+                f"volume {self.name} of {self.tier} can't be recycled",
+                why=self.stays,
+                remedy="let retention remove what is on it first: `mmstack retention test`",
+            )
 
     def refuse_changed(self, stored: int) -> None:
         """Say nothing when it holds as much as when it was looked at.

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
 from mmstack_ops.domain.errors import PlanStaleError
+from mmstack_ops.domain.plan_life import is_old
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.stacks.observed import ObservedNetwork, ObservedState
-
-PLAN_LIFE = timedelta(minutes=15)
-"""How old a plan may be when it is carried out."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class NetworkCleanupPlan:
         why = ""
         if digest is not None and digest != self.digest:
             why = "networks came, went or got containers since, or this is another engine"
-        elif not timedelta(0) <= now - planned_at <= PLAN_LIFE:
+        elif is_old(planned_at, now):
             why = f"it was made at {planned_at:%Y-%m-%d %H:%M:%S}"
         if why:
             raise PlanStaleError(

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+from mmstack_ops.domain import plan_life
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef, moment_of
 from mmstack_ops.domain.backups.status import BackupCopy, BackupRow
@@ -17,9 +18,6 @@ from mmstack_ops.domain.retention.keep import Rules, keep
 from mmstack_ops.domain.retention.series import Copy, SeriesPlan, plan_series
 from mmstack_ops.domain.schema.policies import Keep, Tier
 from mmstack_ops.domain.schema.service import ServiceBackup
-
-PLAN_LIFE = timedelta(minutes=15)
-"""How old a plan may be when it is carried out."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +92,7 @@ def refuse_old(made_at: datetime, now: datetime) -> None:
     Raises:
         PlanStaleError: it isn't, or it is from the future.
     """
-    if not timedelta(0) <= now - made_at <= PLAN_LIFE:
-        raise PlanStaleError(
-            "the retention plan is too old",
-            why=f"it was made at {made_at:%Y-%m-%d %H:%M:%S}, now it is {now:%Y-%m-%d %H:%M:%S}",
-            remedy="look again: `mmstack retention test`, then clean up",
-        )
+    plan_life.refuse_old(made_at, now, what="the retention plan", look="mmstack retention test")
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal
 
+from mmstack_ops.domain import plan_life
 from mmstack_ops.domain.errors import InputError, PlanStaleError
-
-PLAN_LIFE = timedelta(minutes=15)
-"""How old a plan may be when it is carried out: the world moves on."""
 
 ItemKind = Literal["container", "volume", "network"]
 
@@ -133,6 +131,15 @@ class WipePlan:
                 remedy=f"look again: `mmstack -e {self.environment} wipe {self.scope} --plan`",
             )
 
+    def refuse_old(self, now: datetime) -> None:
+        """Say nothing while it is young enough to be carried out.
+
+        Raises:
+            PlanStaleError: it isn't, or it is from the future.
+        """
+        look = f"mmstack -e {self.environment} wipe {self.scope} --plan"
+        plan_life.refuse_old(self.made_at, now, what="the plan of the wipe", look=look)
+
     def refuse_unconfirmed(self, typed: str) -> None:
         """Say nothing when ``typed`` is this plan's confirmation.
 
@@ -168,21 +175,6 @@ class WipePlan:
             "confirmation": self.confirmation,
             "size": self.size,
         }
-
-
-def refuse_old(made_at: datetime, now: datetime) -> None:
-    """Say nothing while a plan of ``made_at`` is young enough to be carried out.
-
-    Raises:
-        PlanStaleError: it isn't, or it is from the future.
-    """
-    if not timedelta(0) <= now - made_at <= PLAN_LIFE:
-        raise PlanStaleError(
-            "the plan of the wipe is too old",
-            why=f"it was made at {made_at:%Y-%m-%d %H:%M:%S}, now it is {now:%Y-%m-%d %H:%M:%S};"
-            f" it holds for {PLAN_LIFE.seconds // 60} minutes",
-            remedy="look again with `mmstack wipe … --plan`, then wipe",
-        )
 
 
 @dataclass(frozen=True)

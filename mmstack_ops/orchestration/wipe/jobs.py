@@ -11,7 +11,7 @@ import dagster as dg
 from mmstack_ops.domain.backups.moments import parse_moment
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import EngineError, InputError
-from mmstack_ops.domain.wipe.plan import WipePlan, WipeResult, refuse_old
+from mmstack_ops.domain.wipe.plan import WipePlan, WipeResult
 from mmstack_ops.domain.wipe.scope import Scope, scopes, services_in
 from mmstack_ops.orchestration import names as stack_names
 from mmstack_ops.orchestration.backups.names import data_pools, work_pool
@@ -105,7 +105,7 @@ def _wipe(
     plan.refuse_other(config.plan)
     # It is as old as what somebody looked at, also when it waits for its turn now.
     plan = replace(plan, made_at=parse_moment(config.planned_at, UTC))
-    refuse_old(plan.made_at, datetime.now(UTC))
+    plan.refuse_old(datetime.now(UTC))
     plan.refuse_unconfirmed(config.confirm)
     plan.refuse_guarded()
     for one in plan.items:

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmstack_ops.domain.errors import InputError, PlanStaleError, UnknownNameError
+from mmstack_ops.domain.plan_life import PLAN_LIFE
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.wipe.look import Look, SeenContainer, SeenNetwork, SeenVolume
-from mmstack_ops.domain.wipe.plan import PLAN_LIFE, WipePlan, refuse_old
+from mmstack_ops.domain.wipe.plan import WipePlan
 from mmstack_ops.domain.wipe.planner import plan_wipe
 from mmstack_ops.domain.wipe.scope import find_scope, scopes, services_in
 from tests.domain.wipe.places import catalogue, container, everything, volume
@@ -220,10 +221,10 @@ def test_a_size_is_known_only_when_all_are() -> None:
 
 
 def test_a_plan_holds_for_a_quarter_of_an_hour_and_is_never_from_the_future() -> None:
-    refuse_old(NOW, NOW + PLAN_LIFE)
+    planned("core").refuse_old(NOW + PLAN_LIFE)
     for late in (PLAN_LIFE + timedelta(seconds=1), timedelta(seconds=-1)):
         with pytest.raises(PlanStaleError, match="too old"):
-            refuse_old(NOW, NOW + late)
+            planned("core").refuse_old(NOW + late)
 
 
 def test_only_its_own_confirmation_counts() -> None:

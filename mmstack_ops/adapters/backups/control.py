@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeVar
 from mmstack_ops.adapters.backups.announcing import Announcer
 from mmstack_ops.adapters.backups.overview import BackupOverview
 from mmstack_ops.adapters.backups.pace import Pace
-from mmstack_ops.adapters.locks.host import lock_directory
 from mmstack_ops.domain.backups.events import (
     BackupDone,
     BackupEvent,
@@ -378,16 +377,9 @@ class BackupControl(BackupOverview):
         yield Artifact(opened, read_manifest(opened, ref), self._keys())
 
     def _turns(self, holder: str, cancel: threading.Event, on_event: Listener) -> Turns:
-        from mmstack_ops.adapters.backups.turns import Turns
+        from mmstack_ops.adapters.backups.turns import turns_of
 
-        return Turns(
-            directory=lock_directory(self._project.settings.lock_directory),
-            project=self.catalogue.schema.config.project,
-            environment=self.catalogue.environment,
-            holder=holder,
-            cancel=cancel,
-            on_event=on_event,
-        )
+        return turns_of(self._project, self.catalogue, holder, cancel, on_event)
 
 
 def _series(ref: BackupRef) -> Series:

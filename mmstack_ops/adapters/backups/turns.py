@@ -10,8 +10,11 @@ from pathlib import Path
 
 from mmstack_ops.adapters.backups.announcing import Announcer
 from mmstack_ops.adapters.backups.locks import series_lock
+from mmstack_ops.adapters.locks.host import lock_directory
+from mmstack_ops.adapters.project import Project
 from mmstack_ops.domain.backups.events import BackupEvent
 from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.catalogue.resolve import Catalogue
 
 # How long a second backup of a service waits for the first before it is refused.
 _WAIT_SECONDS = 600.0
@@ -72,3 +75,21 @@ class Turns:
             on_wait=lambda other: said.tell(f"waiting for {other}"),
         ):
             yield
+
+
+def turns_of(
+    project: Project,
+    catalogue: Catalogue,
+    holder: str,
+    cancel: threading.Event,
+    on_event: Callable[[BackupEvent], None],
+) -> Turns:
+    """Return the locks of a piece of work in an environment; see ``Turns``."""
+    return Turns(
+        directory=lock_directory(project.settings.lock_directory),
+        project=catalogue.schema.config.project,
+        environment=catalogue.environment,
+        holder=holder,
+        cancel=cancel,
+        on_event=on_event,
+    )

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.files import make_private_directory
-from mmstack_ops.adapters.locks.host import lock_directory
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.domain.backups.events import BackupEvent, BackupProgress
 from mmstack_ops.domain.backups.plan import Series
@@ -309,16 +308,9 @@ class LiveRetention:
     def _turn(
         self, service: str, holder: str, cancel: threading.Event, on_event: Listener
     ) -> Iterator[None]:
-        from mmstack_ops.adapters.backups.turns import Turns
+        from mmstack_ops.adapters.backups.turns import turns_of
 
-        turns = Turns(
-            directory=lock_directory(self._project.settings.lock_directory),
-            project=self.catalogue.schema.config.project,
-            environment=self.catalogue.environment,
-            holder=holder,
-            cancel=cancel,
-            on_event=on_event,
-        )
+        turns = turns_of(self._project, self.catalogue, holder, cancel, on_event)
         with turns.services([service]):
             yield
 

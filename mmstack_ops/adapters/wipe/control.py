@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mmstack_ops.adapters.locks.host import lock_directory
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.adapters.wipe.journal import KilledWipe, WipeJournal
 from mmstack_ops.adapters.wipe.turn import running_wipe, wipe_turn
@@ -84,11 +83,12 @@ class WipeControl:
             UnknownNameError: there is no such scope.
             EngineUnavailableError: no engine answers.
         """
+        from mmstack_ops.adapters.engine.reader import EngineReader
         from mmstack_ops.adapters.wipe.inventory import look_around, volume_sizes
 
         found = find_scope(self.catalogue, scope)
         with self._connection(read_only=True) as connection:
-            look = look_around(connection)
+            look = look_around(connection, EngineReader(connection).daemon_id())
         killed = self._unfinished(look)
         same = [one for one in killed if one.scope == scope]
         plan = plan_wipe(
@@ -157,6 +157,7 @@ class WipeControl:
         def tell_wait(other: str) -> None:
             on_event(BackupProgress("", "", "waiting", f"waiting for {other}"))
 
+        from mmstack_ops.adapters.engine.writer import EngineWriter
         from mmstack_ops.adapters.wipe.removing import Removal
 
         with (
@@ -170,10 +171,17 @@ class WipeControl:
         ):
             # Waiting for the others may have taken its time.
             plan.refuse_old(self._now())
-            self._refuse_other_engine(plan, connection)
+            engine = EngineWriter(
+                connection,
+                owner=self.catalogue.schema.config.project,
+                environment=self._environment,
+                working_dir=str(self._project.root),
+            )
+            _refuse_other_engine(plan, engine.daemon_id())
             with self._journal.record(plan, holder=holder) as record:
                 removal = Removal(
                     connection=connection,
+                    engine=engine,
                     plan=plan,
                     record=record,
                     owner=self.catalogue.schema.config.project,
@@ -192,16 +200,6 @@ class WipeControl:
             unproven=plan.unproven,
             seconds=time.monotonic() - begun,
         )
-
-    def _refuse_other_engine(self, plan: WipePlan, connection: EngineConnection) -> None:
-        with connection.translated("ask the engine about itself") as client:
-            found = str(client.info()["ID"])
-        if found != plan.daemon_id:
-            raise PlanStaleError(
-                f"the wipe of {plan.confirmation} was planned on another Docker engine",
-                why=f"it was made for {plan.daemon_id}; this one is {found}",
-                remedy="check DOCKER_HOST, then look at the plan again",
-            )
 
     def _start_again(
         self,
@@ -252,18 +250,11 @@ class WipeControl:
         self, plan: WipePlan, holder: str, cancel: threading.Event, on_event: Listener
     ) -> Iterator[None]:
         """Keep backups and restores away from every service that loses something."""
-        from mmstack_ops.adapters.backups.turns import Turns
+        from mmstack_ops.adapters.backups.turns import turns_of
 
-        turns = Turns(
-            directory=lock_directory(self._project.settings.lock_directory),
-            project=self.catalogue.schema.config.project,
-            environment=self._environment,
-            holder=holder,
-            cancel=cancel,
-            on_event=on_event,
-        )
         named = {name for one in plan.items for name in one.service.split(", ") if name}
         services = self.catalogue.services if plan.scope == ENVIRONMENT_SCOPE else named
+        turns = turns_of(self._project, self.catalogue, holder, cancel, on_event)
         with turns.services(sorted(services)):
             yield
 
@@ -277,6 +268,15 @@ class WipeControl:
             yield connection
         finally:
             connection.close()
+
+
+def _refuse_other_engine(plan: WipePlan, found: str) -> None:
+    if found != plan.daemon_id:
+        raise PlanStaleError(
+            f"the wipe of {plan.confirmation} was planned on another Docker engine",
+            why=f"it was made for {plan.daemon_id}; this one is {found}",
+            remedy="check DOCKER_HOST, then look at the plan again",
+        )
 
 
 def _told(wipe: KilledWipe) -> str:

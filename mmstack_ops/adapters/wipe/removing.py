@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 
 from mmstack_ops.adapters.engine.client import EngineConnection
 from mmstack_ops.adapters.engine.failures import MissingObjectError
+from mmstack_ops.adapters.engine.writer import EngineWriter
 from mmstack_ops.adapters.wipe.inventory import look_around
 from mmstack_ops.adapters.wipe.journal import WipeRecord
 from mmstack_ops.domain.errors import CancelledError, EngineError, EngineUnavailableError
 from mmstack_ops.domain.wipe.look import Look, is_ours
 from mmstack_ops.domain.wipe.plan import WipeItem, WipePlan
 
-_STOP_SECONDS = 30
+_STOP_SECONDS = 30.0
 # Each waits for its container to stop, not for the processor.
 _PARALLEL = 8
 
@@ -25,12 +26,14 @@ class Removal:
     """One wipe's removals, and what came of them so far.
 
     Args:
+        engine: removes; on ``connection``.
         owner: the schema's ``config.project``: only what carries its label goes.
         cancel: nothing more is begun once it is set.
         tell: told of each thing, from worker threads.
     """
 
     connection: EngineConnection
+    engine: EngineWriter
     plan: WipePlan
     record: WipeRecord
     owner: str
@@ -62,13 +65,13 @@ class Removal:
                 remedy="what went is gone; wipe again to finish, or start what should run",
             )
         try:
-            look = look_around(self.connection)
+            look = look_around(self.connection, self.plan.daemon_id)
             why = _refusal(look, item, self.owner, self.plan.environment)
             if why:
                 self._keep(item, why)
                 return
             if why is None:
-                _remove(self.connection, item)
+                _remove(self.engine, item)
         except MissingObjectError:
             pass  # Somebody else removed it meanwhile: it is gone.
         except EngineUnavailableError:
@@ -110,14 +113,12 @@ def _refusal(look: Look, item: WipeItem, owner: str, environment: str) -> str | 
     return f"mounted by {', '.join(users)}" if users else None
 
 
-def _remove(connection: EngineConnection, item: WipeItem) -> None:
-    with connection.translated(f"remove {item.kind} {item.name}") as client:
-        if item.kind == "container":
-            # Asked to stop first: what it holds elsewhere isn't torn. Its data goes anyway.
-            client.stop(item.id, timeout=_STOP_SECONDS)
-            # With its anonymous volumes, which nobody could find again.
-            client.remove_container(item.id, force=True, v=True)
-        elif item.kind == "network":
-            client.remove_network(item.id)
-        else:
-            client.remove_volume(item.name)
+def _remove(engine: EngineWriter, item: WipeItem) -> None:
+    if item.kind == "container":
+        # Asked to stop first: what it holds elsewhere isn't torn. Its data goes anyway.
+        engine.stop(item.id, item.name, grace=_STOP_SECONDS)
+        engine.remove(item.id, item.name)
+    elif item.kind == "network":
+        engine.remove_network(item.id, item.name)
+    else:
+        engine.remove_volume(item.name)

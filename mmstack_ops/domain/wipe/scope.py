@@ -37,15 +37,17 @@ def services_in(catalogue: Catalogue, scope: Scope) -> tuple[str, ...]:
     """Return the services that may lose something: members of the stack, users of its volumes."""
     if scope.kind == "environment":
         return tuple(catalogue.services)
-    owned = {
+    is_stack = scope.kind == "stack"
+    wiped = {
         volume
         for volume, stack in catalogue.volume_owners.items()
-        if scope.name in (stack, catalogue.schema.volumes[volume].holds)
+        if scope.name == (stack if is_stack else catalogue.schema.volumes[volume].holds)
     }
     return tuple(
         name
         for name, entry in catalogue.services.items()
-        if entry.stack == scope.name or any(m.volume in owned for m in entry.definition.mounts)
+        if (is_stack and entry.stack == scope.name)
+        or any(mount.volume in wiped for mount in entry.definition.mounts)
     )
 
 

@@ -6,10 +6,19 @@ import dagster as dg
 import pytest
 
 from mmstack_ops.adapters.project import Project
+from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.networks.conflicts import ConflictReport, Row, Verdict
 from mmstack_ops.domain.networks.orphans import NetworkDecision
 from mmstack_ops.orchestration.build import build_definitions
 from tests.orchestration.fakes import FakeControl
+
+
+def nothing_found(catalogue: Catalogue) -> ConflictReport:
+    rows = tuple(
+        Row(entry.name, entry.subnet, "engine", "ok", "free")
+        for entry in catalogue.networks.values()
+    )
+    return ConflictReport(rows, {})
 
 
 @pytest.mark.parametrize(
@@ -55,13 +64,9 @@ def test_a_network_that_differs_fails_its_check(
     project: Project, instance: dg.DagsterInstance
 ) -> None:
     catalogue = project.catalogue("development")
-    rows = tuple(
-        Row(entry.name, entry.subnet, "engine", "ok", "free")
-        for entry in catalogue.networks.values()
-    )
     control = FakeControl(
         catalogue,
-        conflicts=ConflictReport(rows, {}),
+        conflicts=nothing_found(catalogue),
         network_problems={"core": ("x is on it, which nothing declares",)},
     )
     definitions = build_definitions(
@@ -81,12 +86,8 @@ def test_orphans_are_a_warning_with_their_names(
     project: Project, instance: dg.DagsterInstance
 ) -> None:
     catalogue = project.catalogue("development")
-    rows = tuple(
-        Row(entry.name, entry.subnet, "engine", "ok", "free")
-        for entry in catalogue.networks.values()
-    )
     orphan = NetworkDecision("1", "lab-old", ("10.1.0.0/24",), "testing", True, "nobody wants it")
-    control = FakeControl(catalogue, conflicts=ConflictReport(rows, {}))
+    control = FakeControl(catalogue, conflicts=nothing_found(catalogue))
     definitions = build_definitions(
         "development", overrides={"project": project, "control": control}
     )

@@ -162,14 +162,16 @@ def opened_inside(site: Site, path: str, *inner: str) -> Iterator[int]:
 def _descriptor(site: Site, path: str, inner: Sequence[str]) -> int:
     volume, below = _place(site, path)
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    descriptor = os.open(volume, flags)
+    descriptor = -1
     try:
+        descriptor = os.open(volume, flags)
         for part in (*below.parts, *inner):
             following = os.open(part, flags | os.O_NOFOLLOW, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = following
     except OSError as error:
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
         # Opening a link as a folder that mustn't be followed fails as "not a directory".
         raise RetentionError(
             f"{path} of {site.instance.service} isn't there any more, or became a link",

@@ -62,20 +62,19 @@ class VolumeFiles:
         newest: datetime | None = None
         names: list[str] = []
         with _opened(site, rule) as root:
-            found = list(_files(site, rule, root))
-        for file in found:
-            total += 1
-            oldest = file.written if oldest is None else min(oldest, file.written)
-            newest = file.written if newest is None else max(newest, file.written)
-            if file.fate == "stays":
-                continue
-            expired += 1
-            if file.fate == "goes":
-                freed += file.size
-            else:
-                rotated += 1
-            if len(names) < _NAMED:
-                names.append(file.path)
+            for file in _files(site, rule, root):
+                total += 1
+                oldest = file.written if oldest is None else min(oldest, file.written)
+                newest = file.written if newest is None else max(newest, file.written)
+                if file.fate == "stays":
+                    continue
+                expired += 1
+                if file.fate == "goes":
+                    freed += file.size
+                else:
+                    rotated += 1
+                if len(names) < _NAMED:
+                    names.append(file.path)
         return Found(
             things="files",
             total=total,

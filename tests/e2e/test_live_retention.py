@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import random
 import time
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -76,10 +77,15 @@ def test_a_verified_backup_and_an_archive_come_before_anything_goes(
     assert "nothing to do" in again.stdout
 
 
+def archives(product: Product, below: str = "**/") -> set[Path]:
+    """Return the whole archives. Of the state's other folders some go at any moment."""
+    return set((product.state / "development" / "archives").rglob(f"{below}*.zst"))
+
+
 def archived(product: Product) -> set[int]:
     """Return the ids of all rows that stand in whole archives of audit_logs."""
     found: set[int] = set()
-    for path in product.root.rglob("archives/**/*audit_logs*/**/*.zst"):
+    for path in archives(product, "*audit_logs*/**/"):
         with zstandard.open(path, "rt") as lines:
             found |= {int(row["id"]) for row in csv.DictReader(lines)}
     return found
@@ -107,15 +113,13 @@ def test_a_whole_clean_up_that_is_killed_loses_nothing(
     old = set(range(first, first + rows))
     young = ids(product, database, "audit_logs") - old
     assert len(young) == 30
-    before = set(product.root.rglob("archives/**/*.zst"))
+    before = archives(product)
     # Nearly all of the table: an operator has to say that this is right.
     clean_up = ("retention", "cleanup", "postgres", "--yes", "--accept-many")
     process = product.begin(*clean_up)
     try:
         wait_until(
-            lambda: (
-                set(product.root.rglob("archives/**/*.zst")) != before or process.poll() is not None
-            ),
+            lambda: archives(product) != before or process.poll() is not None,
             seconds=90,
         )
         if moment == "later":

@@ -78,8 +78,8 @@ def test_a_verified_backup_and_an_archive_come_before_anything_goes(
 
 
 def archives(product: Product, below: str = "**/") -> set[Path]:
-    """Return the whole archives. Of the state's other folders some go at any moment."""
-    return set((product.state / "development" / "archives").rglob(f"{below}*.zst"))
+    """Return the whole archives. Of the other folders of the product some go at any moment."""
+    return set((product.root / ".mmstack" / "backups" / "archives").rglob(f"{below}*.zst"))
 
 
 def archived(product: Product) -> set[int]:

@@ -16,11 +16,14 @@ from mmstack_ops.orchestration.build import build_definitions
 
 def __getattr__(name: str) -> dg.Definitions:
     # Dagster and importlib ask for all kinds of attributes; only environments are ours.
-    if name.startswith("_") or name not in open_project().load_schema().environments:
+    if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return _definitions(name)
 
 
 @cache
-def _definitions(environment: str) -> dg.Definitions:
-    return build_definitions(environment)
+def _definitions(name: str) -> dg.Definitions:
+    project = open_project()
+    if name not in project.load_schema().environments:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return build_definitions(name, overrides={"project": project})

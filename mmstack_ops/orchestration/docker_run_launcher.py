@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dagster_docker import DockerRunLauncher
 
-from mmstack_ops.orchestration.run_launcher import CommandLineRuns
+from mmstack_ops.orchestration.run_launcher import RunsOfTaggedProcesses
 
 
-class StackDockerRunLauncher(CommandLineRuns, DockerRunLauncher):
+class StackDockerRunLauncher(RunsOfTaggedProcesses, DockerRunLauncher):
     """Dagster's Docker launcher (a container a run), and runs of the command line."""

@@ -36,10 +36,10 @@ from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
 from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.build import build_definitions
 from mmstack_ops.orchestration.instance import open_instance
-from mmstack_ops.orchestration.processes import this_process
+from mmstack_ops.orchestration.processes import process_tag
+from mmstack_ops.orchestration.termination import watch_for_termination
 from mmstack_ops.orchestration.turns import wait_for_pools
 
-_POLL_SECONDS = 1.0
 # The terminal shows progress in place of Dagster's log.
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -140,7 +140,7 @@ def run_job(
 def _execute(instance: dg.DagsterInstance, job: dg.JobDefinition, run: dg.DagsterRun) -> str:
     """Execute ``run``; return the text of its failure, or an empty one."""
     errors: list[str] = []
-    with _watch_for_termination(instance, run.run_id):
+    with watch_for_termination(instance, run.run_id):
         for event in execute_run_iterator(InMemoryJob(job), run, instance):
             if event.is_step_failure:
                 data = event.step_failure_data
@@ -210,7 +210,7 @@ def _tags(
         REPOSITORY_LABEL_TAG: origin.repository_origin.get_label(),
         names.ENVIRONMENT_TAG: environment,
         names.USER_TAG: _user(),
-        names.PROCESS_TAG: this_process(),
+        names.PROCESS_TAG: process_tag(os.getpid()),
         **(tags or {}),
     }
 
@@ -249,25 +249,3 @@ def _terminations_as_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _watch_for_termination(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
-    """Interrupt this process when somebody terminates the run in the UI."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(_POLL_SECONDS):
-            run = instance.get_run_by_id(run_id)
-            if run is not None and run.status == DagsterRunStatus.CANCELING:
-                if not over.is_set():
-                    os.kill(os.getpid(), signal.SIGINT)
-                return
-
-    watcher = threading.Thread(target=watch, name="termination", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +12,9 @@ from mmstack_ops.orchestration.names import PROCESS_TAG
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-def this_process() -> str:
+def process_tag(pid: int) -> str:
     """Return ``host/boot/pid/start``: unlike a pid alone it never names another process."""
-    return f"{socket.gethostname()}/{_boot()}/{os.getpid()}/{_started(os.getpid())}"
+    return f"{socket.gethostname()}/{_boot()}/{pid}/{_started(pid)}"
 
 
 def is_gone(tags: Mapping[str, str]) -> bool:

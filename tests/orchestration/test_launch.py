@@ -20,7 +20,7 @@ from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
 from mmstack_ops.orchestration.instance import open_instance
 from mmstack_ops.orchestration.launch import RunOutcome, run_job
 from mmstack_ops.orchestration.names import COMMAND_TAG, PROCESS_TAG
-from mmstack_ops.orchestration.processes import is_gone, this_process
+from mmstack_ops.orchestration.processes import is_gone, process_tag
 from mmstack_ops.orchestration.turns import wait_for_pools
 from tests.orchestration.fakes import FakeControl
 
@@ -272,8 +272,8 @@ def test_another_environment_need_not_wait(project: Project) -> None:
 
 
 def test_processes_are_told_apart() -> None:
-    assert not is_gone({PROCESS_TAG: this_process()})
-    host, boot, pid, started = this_process().rsplit("/", 3)
+    assert not is_gone({PROCESS_TAG: process_tag(os.getpid())})
+    host, boot, pid, started = process_tag(os.getpid()).rsplit("/", 3)
     assert is_gone({PROCESS_TAG: f"{host}/{boot}/{pid}/{int(started) - 1}"})
     assert is_gone({PROCESS_TAG: f"{host}/other/{pid}/{started}"})
     assert not is_gone({PROCESS_TAG: f"elsewhere/{boot}/{pid}/1"})

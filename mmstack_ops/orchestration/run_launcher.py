@@ -60,17 +60,17 @@ class StackRunLauncher(RunsOfTaggedProcesses, dg.DefaultRunLauncher):
     """
 
     _workers: tuple[BaseProcess, ...] = ()
-    _code_version: int | None = None
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Start a process for a queued run; the daemon calls it."""
         # Here, since whoever opens the instance imports this module.
-        from mmstack_ops.orchestration.run_worker import code_version, fork_worker
+        from mmstack_ops.orchestration.run_worker import (
+            code_version,
+            fork_worker,
+            start_fork_server,
+        )
 
-        version = code_version()
-        if self._code_version is None:
-            self._code_version = version
-        if self._code_version != version:
+        if start_fork_server(self._instance) != code_version():
             super().launch_run(context)
             return
         run_id = context.dagster_run.run_id

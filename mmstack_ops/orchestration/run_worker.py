@@ -7,6 +7,8 @@ behind it. Nothing else is shared: the schema is read and definitions are built 
 from __future__ import annotations
 
 import multiprocessing
+from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -27,17 +29,33 @@ _PRELOADED = [ENTRY_MODULE, __name__, "mmstack_ops.adapters.stacks.control"]
 _PACKAGE = Path(__file__).parents[1]
 
 
+def start_fork_server(instance: dg.DagsterInstance) -> int:
+    """Start the process that runs are forked from, if it isn't there; don't wait for it.
+
+    It ends with this process. It is multiprocessing's fork server and has one thread, so no
+    lock can be left behind locked in a fork.
+
+    Returns:
+        The version of the code it has, as ``code_version`` tells.
+    """
+    return _start(frozenset(_PRELOADED) | _modules_of(instance))
+
+
+@cache
+def _start(modules: frozenset[str]) -> int:
+    version = code_version()
+    forkserver.set_forkserver_preload(sorted(modules))
+    forkserver.ensure_running()
+    return version
+
+
 def fork_worker(instance: dg.DagsterInstance, run_id: str) -> BaseProcess:
     """Start a process that executes ``run_id`` and return it, started.
-
-    The process it is forked from (multiprocessing's fork server) has one thread, so no lock
-    can be left behind locked. It starts with the first run and ends with this process.
 
     Raises:
         OSError: the machine has no room for another process.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*_PRELOADED, *_modules_of(instance)])
     worker = context.Process(target=execute, args=(instance.get_ref(), run_id), name=run_id)
     worker.start()
     return worker
@@ -60,7 +78,7 @@ def execute(reference: InstanceRef, run_id: str) -> None:
             instance.report_run_canceled(run, "It was terminated before it began.")
 
 
-def _modules_of(instance: dg.DagsterInstance) -> set[str]:
+def _modules_of(instance: dg.DagsterInstance) -> frozenset[str]:
     """Return what opening the same instance imports: a quarter of the way to the first step."""
     parts = (
         instance.run_storage,
@@ -70,7 +88,7 @@ def _modules_of(instance: dg.DagsterInstance) -> set[str]:
         instance.run_coordinator,
         instance.run_launcher,
     )
-    return {type(part).__module__ for part in parts}
+    return frozenset(type(part).__module__ for part in parts)
 
 
 def code_version() -> int:

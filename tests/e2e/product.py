@@ -243,18 +243,17 @@ class Ui:
         ui = cls(product, free_port())
         with product.variables():
             prepare_instance(open_project())
-        programs = Path(sys.executable).parent
-        workspace = str(product.root / "workspace.yaml")
+        workspace = ["-w", str(product.root / "workspace.yaml")]
         address = ["-h", "127.0.0.1", "-p", str(ui.port)]
-        ui._spawn("webserver", [str(programs / "dagster-webserver"), *address, "-w", workspace])
-        ui._spawn("daemon", [str(programs / "dagster-daemon"), "run", "-w", workspace])
+        ui._spawn("webserver", "dagster_webserver", *address, *workspace)
+        ui._spawn("daemon", "mmstack_ops.orchestration.daemon", "run", *workspace)
         return ui
 
-    def _spawn(self, name: str, command: list[str]) -> None:
+    def _spawn(self, name: str, *module: str) -> None:
         log = (self.product.root / f"{name}.log").open("wb")
         self.processes.append(
             subprocess.Popen(
-                command,
+                [sys.executable, "-m", *module],
                 cwd=self.product.root,
                 env={**os.environ, **self.product.environment},
                 stdout=log,

@@ -18,7 +18,6 @@ from mmstack_ops.orchestration import run_worker
 from mmstack_ops.orchestration.instance import open_instance
 from mmstack_ops.orchestration.names import PROCESS_TAG
 from mmstack_ops.orchestration.processes import process_tag
-from mmstack_ops.orchestration.run_launcher import StackRunLauncher
 from tests.orchestration.held_job import held_job
 
 SECONDS = 20
@@ -128,10 +127,9 @@ def test_after_a_change_of_the_code_a_fresh_process_executes_it(
 
     monkeypatch.setattr(dg.DefaultRunLauncher, "launch_run", launch_run)
     monkeypatch.setattr(run_worker, "fork_worker", pytest.fail)
-    launcher = instance.run_launcher
-    assert isinstance(launcher, StackRunLauncher)
-    launcher._code_version = run_worker.code_version() - 1
-    launcher.launch_run(LaunchRunContext(_run(instance, run_id), workspace=None))
+    forked_from = run_worker.start_fork_server(instance)
+    monkeypatch.setattr(run_worker, "code_version", lambda: forked_from + 1)
+    instance.run_launcher.launch_run(LaunchRunContext(_run(instance, run_id), workspace=None))
     assert left_to_dagster == [run_id]
 
 

@@ -30,7 +30,7 @@ from mmstack_ops.domain.errors import MmstackError
 
 # Four code locations load one after the other, two to three seconds each on a slow machine.
 _READY_SECONDS = 120.0
-# The daemon and the code servers finish what they are doing; runs of theirs are cancelled.
+# The daemon interrupts its runs and waits until they cleaned up; that is within ten seconds.
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.3
 _LOG_TAIL_LINES = 15
@@ -70,7 +70,7 @@ def run_ui(project: Project, *, host: str, port: int, on_ready: Callable[[UiReco
             # The daemon only after it: on a new instance both would create the same tables.
             if not _wait_until_ready(record, children[0], stop):
                 return
-            children.append(_start(project, "daemon", ["dagster._daemon", "run"]))
+            children.append(_start(project, "daemon", ["mmstack_ops.orchestration.daemon", "run"]))
             write_record(project, record)
             on_ready(record)
             _watch(children, stop)

@@ -3,48 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import docker
-import requests
-import urllib3
-from docker.constants import DEFAULT_DOCKER_API_VERSION
-from docker.errors import DockerException
+from mmstack_ops.adapters.engine.failures import refusal, translate, unavailable
+from mmstack_ops.adapters.engine.local_socket import SOCKET, get
 
-from mmstack_ops.adapters.engine.failures import translate, unavailable
-from mmstack_ops.domain.errors import ReadOnlyViolationError
+if TYPE_CHECKING:
+    import docker
 
-DEFAULT_URL = "unix:///var/run/docker.sock"
-_READ_METHODS = frozenset({"GET", "HEAD"})
-
-
-class _ReadOnlyAPIClient(docker.APIClient):  # type: ignore[misc]  # docker has no types
-    """An API client that sends nothing but GET and HEAD.
-
-    Everything docker-py does goes through ``Session.send``: refusing there makes writing
-    impossible rather than merely unused.
-    """
-
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        if request.method not in _READ_METHODS:
-            raise ReadOnlyViolationError(
-                f"a read-only engine handle was asked to {request.method} {request.path_url}",
-                why="plans and status may look at the engine, never change it",
-                remedy="report this as a bug",
-            )
-        response: requests.Response = super().send(request, **kwargs)
-        return response
-
-    def _create_websocket_connection(self, url: str) -> Any:
-        # The one way past ``send``: attaching to a container's standard input.
-        raise ReadOnlyViolationError(
-            f"a read-only engine handle was asked to open {url}",
-            why="plans and status may look at the engine, never change it",
-            remedy="report this as a bug",
-        )
+DEFAULT_URL = SOCKET + "/var/run/docker.sock"
 
 
 class EngineConnection:
@@ -86,12 +58,40 @@ class EngineConnection:
         """Return a client of its own for a long stream; the caller closes it."""
         return self._connect()
 
+    def get(self, path: str, params: Mapping[str, object] | None = None, *, doing: str) -> Any:
+        """Return the engine's JSON for a ``GET``, in the newest version of its API.
+
+        An engine on this machine is asked without docker-py: its import alone takes a fifth
+        of the time of a reading verb.
+
+        Args:
+            path: quoted, without a version: ``/containers/json``.
+            doing: what is being done, for the message: ``list containers``.
+
+        Raises:
+            EngineError: or the subclass that fits.
+        """
+        if not self.base_url.startswith(SOCKET):
+            with self.translated(doing) as client:
+                return client._result(client._get(client._url(path), params=params), True)
+        try:
+            status, body = get(self.base_url, path, params or {}, timeout=self._timeout)
+        except (OSError, http.client.HTTPException) as error:
+            raise unavailable(self.base_url, error) from None
+        if status >= http.client.BAD_REQUEST:
+            raise refusal(_message(body), doing=doing, missing=status == http.client.NOT_FOUND)
+        return json.loads(body)
+
     def _connect(self) -> docker.APIClient:
-        kind = _ReadOnlyAPIClient if self.read_only else docker.APIClient
+        import docker
+
+        from mmstack_ops.adapters.engine.docker_py import FAILURES, ReadOnlyAPIClient
+
+        kind = ReadOnlyAPIClient if self.read_only else docker.APIClient
         try:
             version = self._version or self._engines_version(kind)
             client = kind(base_url=self.base_url, version=version, timeout=self._timeout)
-        except (DockerException, requests.RequestException) as error:
+        except FAILURES as error:
             raise unavailable(self.base_url, error) from None
         with self._lock:
             self._version = client._version
@@ -104,6 +104,8 @@ class EngineConnection:
         docker-py asks for ``/version``, for which an engine runs containerd and runc to learn
         theirs too.
         """
+        from docker.constants import DEFAULT_DOCKER_API_VERSION
+
         asking = kind(
             base_url=self.base_url, version=DEFAULT_DOCKER_API_VERSION, timeout=self._timeout
         )
@@ -136,11 +138,19 @@ class EngineConnection:
         Raises:
             EngineError: or the subclass that fits.
         """
+        client = self.client
+        from mmstack_ops.adapters.engine.docker_py import FAILURES
+
         try:
-            yield self.client
-        except (
-            DockerException,
-            requests.RequestException,
-            urllib3.exceptions.HTTPError,
-        ) as error:
+            yield client
+        except FAILURES as error:
             raise translate(error, doing=doing, base_url=self.base_url) from None
+
+
+def _message(body: bytes) -> str:
+    """Return an error's text: the engine sends ``{"message": …}``, something before it text."""
+    text = body.decode("utf-8", "replace").strip()
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return text

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import re
 
-import requests
-import urllib3
-from docker.errors import APIError, NotFound
-
 from mmstack_ops.domain.errors import (
     AddressConflictError,
     EngineError,
@@ -78,6 +74,10 @@ def unavailable(base_url: str, error: Exception) -> EngineUnavailableError:
 
 def translate(error: Exception, *, doing: str, base_url: str) -> EngineError:
     """Return our error for one of docker-py's, requests' or urllib3's (from within a stream)."""
+    import requests
+    import urllib3
+    from docker.errors import APIError, NotFound
+
     if isinstance(
         error, requests.ConnectionError | requests.Timeout | urllib3.exceptions.HTTPError
     ):
@@ -86,16 +86,26 @@ def translate(error: Exception, *, doing: str, base_url: str) -> EngineError:
         return failure
     if isinstance(error, APIError):
         text = str(error.explanation or error)
-        if known := known_refusal(text, doing=doing):
-            return known
-        if isinstance(error, NotFound):
-            return MissingObjectError(
-                f"could not {doing}: it isn't there any more",
-                why=text,
-                remedy="run the command again: it plans from what is there now",
-            )
-        return EngineError(f"the engine refused to {doing}", why=text)
+        return refusal(text, doing=doing, missing=isinstance(error, NotFound))
     return EngineError(f"could not {doing}", why=_innermost(error))
+
+
+def refusal(text: str, *, doing: str, missing: bool) -> EngineError:
+    """Return our error for what the engine answered instead of doing it.
+
+    Args:
+        text: the engine's own words.
+        missing: it answered 404.
+    """
+    if known := known_refusal(text, doing=doing):
+        return known
+    if missing:
+        return MissingObjectError(
+            f"could not {doing}: it isn't there any more",
+            why=text,
+            remedy="run the command again: it plans from what is there now",
+        )
+    return EngineError(f"the engine refused to {doing}", why=text)
 
 
 def known_refusal(text: str, *, doing: str) -> EngineError | None:

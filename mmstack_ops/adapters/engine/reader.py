@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 from mmstack_ops.adapters.engine.client import EngineConnection
 from mmstack_ops.adapters.engine.failures import MissingObjectError
@@ -43,8 +44,7 @@ class EngineReader:
 
     def info(self) -> dict[str, Any]:
         """Return the engine's ``/info``."""
-        with self._connection.translated("ask the engine about itself") as client:
-            info: dict[str, Any] = client.info()
+        info: dict[str, Any] = self._connection.get("/info", doing="ask the engine about itself")
         return info
 
     def observe(self, owner: str, images: Iterable[str] = ()) -> ObservedState:
@@ -57,11 +57,9 @@ class EngineReader:
         with ThreadPoolExecutor(1) as pool:
             # An engine takes longer to describe itself than to make all of these lists.
             described = pool.submit(self.info)
-            with self._connection.translated("list containers") as client:
-                listed: list[dict[str, Any]] = client.containers(all=True)
-            with self._connection.translated("list networks and volumes") as client:
-                networks = client.networks()
-                volumes = client.volumes().get("Volumes") or []
+            listed = self._containers()
+            networks = self._connection.get("/networks", doing="list networks")
+            volumes = self._connection.get("/volumes", doing="list volumes").get("Volumes") or []
             info = described.result()
         ours = {c["Id"] for c in listed if (c.get("Labels") or {}).get(labels.OWNER) == owner}
         members: dict[str, set[str]] = {}
@@ -95,16 +93,16 @@ class EngineReader:
         Raises:
             MissingObjectError: when it is gone.
         """
-        with self._connection.translated(f"inspect container {container_id[:12]}") as client:
-            return observed_container(client.inspect_container(container_id))
+        doing = f"inspect container {container_id[:12]}"
+        return observed_container(
+            self._connection.get(f"/containers/{container_id}/json", doing=doing)
+        )
 
     def container_states(self) -> dict[str, tuple[str, str]]:
         """Return every container on the engine: id → name and state."""
-        with self._connection.translated("list containers") as client:
-            listed: list[dict[str, Any]] = client.containers(all=True)
         return {
             entry["Id"]: ((entry.get("Names") or [""])[0].lstrip("/"), entry["State"])
-            for entry in listed
+            for entry in self._containers()
         }
 
     def images(self, references: Iterable[str]) -> dict[str, ObservedImage]:
@@ -118,12 +116,12 @@ class EngineReader:
 
     def memory_and_cpu(self, container_id: str) -> dict[str, Any]:
         """Return one raw sample of the engine's statistics (one-shot: it doesn't wait)."""
-        with self._connection.translated(f"measure container {container_id[:12]}") as client:
-            # docker-py's stats() has no one-shot on every release it supports.
-            url = client._url("/containers/{0}/stats", container_id)
+        sample: dict[str, Any] = self._connection.get(
+            f"/containers/{container_id}/stats",
             # As numbers: the engine reads Python's "True" and "False" as neither.
-            params = {"stream": 0, "one-shot": 1}
-            sample: dict[str, Any] = client._result(client._get(url, params=params), True)
+            {"stream": 0, "one-shot": 1},
+            doing=f"measure container {container_id[:12]}",
+        )
         return sample
 
     def samples(self, container_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -186,6 +184,12 @@ class EngineReader:
             stream = client.events(since=since, until=until, filters=filters, decode=True)
             return list(stream)
 
+    def _containers(self) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = self._connection.get(
+            "/containers/json", {"all": 1}, doing="list containers"
+        )
+        return listed
+
     def _inspect(self, container_id: str) -> ObservedContainer | None:
         try:
             return self.container(container_id)
@@ -195,8 +199,9 @@ class EngineReader:
 
     def _image(self, reference: str) -> tuple[str, ObservedImage | None]:
         try:
-            with self._connection.translated(f"inspect image {reference}") as client:
-                raw = client.inspect_image(reference)
+            raw = self._connection.get(
+                f"/images/{quote(reference, safe='/:@')}/json", doing=f"inspect image {reference}"
+            )
         except (MissingObjectError, ImageUnavailableError):
             return reference, None
         digests = raw.get("RepoDigests") or [""]

@@ -1,0 +1,44 @@
+"""Ask an engine on this machine, over its socket, with the standard library alone."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+SOCKET = "unix://"
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def get(
+    base_url: str, path: str, params: Mapping[str, object], *, timeout: float
+) -> tuple[int, bytes]:
+    """Return status and body of a ``GET``, on a connection of its own.
+
+    Args:
+        base_url: ``unix://`` and the socket's path.
+        timeout: seconds for each of connecting, sending and reading.
+
+    Raises:
+        OSError: nobody listens, or not to this user, or not in time.
+        http.client.HTTPException: what came back is no HTTP, or was cut off.
+    """
+    connection = _Connection(base_url.removeprefix(SOCKET), timeout)
+    try:
+        target = f"{path}?{urlencode(params)}" if params else path
+        connection.request("GET", target, headers={"Connection": "close"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()

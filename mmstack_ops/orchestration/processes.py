@@ -20,10 +20,11 @@ def process_tag(pid: int) -> str:
 def is_gone(tags: Mapping[str, str]) -> bool:
     """Say whether the process in a run's ``tags`` has surely ended.
 
-    A run without the tag, or of another host, is never gone: from here nobody can tell.
+    A run without the tag (or with an empty one), or of another host, is never gone: from here
+    nobody can tell.
     """
     tag = tags.get(PROCESS_TAG)
-    if tag is None:
+    if not tag:
         return False
     host, boot, pid, started = tag.rsplit("/", 3)
     if host != socket.gethostname():

@@ -27,10 +27,20 @@ class RunsOfTaggedProcesses(RunLauncher[dg.DagsterInstance]):
     launchers would call such runs lost.
     """
 
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Hand a run to Dagster's launcher.
+
+        A re-executed run has the tags of its original, and with them a process that is gone.
+        """
+        run = context.dagster_run
+        if PROCESS_TAG in run.tags:
+            self._instance.add_run_tags(run.run_id, {PROCESS_TAG: ""})
+        super().launch_run(context)  # type: ignore[safe-super]
+
     def terminate(self, run_id: str) -> bool:
         """Ask a run to stop. Returns False when there is nobody left to ask."""
         run = self._instance.get_run_by_id(run_id) if self.has_instance else None
-        if run is None or run.is_finished or PROCESS_TAG not in run.tags:
+        if run is None or run.is_finished or not run.tags.get(PROCESS_TAG):
             return super().terminate(run_id)  # type: ignore[safe-super]
         self._instance.report_run_canceling(run)
         if is_gone(run.tags):
@@ -47,7 +57,7 @@ class RunsOfTaggedProcesses(RunLauncher[dg.DagsterInstance]):
         """Say whether what executes a run still lives; where nobody can tell, it does."""
         if is_gone(run.tags):
             return CheckRunHealthResult(WorkerStatus.FAILED, "the process that executed it is gone")
-        if PROCESS_TAG not in run.tags and super().supports_check_run_worker_health:
+        if not run.tags.get(PROCESS_TAG) and super().supports_check_run_worker_health:
             return super().check_run_worker_health(run)
         return CheckRunHealthResult(WorkerStatus.RUNNING)
 

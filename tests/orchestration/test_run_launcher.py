@@ -133,6 +133,24 @@ def test_after_a_change_of_the_code_a_fresh_process_executes_it(
     assert left_to_dagster == [run_id]
 
 
+def test_a_re_executed_run_is_not_taken_for_its_dead_original(
+    instance: dg.DagsterInstance, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster's re-execution copies the tags, also that of the process."""
+    host, boot, pid, started = process_tag(os.getpid()).rsplit("/", 3)
+    stale = {PROCESS_TAG: f"{host}/{boot}/{pid}/{int(started) - 1}"}
+    instance.add_run_tags(run_id, stale)
+    launcher = instance.run_launcher
+    dead = launcher.check_run_worker_health(_run(instance, run_id))
+    assert dead.status.value == "FAILED"
+    monkeypatch.setattr(dg.DefaultRunLauncher, "launch_run", lambda *_: None)
+    forked_from = run_worker.start_fork_server(instance)
+    monkeypatch.setattr(run_worker, "code_version", lambda: forked_from + 1)
+    launcher.launch_run(LaunchRunContext(_run(instance, run_id), workspace=None))
+    alive = launcher.check_run_worker_health(_run(instance, run_id))
+    assert alive.status.value == "RUNNING"
+
+
 def test_the_codes_version_is_that_of_its_newest_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmstack_ops.adapters.parse_cache import ParseCache
 from mmstack_ops.domain.errors import InputError, SchemaError
-from mmstack_ops.domain.schema.document import Document, parse_document
 from mmstack_ops.domain.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from mmstack_ops.domain.catalogue.resolve import Catalogue
+    from mmstack_ops.domain.schema.document import Document
     from mmstack_ops.domain.schema.root import Schema
 
 _SCHEMA = Path("schemas") / "compose-schema.yaml"
@@ -63,14 +64,13 @@ class Project:
             InputError: the file can't be read.
             SchemaError: with every problem found, each as file:line.
         """
-        from mmstack_ops.domain.schema.parse import parse_schema
-
         try:
             seen = self.schema_path.stat()
             key = (seen.st_ino, seen.st_mtime_ns, seen.st_size)
             if key not in self._parsed:
                 text = self.schema_path.read_text(encoding="utf-8")
-                parsed = parse_schema(text, source=self.shown(self.schema_path))
+                source = self.shown(self.schema_path)
+                parsed = self.cache.get(source, text, lambda: _parse_schema(text, source))
                 self._parsed.clear()
                 self._parsed[key] = parsed
         except (OSError, UnicodeDecodeError) as error:
@@ -102,7 +102,7 @@ class Project:
         path = self.settings.image_overrides
         if path is None:
             return {}
-        document = _read_document(path, self.shown(path))
+        document = _read_document(self, path)
         images = document.data.get("images") if isinstance(document.data, dict) else None
         if not isinstance(images, dict) or set(document.data) != {"images"}:
             raise InputError(
@@ -123,6 +123,11 @@ class Project:
                     remedy="write an image reference such as registry/postgres:16",
                 )
         return dict(images)
+
+    @property
+    def cache(self) -> ParseCache:
+        """What the project's files parsed to, for the next process."""
+        return ParseCache(self.state / ".cache")
 
     def environment_state(self, environment: str) -> Path:
         """Return the folder of an environment's state; writers create it, with mode 0700."""
@@ -182,9 +187,23 @@ def _find_root(root: Path | None) -> Path:
     )
 
 
-def _read_document(path: Path, shown: str) -> Document:
+def _parse_schema(text: str, source: str) -> Schema:
+    from mmstack_ops.domain.schema.parse import parse_schema
+
+    return parse_schema(text, source=source)
+
+
+def _parse_document(text: str, source: str) -> Document:
+    from mmstack_ops.domain.schema.document import parse_document
+
+    return parse_document(text, source=source)
+
+
+def _read_document(project: Project, path: Path) -> Document:
+    shown = project.shown(path)
     try:
-        return parse_document(path.read_text(encoding="utf-8"), source=shown)
+        text = path.read_text(encoding="utf-8")
+        return project.cache.get(shown, text, lambda: _parse_document(text, shown))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{shown} can't be read", why=str(error)) from error
     except SchemaError as error:
@@ -195,7 +214,7 @@ def _read_settings(project: Project) -> Settings:
     path = project.state / "settings.yaml"
     values: dict[str, Any] = {}
     if path.is_file():
-        values = _settings_in(_read_document(path, project.shown(path)))
+        values = _settings_in(_read_document(project, path))
     for name, variable in _VARIABLES.items():
         if os.environ.get(variable):
             values[name] = os.environ[variable]

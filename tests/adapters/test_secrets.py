@@ -154,6 +154,26 @@ def test_truncated_store_is_refused(project: Project, catalogue: Catalogue) -> N
             generate(project, catalogue)
 
 
+def test_a_store_of_before_is_read_and_gets_what_is_missing(
+    project: Project, catalogue: Catalogue
+) -> None:
+    """Stores were block YAML once; every value has to come through."""
+    generate(project, catalogue)
+    before = read_store(project, "development")
+    document = yaml.safe_load(plain(project).read_text())
+    plain(project).write_text("# a comment\n" + yaml.safe_dump(document, sort_keys=False))
+    assert read_store(project, "development") == before
+    lost = document["secrets"].pop("redis_password")
+    plain(project).write_text(yaml.safe_dump(document, sort_keys=False))
+    assert generate(project, catalogue) == ("redis_password",)
+    after = read_store(project, "development")
+    assert before is not None
+    assert after is not None
+    assert after.secrets.pop("redis_password").value != lost["value"]
+    before.secrets.pop("redis_password")
+    assert after == before
+
+
 def test_two_at_once_make_one_store(project: Project) -> None:
     program = (
         "import sys; from pathlib import Path;"

@@ -5,14 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from mmstack_ops.domain.errors import SchemaError
 
 Path = tuple[str | int, ...]
-
-# libyaml parses about ten times faster; a PyYAML built without it still works.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -41,8 +36,13 @@ def parse_document(text: str, *, source: str) -> Document:
     Raises:
         SchemaError: with the place of every problem found.
     """
+    # Only here: who has a parsed document already needs no parser.
+    import yaml
+
+    # libyaml parses about ten times faster; a PyYAML built without it still works.
+    make_loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        loader = _Loader(text)
+        loader = make_loader(text)
         try:
             node = loader.get_single_node()
             if node is None:
@@ -82,13 +82,13 @@ def _record_lines(
         problems.append(f"{source}:{node.start_mark.line + 1}: an alias refers to itself")
         return
     active = active | {id(node)}
-    if isinstance(node, yaml.MappingNode):
+    if node.id == "mapping":
         seen: set[str] = set()
         for key_node, value_node in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             line = key_node.start_mark.line + 1
-            if not isinstance(key_node, yaml.ScalarNode):
+            if key_node.id != "scalar":
                 problems.append(f"{source}:{line}: {dotted(path)}: a key must be a plain text")
                 continue
             key = key_node.value
@@ -97,7 +97,7 @@ def _record_lines(
             seen.add(key)
             lines[(*path, key)] = line
             _record_lines(value_node, (*path, key), lines, problems, source, active)
-    elif isinstance(node, yaml.SequenceNode):
+    elif node.id == "sequence":
         for index, item in enumerate(node.value):
             lines[(*path, index)] = item.start_mark.line + 1
             _record_lines(item, (*path, index), lines, problems, source, active)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -32,14 +33,8 @@ from mmstack_ops.cli.verbs.ui import ui
 from mmstack_ops.cli.verbs.validate import validate
 from mmstack_ops.cli.verbs.wipe import wipe
 
-app = typer.Typer(
-    help="Control plane of a self-hosted LLM stack: every change is a Dagster run.",
-    no_args_is_help=True,
-    # A failure we expect is a message; one we don't should show Python's own traceback,
-    # and never the values of local variables, which may hold secrets.
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_OPTIONS_WITH_A_VALUE = ("-e", "--environment", "--project")
+"""Those of ``_global_options``: the word after one of them is no verb."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -48,7 +43,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _global_options(
     context: typer.Context,
     environment: Annotated[
@@ -82,27 +76,54 @@ def _global_options(
     context.obj = Session(project, environment)
 
 
-CHANGE = "Change what runs (each is a Dagster run)"
-BACKUPS = "Back up, prove, restore"
-LOOK = "Look"
-PREPARE = "Prepare and check"
+_PANELS: dict[str, tuple[Callable[..., None] | typer.Typer, ...]] = {
+    "Change what runs (each is a Dagster run)": (start, stop, restart, rebuild, wipe),
+    "Back up, prove, restore": (
+        backup, retention, tape, verify, drill, restore, hold, unhold, export,
+    ),
+    "Look": (plan, status, logs, network, ui),
+    "Prepare and check": (doctor, jmeter, validate, render, secrets),
+}  # fmt: skip
 
-app.command(rich_help_panel=CHANGE)(start)
-app.command(rich_help_panel=CHANGE)(stop)
-app.command(rich_help_panel=CHANGE)(restart)
-app.command(rich_help_panel=CHANGE)(rebuild)
-app.command(rich_help_panel=CHANGE)(wipe)
-app.add_typer(backup, rich_help_panel=BACKUPS)
-app.add_typer(retention, rich_help_panel=BACKUPS)
-app.add_typer(tape, rich_help_panel=BACKUPS)
-for verb in (verify, drill, restore, hold, unhold, export):
-    app.command(rich_help_panel=BACKUPS)(verb)
-app.command(rich_help_panel=LOOK)(plan)
-app.command(rich_help_panel=LOOK)(status)
-app.command(rich_help_panel=LOOK)(logs)
-app.add_typer(network, rich_help_panel=LOOK)
-app.command(rich_help_panel=LOOK)(ui)
-app.command(rich_help_panel=PREPARE)(doctor)
-app.command(rich_help_panel=PREPARE)(jmeter)
-for group in (validate, render, secrets):
-    app.add_typer(group, rich_help_panel=PREPARE)
+
+def make_app(given: Sequence[str]) -> typer.Typer:
+    """Return the application for the arguments ``given``.
+
+    Typer prepares every verb it knows before it looks at the arguments, which for all of them
+    takes a tenth of a reading verb's time. So where they begin with a verb, it is the only one.
+    """
+    app = typer.Typer(
+        help="Control plane of a self-hosted LLM stack: every change is a Dagster run.",
+        no_args_is_help=True,
+        # A failure we expect is a message; one we don't should show Python's own traceback,
+        # and never the values of local variables, which may hold secrets.
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_global_options)
+    only = _verb_in(given)
+    for panel, verbs in _PANELS.items():
+        for verb in verbs:
+            if only is not None and only is not verb:
+                continue
+            if isinstance(verb, typer.Typer):
+                app.add_typer(verb, rich_help_panel=panel)
+            else:
+                app.command(rich_help_panel=panel)(verb)
+    return app
+
+
+def _verb_in(given: Sequence[str]) -> Callable[..., None] | typer.Typer | None:
+    """Return the verb that ``given`` begins with, after global options; None when unknown."""
+    words = iter(given)
+    for word in words:
+        if word in _OPTIONS_WITH_A_VALUE:
+            next(words, None)
+        elif not word.startswith("-"):
+            found = (v for verbs in _PANELS.values() for v in verbs if _name(v) == word)
+            return next(found, None)
+    return None
+
+
+def _name(verb: Callable[..., None] | typer.Typer) -> str:
+    return str(verb.info.name) if isinstance(verb, typer.Typer) else verb.__name__

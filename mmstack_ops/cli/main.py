@@ -46,10 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # We use no pydantic plugins; looking for some reads the metadata of every package there is.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     given = list(sys.argv[1:] if arguments is None else arguments)
-    from mmstack_ops.cli.app import app
+    from mmstack_ops.cli.app import make_app
 
     try:
-        app(args=given, prog_name="mmstack")
+        make_app(given)(args=given, prog_name="mmstack")
     except MmstackError as error:
         from mmstack_ops.cli.output.errors import show_error
 

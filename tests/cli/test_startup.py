@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from mmstack_ops.adapters.project import Project
+from mmstack_ops.cli.app import make_app
 from tests.cli.conftest import Finished
 
 REPOSITORY = Path(__file__).parents[2]
@@ -36,6 +38,49 @@ def modules_after(statement: str) -> set[str]:
 @pytest.mark.parametrize("slow", ["dagster", "docker", "rich", "boto3", "jinja2", "pydantic"])
 def test_listing_the_verbs_imports_nothing_slow(slow: str) -> None:
     assert slow not in modules_after("import mmstack_ops.cli.app")
+
+
+def verbs_of(*arguments: str) -> set[str]:
+    app = make_app(arguments)
+    return {
+        *(str(one.callback.__name__) for one in app.registered_commands if one.callback),
+        *(str(one.typer_instance.info.name) for one in app.registered_groups if one.typer_instance),
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("status", "--json", "core"),
+        ("-e", "plan", "status"),
+        ("--environment", "dev", "status", "plan"),
+        ("--environment=dev", "--project", "wipe", "status"),
+        ("--", "status"),
+    ],
+)
+def test_only_the_verb_that_was_asked_for_is_prepared(arguments: tuple[str, ...]) -> None:
+    assert verbs_of(*arguments) == {"status"}
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("stauts",), ("stauts", "status"), ("-e",)])
+def test_all_verbs_are_there_where_none_is_named(arguments: tuple[str, ...]) -> None:
+    assert {"status", "backup", "wipe", "validate", "ui"} <= verbs_of(*arguments)
+
+
+def test_every_global_option_with_a_value_is_passed_over() -> None:
+    """A new one that isn't known there would make its value look like a verb."""
+    options = typer.main.get_group(make_app(())).params
+    for option in options:
+        for name in option.opts:
+            given = [name] if getattr(option, "is_flag", False) else [name, "plan"]
+            assert verbs_of(*given, "status") == {"status"}, name
+
+
+def test_a_misspelt_verb_gets_a_suggestion() -> None:
+    shown = python("-m", "mmstack_ops", "stauts")
+    assert shown.exit_code == 2
+    assert "status" in shown.stderr
 
 
 def test_reading_never_imports_dagster(project: Project) -> None:

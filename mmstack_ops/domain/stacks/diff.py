@@ -27,12 +27,15 @@ _ABSENT = "(unset)"
 
 
 def diff_specs(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[FieldChange, ...]:
-    """Compare two public specifications field by field; secrets appear as changed only."""
+    """Compare two public specifications field by field; secrets appear as changed only.
+
+    Of texts of several lines, such as the script of a command, only the lines that differ.
+    """
     changes: list[FieldChange] = []
     before, after = _flatten(old), _flatten(new)
     for field in sorted(before.keys() | after.keys()):
         if before.get(field) != after.get(field):
-            changes.append(FieldChange(field, _show(before.get(field)), _show(after.get(field))))
+            changes += _changes(field, before.get(field), after.get(field))
     return tuple(changes)
 
 
@@ -58,6 +61,45 @@ def drift_of(replica: ReplicaSpec, container: ObservedContainer) -> tuple[FieldC
         ", ".join(sorted(container.networks)),
     )
     return tuple(changes)
+
+
+def _changes(field: str, old: Any, new: Any) -> list[FieldChange]:
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        if any(map(_has_lines, (*old, *new))):
+            pairs = enumerate(zip(old, new, strict=True))
+            return [
+                change
+                for index, (before, after) in pairs
+                if before != after
+                for change in _changes(f"{field}[{index}]", before, after)
+            ]
+    elif _has_lines(old) and _has_lines(new):
+        return _changed_lines(field, old.split("\n"), new.split("\n"))
+    return [FieldChange(field, _show(old), _show(new))]
+
+
+def _has_lines(value: Any) -> bool:
+    return isinstance(value, str) and "\n" in value
+
+
+def _changed_lines(field: str, old: list[str], new: list[str]) -> list[FieldChange]:
+    if len(old) == len(new):
+        return [
+            FieldChange(f"{field} line {number}", before, after)
+            for number, (before, after) in enumerate(zip(old, new, strict=True), start=1)
+            if before != after
+        ]
+    # Lines came or went: all between what is the same above and what is the same below.
+    shorter = min(len(old), len(new))
+    above = next((n for n in range(shorter) if old[n] != new[n]), shorter)
+    rest = range(shorter - above)
+    below = next((n for n in rest if old[-1 - n] != new[-1 - n]), len(rest))
+    was, is_now = old[above : len(old) - below], new[above : len(new) - below]
+    return [FieldChange(f"{field} line {above + 1}", _show_lines(was), _show_lines(is_now))]
+
+
+def _show_lines(lines: list[str]) -> str:
+    return "\\n".join(lines) if lines else _ABSENT
 
 
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -53,7 +53,7 @@ def test_reading_writes_nothing(project: Project, catalogue: Catalogue) -> None:
     parsed = project.state / ".cache"
     first = seen()
     rest = {path: time for path, time in first.items() if not path.is_relative_to(parsed)}
-    assert {**rest, project.state: 0} == {**before, project.state: 0}
+    assert rest == before
     load_values(project, catalogue)
     assert seen() == first
 

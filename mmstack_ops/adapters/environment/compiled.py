@@ -9,7 +9,10 @@ from mmstack_ops.adapters.parse_cache import ParseCache
 
 
 class CompiledTemplates(jinja2.BytecodeCache):
-    """Jinja2's compiled templates in our own cache: never a value, only the templates' code."""
+    """Jinja2's compiled templates in our own cache: never a value, only the templates' code.
+
+    It is run as it stands; ``ParseCache`` hands out only what is this user's alone.
+    """
 
     def __init__(self, cache: ParseCache) -> None:
         self._cache = cache

@@ -7,6 +7,9 @@ as the failure's description.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import islice
+
 
 class MmstackError(Exception):
     """Something failed that the operator can act on.
@@ -109,11 +112,28 @@ class BackupError(MmstackError):
 
 
 class FileVanishedError(BackupError):
-    """A file or object went away, or changed, while it was to be backed up."""
+    """A file or object changed while it was to be backed up, or can't be read whole."""
+
+
+class FileGoneError(FileVanishedError):
+    """A file or object was deleted before it could be backed up."""
 
 
 class RestoreError(MmstackError):
     """A restore failed; the message says in which state the service is now."""
+
+
+class PartialRestoreError(RestoreError):
+    """All was loaded but single things that the service refuses.
+
+    Args:
+        refused: name, as in the facts → why.
+    """
+
+    def __init__(self, what: str, *, refused: Mapping[str, str], remedy: str = "") -> None:
+        shown = "; ".join(f"{name!r}: {why}" for name, why in islice(refused.items(), 5))
+        super().__init__(what, why=shown, remedy=remedy)
+        self.refused = dict(refused)
 
 
 class RetentionError(MmstackError):

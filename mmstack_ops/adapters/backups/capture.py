@@ -17,7 +17,7 @@ from mmstack_ops.adapters.backups.trees import Before, store_tree
 from mmstack_ops.domain.backups.by_hand import lines_by_hand
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.backups.keys import parse_key
-from mmstack_ops.domain.backups.manifest import FORMAT, Manifest, Payload
+from mmstack_ops.domain.backups.manifest import FORMAT, Manifest, Payload, omissions
 from mmstack_ops.domain.backups.reference import MANIFEST, PACKS, BackupRef
 from mmstack_ops.domain.backups.tree import PACK_BYTES
 from mmstack_ops.domain.errors import (
@@ -87,6 +87,7 @@ class ArtifactCapture:
         self._notes: Notes | None = None
         self._figures: dict[str, int] = {}
         self._tree_stored = False
+        self._unread: Mapping[str, str] = {}
         self._begun: list[str] = []
 
     @property
@@ -118,7 +119,7 @@ class ArtifactCapture:
         )
 
     def tree(self, files: Iterator[TreeFile], open_file: Callable[[TreeFile], BinaryIO]) -> None:
-        """Store a tree: what is unchanged since ``previous`` is referenced, not read again."""
+        """Store a tree; see ``Capture.tree``."""
         if self._tree_stored:
             raise BackupError(
                 f"backup {self._ref} can't hold a second tree",
@@ -144,11 +145,12 @@ class ArtifactCapture:
             tell=self._tell,
         )
         self._packs = stored.packs
+        self._unread = stored.unread
         self._figures |= {
             "tree_entries": stored.entries,
             "tree_files_stored": stored.stored,
             "tree_files_unchanged": stored.reused,
-            "tree_files_left_out": len(stored.skipped),
+            "tree_files_left_out": len(stored.unread),
         }
 
     def note(
@@ -176,8 +178,9 @@ class ArtifactCapture:
                 why="its type ended without a payload or without saying what it captured",
                 remedy="this is a mistake in the backup type: report it",
             )
+        facts = replace(notes.facts, not_covered={**self._unread, **notes.facts.not_covered})
         with self.payload(FACTS, "facts") as target:
-            target.write(notes.facts.to_bytes())
+            target.write(facts.to_bytes())
         payloads = (*self._packs, *self._payloads)
         manifest = Manifest(
             format=FORMAT,
@@ -196,6 +199,10 @@ class ArtifactCapture:
             recipients=self._packing.recipients,
             restore_by_hand=lines_by_hand(payloads, notes.restore_by_hand),
             parent=self.previous.id if self.previous and self._tree_stored else None,
+            not_covered=omissions(facts.not_covered),
+            not_covered_count=len(facts.not_covered),
+            excluded=omissions(facts.excluded),
+            excluded_count=len(facts.excluded),
         )
         self._pace.check()
         self._check_packs()

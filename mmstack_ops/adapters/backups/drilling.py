@@ -130,6 +130,7 @@ def drill(
         image=image,
         figures=dict(figures.figures),
         error=error,
+        not_covered=artifact.manifest.not_covered_text(),
     )
     record(proof)
     on_event(proof)

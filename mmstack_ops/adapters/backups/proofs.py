@@ -46,6 +46,7 @@ def _proof(ref: BackupRef, document: dict[str, Any]) -> Proof:
             image=str(document["image"]),
             figures={str(name): int(count) for name, count in document["figures"].items()},
             error=str(document["error"]),
+            not_covered=str(document.get("not_covered", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(

@@ -33,7 +33,8 @@ def write_proof(tier: Tier, proof: Proof) -> str:
     Raises:
         TierError: the tier failed.
     """
-    name = RecordName("proven", proof.tier, proof.at, "ok" if proof.proven else "failed")
+    outcome = "ok" if proof.complete else "partial" if proof.proven else "failed"
+    name = RecordName("proven", proof.tier, proof.at, outcome)
     return _write(tier, proof.ref, name, proof.to_json())
 
 

@@ -70,6 +70,8 @@ def take_backup(
     ) as capture:
         kind.capture(bench, instance, capture)
     assert capture.manifest is not None
+    if not capture.manifest.covers_all:
+        said.warn(f"{ref} isn't complete; {capture.manifest.not_covered_text()}")
     return BackupDone(
         manifest=capture.manifest,
         tier=tier.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
@@ -22,7 +22,7 @@ from mmstack_ops.domain.backups.tree import (
     unchanged,
     worn_out_packs,
 )
-from mmstack_ops.domain.errors import BackupError, FileVanishedError
+from mmstack_ops.domain.errors import BackupError, FileGoneError, FileVanishedError
 
 _ATTEMPTS = 3
 _CONTENT = ("file", "object")
@@ -47,14 +47,15 @@ class StoredTree:
 
     Args:
         packs: every pack the tree needs, oldest first.
-        skipped: files that couldn't be read whole, each with the reason.
+        unread: files that are there and couldn't be read whole: path → why. One that was deleted
+            meanwhile isn't among them.
     """
 
     packs: tuple[Payload, ...]
     entries: int
     stored: int
     reused: int
-    skipped: tuple[str, ...]
+    unread: Mapping[str, str]
 
 
 def store_tree(
@@ -73,14 +74,14 @@ def store_tree(
         new_packs: where ``packs`` puts the packs it has finished.
 
     Raises:
-        BackupError: a file can't be read though it is there.
+        BackupError: there are files, and none of them can be read.
         TierError: the tier failed.
     """
     plain = {name: pack.plain_bytes for name, pack in before.packs.items()}
     given_up = worn_out_packs(before.entries.values(), plain, gone=before.gone)
     names = MemberNames()
     entries: list[IndexEntry] = []
-    skipped: list[str] = []
+    unread: dict[str, str] = {}
     reused = 0
     with packs:
         for file in files:
@@ -100,9 +101,18 @@ def store_tree(
                 continue
             try:
                 entries.append(_store(file, open_file, packs, member))
+            except FileGoneError as error:
+                tell(f"left out: {error.what}")
             except FileVanishedError as error:
-                skipped.append(f"{error.what} ({error.why})" if error.why else error.what)
-                tell(f"left out: {skipped[-1]}")
+                unread[file.path] = error.why or error.what
+                tell(f"not covered: {error.what} ({error.why})")
+    if unread and not any(entry.has_content for entry in entries):
+        path, why = next(iter(unread.items()))
+        raise BackupError(
+            f"none of {len(unread)} files can be read, among them {path!r}",
+            why=why,
+            remedy="see to its permissions and its disk; nothing was stored",
+        )
     entries.sort(key=lambda entry: entry.file.path)
     known = before.packs | {pack.name: pack for pack in new_packs}
     order = pack_order(
@@ -121,7 +131,7 @@ def store_tree(
         entries=len(entries),
         stored=with_content - reused,
         reused=reused,
-        skipped=tuple(skipped),
+        unread=unread,
     )
 
 
@@ -133,7 +143,7 @@ def _store(
         try:
             source = open_file(file)
         except FileNotFoundError:
-            raise FileVanishedError(f"{file.path!r} went away") from None
+            raise FileGoneError(f"{file.path!r} was deleted meanwhile") from None
         except OSError as error:
             raise _unreadable(file, error) from None
         try:
@@ -147,12 +157,8 @@ def _store(
             raise _unreadable(file, error) from None
 
 
-def _unreadable(file: TreeFile, error: OSError) -> BackupError:
-    return BackupError(
-        f"{file.path!r} can't be read",
-        why=error.strerror or str(error),
-        remedy="see to its permissions and its disk; nothing was stored",
-    )
+def _unreadable(file: TreeFile, error: OSError) -> FileVanishedError:
+    return FileVanishedError(f"{file.path!r} can't be read", why=error.strerror or str(error))
 
 
 def _write_folders(entries: list[IndexEntry], open_payload: PayloadOpener) -> None:

@@ -127,11 +127,18 @@ class Proof:
     """What was counted in the restored copy."""
     error: str = ""
     """Why the restore itself failed; empty when it went through."""
+    not_covered: str = ""
+    """What of the source isn't in the backup, in words; empty when all is."""
 
     @property
     def proven(self) -> bool:
         """It restored, there was something to compare, and all of it is the same."""
         return not self.error and self.comparison.equal and self.comparison.compared > 0
+
+    @property
+    def complete(self) -> bool:
+        """It is proven, and the backup holds everything of the source that it should."""
+        return self.proven and not self.not_covered
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -143,6 +150,8 @@ class Proof:
             "seconds": round(self.seconds, 3),
             "seconds_to_restore": round(self.seconds_to_restore, 3),
             "ok": self.proven,
+            "complete": self.complete,
+            "not_covered": self.not_covered,
             "compared": self.comparison.compared,
             "differences": list(self.comparison.differences),
             "total_differences": self.comparison.total_differences,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from mmstack_ops.domain.errors import ArtifactError
@@ -24,12 +24,26 @@ class Facts:
             too. False for a sample.
         bounds: name → smallest and largest allowed count, where the source was changing
             while it was copied.
+        not_covered: what is at the source and not in the backup though it should be: name → why.
+            A proof doesn't speak of it, and a restore leaves it alone.
+        excluded: what the schema leaves out, or what is never kept because of what it is (a
+            socket, an old version of an object): name → which. A restore leaves it alone, too.
+
+    A name in ``not_covered`` and ``excluded`` stands for all that is below it, too
+    (``volume/folder`` for ``volume/folder/file``).
     """
 
     figures: Mapping[str, int] = field(default_factory=dict)
     items: Mapping[str, str] = field(default_factory=dict)
     complete: bool = True
     bounds: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    not_covered: Mapping[str, str] = field(default_factory=dict)
+    excluded: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> Collection[str]:
+        """Names of all that the backup says it doesn't hold."""
+        return self.not_covered.keys() | self.excluded.keys()
 
     def to_bytes(self) -> bytes:
         """Return the facts as JSON, stable byte for byte."""
@@ -38,8 +52,11 @@ class Facts:
             "items": dict(self.items),
             "complete": self.complete,
             "bounds": {name: list(pair) for name, pair in self.bounds.items()},
+            "not_covered": dict(self.not_covered),
+            "excluded": dict(self.excluded),
         }
-        return json.dumps(document, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+        # Plain ASCII: names that aren't UTF-8 (lone surrogates) survive as \udcxx.
+        return json.dumps(document, sort_keys=True).encode("ascii") + b"\n"
 
 
 def parse_facts(content: bytes) -> Facts:
@@ -55,6 +72,9 @@ def parse_facts(content: bytes) -> Facts:
             items={str(name): str(digest) for name, digest in found["items"].items()},
             complete=bool(found["complete"]),
             bounds={str(n): (int(low), int(high)) for n, (low, high) in found["bounds"].items()},
+            # Backups of format 1 don't have them.
+            not_covered={str(n): str(why) for n, why in found.get("not_covered", {}).items()},
+            excluded={str(n): str(why) for n, why in found.get("excluded", {}).items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(
@@ -81,7 +101,10 @@ class Comparison:
 
 
 def compare(expected: Facts, found: Facts) -> Comparison:
-    """Compare what a restored copy holds (``found``) with what was recorded."""
+    """Compare what a restored copy holds (``found``) with what was recorded.
+
+    What couldn't be looked at in the copy is a difference: an error is never equal to an error.
+    """
     differences = [
         f"{name}: {count} at backup time, {found.figures.get(name, 'nothing')} restored"
         for name, count in expected.figures.items()
@@ -99,13 +122,28 @@ def compare(expected: Facts, found: Facts) -> Comparison:
         elif other != digest:
             differences.append(f"{name} differs: {digest} at backup time, {other} restored")
     if expected.complete:
+        left_out = expected.left_out
         differences += [
             f"{name} wasn't there at backup time"
             for name in found.items
-            if name not in expected.items
+            if name not in expected.items and not is_below(name, left_out)
         ]
+    differences += [
+        f"{name} can't be compared: {why}"
+        for name, why in found.not_covered.items()
+        if not is_below(name, expected.left_out)
+    ]
     return Comparison(
         compared=len(expected.figures) + len(expected.bounds) + len(expected.items),
         differences=tuple(differences[:_SHOWN]),
         total_differences=len(differences),
     )
+
+
+def is_below(name: str, places: Collection[str]) -> bool:
+    """Return whether ``name`` is one of ``places`` or stands below one (``place/…``)."""
+    while name not in places:
+        name, slash, _ = name.rpartition("/")
+        if not slash:
+            return False
+    return True

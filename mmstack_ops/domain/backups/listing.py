@@ -152,13 +152,23 @@ def _row(
     records: Iterable[RecordName],
     reason: str | None,
 ) -> BackupRow:
-    proven = _latest(records, "proven", "ok")
+    whole = _latest(records, "proven", "ok")
+    partial = _latest(records, "proven", "partial")
+    proven = max(filter(None, (whole, partial)), default=None)
     failed = _latest(records, "proven", "failed")
     if failed is not None and proven is not None and failed <= proven:
         failed = None
     held = (reason or "on hold") if _is_held(records) else None
     safety = _latest(records, "safety", "ok") is not None
-    return BackupRow(ref, copies, proven_at=proven, disproven_at=failed, held=held, safety=safety)
+    return BackupRow(
+        ref,
+        copies,
+        proven_at=proven,
+        disproven_at=failed,
+        complete=partial is None or proven != partial,
+        held=held,
+        safety=safety,
+    )
 
 
 def _latest(records: Iterable[RecordName], kind: str, result: str) -> datetime | None:

@@ -5,7 +5,9 @@ It is written last: a folder without one is no backup. It is the same on every t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,8 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.errors import ArtifactError
 
-FORMAT = 1
-"""Version of the format; raised when an older reader would misread a newer artifact."""
+FORMAT = 2
+"""Version of the format; raised when an older reader would misread a newer artifact.
+
+2: the manifest names what the backup doesn't hold; a reader of 1 would delete that in a restore.
+"""
+
+NAMED = 1000
+"""So many names of each kind stand in the manifest; the facts, a payload, have all of them."""
 
 
 class _Closed(BaseModel):
@@ -37,6 +45,14 @@ class Payload(_Closed):
     encryption: Literal["age", "none"] = "none"
     attributes: dict[str, str] = {}
     """What the type needs to know about it, such as ``database: app``."""
+
+
+class Omission(_Closed):
+    """Something of the source that the backup doesn't hold."""
+
+    name: str
+    """As in the facts; bytes that aren't UTF-8 are shown as ``\\xff``."""
+    reason: str
 
 
 class Manifest(_Closed):
@@ -66,6 +82,32 @@ class Manifest(_Closed):
     """Shell commands that restore it with public tools, without this software."""
     parent: str | None = None
     """The backup an incremental tree was compared with; it isn't needed for a restore."""
+    not_covered: tuple[Omission, ...] = ()
+    """What is at the source and should be in the backup, and isn't: the first ``NAMED``."""
+    not_covered_count: Annotated[int, Field(ge=0)] = 0
+    """How many there are."""
+    excluded: tuple[Omission, ...] = ()
+    """What the schema leaves out, or what is never kept because of what it is: the first."""
+    excluded_count: Annotated[int, Field(ge=0)] = 0
+    """How many there are."""
+
+    @property
+    def covers_all(self) -> bool:
+        """Everything of the source is in the backup, or is left out on purpose.
+
+        Of a backup of format 1 that isn't known: no inventory of the source was taken.
+        """
+        return self.format >= 2 and self.not_covered_count == 0
+
+    def not_covered_text(self, shown: int = 3) -> str:
+        """Return what isn't covered in words, the first ones by name; empty when all is."""
+        if self.covers_all:
+            return ""
+        if self.format < 2:
+            return "a release without an inventory of the source took it"
+        named = "; ".join(f"{one.name} ({one.reason})" for one in self.not_covered[:shown])
+        more = self.not_covered_count - min(shown, len(self.not_covered))
+        return f"not covered: {named}" + (f" and {more} more" if more else "")
 
     @property
     def ref(self) -> BackupRef:
@@ -95,6 +137,18 @@ class Manifest(_Closed):
     def to_bytes(self) -> bytes:
         """Return the manifest as it is stored: JSON, stable byte for byte."""
         return (self.model_dump_json(indent=2) + "\n").encode()
+
+
+def omissions(left_out: Mapping[str, str]) -> tuple[Omission, ...]:
+    """Return the first ``NAMED`` of what the facts say is left out, in the form of a manifest."""
+    return tuple(
+        Omission(name=_printable(name), reason=_printable(reason))
+        for name, reason in islice(sorted(left_out.items()), NAMED)
+    )
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def parse_manifest(content: bytes, ref: BackupRef) -> Manifest:

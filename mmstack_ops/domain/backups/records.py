@@ -15,7 +15,7 @@ from typing import Literal
 RecordKind = Literal["verified", "proven", "held", "released", "safety"]
 _RESULTS = {
     "verified": ("ok", "sampled", "corrupt"),
-    "proven": ("ok", "failed"),
+    "proven": ("ok", "partial", "failed"),
     "held": ("ok",),
     "released": ("ok",),
     "safety": ("ok",),
@@ -30,7 +30,9 @@ class RecordName:
 
     Args:
         tier: the tier whose copy was looked at.
-        result: ``ok``; ``sampled`` when not every byte was read; ``corrupt``; ``failed``.
+        result: ``ok``; ``sampled`` when not every byte was read; ``corrupt``; ``partial`` when
+            what was compared is equal, but the backup doesn't cover all of the source;
+            ``failed``.
     """
 
     kind: RecordKind

@@ -38,6 +38,8 @@ class BackupRow:
     proven_at: datetime | None = None
     disproven_at: datetime | None = None
     """When a drill failed, if that was later than ``proven_at``."""
+    complete: bool = True
+    """False: its newest proof says that the backup doesn't cover all of the source."""
     held: str | None = None
     """Why it is on hold; None when it isn't."""
     safety: bool = False
@@ -55,6 +57,7 @@ class BackupRow:
             "created": self.ref.created.isoformat(),
             "proven_at": _iso(self.proven_at),
             "disproven_at": _iso(self.disproven_at),
+            "complete": self.complete,
             "held": self.held,
             "safety": self.safety,
             "copies": {

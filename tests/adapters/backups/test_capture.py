@@ -138,7 +138,7 @@ def test_a_damaged_manifest_is_refused() -> None:
     manifest = take_dump(tier)
     key = manifest.ref.manifest_key
     good = tier.files[key]
-    for damaged in (b"", good[:-10], good.replace(b'"format": 1', b'"format": 2'), good[::-1]):
+    for damaged in (b"", good[:-10], good.replace(b'"format": 2', b'"format": 3'), good[::-1]):
         tier.files[key] = damaged
         with pytest.raises(ArtifactError):
             read_manifest(tier, manifest.ref)

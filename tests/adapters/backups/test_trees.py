@@ -16,7 +16,7 @@ from mmstack_ops.adapters.backups.encryption import Keys
 from mmstack_ops.adapters.backups.opening import Artifact
 from mmstack_ops.adapters.backups.pipeline import Packing
 from mmstack_ops.domain.backups.files import TreeFile
-from mmstack_ops.domain.backups.manifest import Manifest
+from mmstack_ops.domain.backups.manifest import Manifest, Omission
 from mmstack_ops.domain.errors import ArtifactError, BackupError, FileVanishedError
 from tests.adapters.backups.building import NOW, read_back, ref_at, take_tree
 from tests.adapters.backups.fakes import MemoryTier
@@ -207,14 +207,33 @@ def test_a_file_that_never_holds_still_is_left_out_and_told(size: int) -> None:
     assert [message for message in told if "gone" in message]
 
 
-def test_a_file_that_can_not_be_read_fails_the_backup() -> None:
+def test_a_file_that_can_not_be_read_is_named_and_does_not_stop_the_rest() -> None:
     tier = MemoryTier()
 
     def open_file(file: TreeFile) -> BinaryIO:
-        raise PermissionError(13, "Permission denied")
+        if file.path == "b\udcff":
+            raise PermissionError(13, "Permission denied")
+        return io.BytesIO(b"x")
 
-    with pytest.raises(BackupError, match="can't be read"):
-        take_tree(tier, [TreeFile("a", "file", size=1)], open_file)
+    told: list[str] = []
+    files = [TreeFile(path, "file", size=1) for path in ("a", "b\udcff", "c")]
+    manifest = take_tree(tier, files, open_file, told=told)
+    assert manifest.not_covered == (Omission(name="b\\xff", reason="Permission denied"),)
+    assert not manifest.covers_all
+    assert told == ["not covered: 'b\\udcff' can't be read (Permission denied)"]
+    artifact = Artifact(tier, manifest, Keys(None))
+    assert artifact.facts().not_covered == {"b\udcff": "Permission denied"}
+    assert [file.path for file in artifact.files()] == ["a", "c"]
+
+
+def test_a_tree_of_which_nothing_can_be_read_is_no_backup() -> None:
+    tier = MemoryTier()
+
+    def open_file(file: TreeFile) -> BinaryIO:
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(BackupError, match="none of 2 files can be read, among them 'a'"):
+        take_tree(tier, [TreeFile(path, "file", size=1) for path in "ab"], open_file)
     assert tier.files == {}
 
 
@@ -229,10 +248,18 @@ def test_a_real_file_that_grows_meanwhile_is_noticed(tmp_path: Path) -> None:
             return super().read(size) or b""
 
     tier = MemoryTier()
-    files = [TreeFile("log", "file", size=2_000_000, mtime_ns=path.stat().st_mtime_ns)]
+    files = [
+        TreeFile("log", "file", size=2_000_000, mtime_ns=path.stat().st_mtime_ns),
+        TreeFile("still", "file", size=1),
+    ]
     told: list[str] = []
-    manifest = take_tree(tier, files, lambda file: Growing(path), told=told)
-    assert manifest.figures["tree_files_left_out"] == 1
+    manifest = take_tree(
+        tier,
+        files,
+        lambda file: Growing(path) if file.path == "log" else io.BytesIO(b"x"),
+        told=told,
+    )
+    assert [one.name for one in manifest.not_covered] == ["log"]
 
 
 def test_only_packs_with_something_wanted_are_read() -> None:

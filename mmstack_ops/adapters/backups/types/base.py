@@ -226,10 +226,14 @@ class Capture(Protocol):
     def tree(self, files: Iterator[TreeFile], open_file: Callable[[TreeFile], BinaryIO]) -> None:
         """Store a tree: what is unchanged since ``previous`` is referenced, not read again.
 
+        One file that can't be read, or changes each time it is read, doesn't stop the rest: it
+        stands in the manifest as not covered.
+
         Args:
             files: in any order; symbolic links are kept as links.
-            open_file: called for files and objects that are new or changed; may raise
-                ``FileVanishedError`` for one that went away meanwhile.
+            open_file: called for files and objects that are new or changed; raises
+                ``FileGoneError`` for one that was deleted meanwhile, ``FileVanishedError`` or
+                ``OSError`` for one that can't be read.
         """
         ...
 
@@ -241,7 +245,13 @@ class Capture(Protocol):
         restore_by_hand: Sequence[str],
         facts: Facts,
     ) -> None:
-        """Say how it was captured and what was there. Once, before the capture ends."""
+        """Say how it was captured and what was there. Once, before the capture ends.
+
+        Args:
+            facts: taken by an inventory that no filter of the backup touches: everything that
+                is there is in ``items`` or ``figures``, or stands by name in ``not_covered`` or
+                ``excluded``.
+        """
         ...
 
 
@@ -318,6 +328,8 @@ class BackupType(Protocol):
     def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
         """Load the artifact into an instance, replacing what it holds.
 
+        What the backup says it doesn't hold (``Facts.left_out``) is left as it is.
+
         The instance is running, except for types that restore files of volumes: those get it
         stopped (``needs_stop``) and return it started. Safe to repeat after a failure.
 
@@ -325,6 +337,7 @@ class BackupType(Protocol):
             The instance, which may have been restarted (a new address).
 
         Raises:
+            PartialRestoreError: all was loaded but what it names.
             RestoreError: what failed; the instance's content is undefined then.
         """
         ...

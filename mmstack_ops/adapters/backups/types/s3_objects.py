@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from mmstack_ops.adapters.backups.types.s3_client import CONNECTIONS
 from mmstack_ops.domain.backups.files import TreeFile
-from mmstack_ops.domain.errors import FileVanishedError
+from mmstack_ops.domain.errors import FileGoneError
 
 # Header of an answer → the argument that sets it again.
 _HEADERS = {
@@ -114,7 +114,7 @@ class Objects:
         """Open an object as ``files`` described it.
 
         Raises:
-            FileVanishedError: it was deleted, or changed: then ``files`` yields it again.
+            FileGoneError: it was deleted, or changed: then ``files`` yields it again.
         """
         from botocore.exceptions import ClientError
 
@@ -130,7 +130,7 @@ class Objects:
             if code in ("412", "PreconditionFailed"):
                 moment = datetime.fromtimestamp(0).astimezone()
                 self._changed.append(Listed(bucket, key, 0, "", moment))
-            raise FileVanishedError(f"{file.path!r} was deleted or overwritten meanwhile") from None
+            raise FileGoneError(f"{file.path!r} was deleted or overwritten meanwhile") from None
         return cast("BinaryIO", answer["Body"])
 
     def put(self, contents: Iterable[tuple[TreeFile, BinaryIO | None]]) -> int:

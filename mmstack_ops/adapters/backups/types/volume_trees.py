@@ -16,7 +16,7 @@ from mmstack_ops.adapters.backups.types.volume_refill import refill
 from mmstack_ops.adapters.backups.types.volume_roots import Judge, matching, roots_of
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.files import TreeFile
-from mmstack_ops.domain.errors import BackupError, FileVanishedError
+from mmstack_ops.domain.errors import BackupError, FileGoneError
 
 _BLOCK = 1 << 20
 # Content of so many files, none larger than this, is hashed for the comparison after a
@@ -80,12 +80,13 @@ class VolumeTree:
         """Open a file of ``scan``.
 
         Raises:
-            FileVanishedError: it went away, or is no file any more.
+            FileGoneError: it was deleted.
+            OSError: it can't be read, or is no file any more.
         """
         try:
             descriptor = _opened(self.place(file.path))
         except FileNotFoundError:
-            raise FileVanishedError(f"{file.path!r} went away") from None
+            raise FileGoneError(f"{file.path!r} was deleted meanwhile") from None
         return cast("BinaryIO", io.FileIO(descriptor, "rb"))
 
     def facts(self, before: Mapping[str, TreeFile], after: Mapping[str, TreeFile]) -> Facts:
@@ -153,7 +154,7 @@ class VolumeTree:
             with self.open(file) as source:
                 while block := source.read(_BLOCK):
                     digest.update(block)
-        except FileVanishedError:
+        except FileGoneError:
             return "gone"
         return digest.hexdigest()
 

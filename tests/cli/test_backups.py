@@ -264,7 +264,7 @@ def test_a_drill_shows_its_figures(mmstack: Mmstack, runs: Runs, backups: FakeBa
     finished = mmstack("drill")
     assert finished.exit_code == 1
     assert "users differs" in finished.stdout
-    assert "1 not proven" in finished.stdout
+    assert "1 unproven" in finished.stdout
     assert "failed," not in finished.stdout
 
 

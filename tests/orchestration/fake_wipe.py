@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -43,7 +43,14 @@ class FakeWipes:
     def running(self) -> str:
         return self.holder
 
-    def plan(self, scope: str, *, start: bool = True, unproven: bool = False) -> WipePlan:
+    def plan(
+        self,
+        scope: str,
+        *,
+        start: bool = True,
+        unproven: bool = False,
+        accepted: Collection[str] = (),
+    ) -> WipePlan:
         return WipePlan(
             environment=self.catalogue.environment,
             scope=scope,
@@ -53,6 +60,7 @@ class FakeWipes:
             starts=self.starts if start else (),
             refusals=() if unproven else self.refusals,
             unproven=unproven,
+            accepted=tuple(accepted),
             guarded=self.guarded,
         )
 

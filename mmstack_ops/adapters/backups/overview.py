@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.backups.status import BackupRow, SeriesStatus, TierStatus
 from mmstack_ops.domain.backups.verifications import due_verifications
 from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.errors import MmstackError
 from mmstack_ops.domain.suggest import require_known
 
 if TYPE_CHECKING:
@@ -117,12 +119,14 @@ class BackupOverview:
         """Return how each series of ``targets`` (default: the environment) stands."""
         rows = self._holdings.contents(sizes=True).rows
         return tuple(
-            series_status(
-                series,
-                rows,
-                now=self._now(),
-                max_age=self._max_age(series),
-                next_run=self._next_run(series),
+            self._with_coverage(
+                series_status(
+                    series,
+                    rows,
+                    now=self._now(),
+                    max_age=self._max_age(series),
+                    next_run=self._next_run(series),
+                )
             )
             for series in self._wanted(targets, ())
         )
@@ -268,7 +272,8 @@ class BackupOverview:
             without_safety=without_safety,
             accept_differences=accept_differences,
         )
-        return plan_restore(scope, wish, self._holdings.contents().rows, now=self._now())
+        plan = plan_restore(scope, wish, self._holdings.contents().rows, now=self._now())
+        return self._with_omissions(plan)
 
     def plan_retention(self, series: Sequence[Series] | None = None) -> RetentionPlan:
         """Return what retention does to every backup (default: of the environment).
@@ -278,6 +283,28 @@ class BackupOverview:
         from mmstack_ops.adapters.backups.retention import plan_on_tiers
 
         return plan_on_tiers(self._holdings, self.catalogue, now=self._now(), series=series)
+
+    def _with_coverage(self, status: SeriesStatus) -> SeriesStatus:
+        """Return it with what the last proven backup doesn't cover, from its manifest."""
+        last = status.last_proven
+        if last is None or last.complete:
+            return status
+        try:
+            manifest = self.manifest(last.ref)
+        except MmstackError as error:
+            return replace(status, not_covered=f"its manifest can't be read: {error.what}")
+        all_named = len(manifest.not_covered) == manifest.not_covered_count
+        names = tuple(one.name for one in manifest.not_covered) if all_named else ()
+        return replace(status, not_covered=manifest.not_covered_text(), not_covered_names=names)
+
+    def _with_omissions(self, plan: RestorePlan) -> RestorePlan:
+        """Return it with a warning for each backup that doesn't cover all of its source."""
+        warnings = list(plan.warnings)
+        for item in plan.items:
+            manifest = self.manifest(item.ref, tier=item.tier)
+            if said := manifest.not_covered_text():
+                warnings.append(f"{item.ref} isn't complete; {said}; a restore leaves that alone")
+        return replace(plan, warnings=tuple(warnings))
 
     @cached_property
     def _holdings(self) -> Holdings:

@@ -22,7 +22,12 @@ def write_verified(tier: Tier, result: VerifyResult) -> str:
     Raises:
         TierError: the tier failed.
     """
-    outcome = "corrupt" if not result.ok else "ok" if result.whole else "sampled"
+    if result.damaged:
+        outcome = "corrupt"
+    elif result.unsound:
+        outcome = "unsound"
+    else:
+        outcome = "ok" if result.whole else "sampled"
     name = RecordName("verified", result.tier, result.at, outcome)
     return _write(tier, result.ref, name, result.to_json())
 

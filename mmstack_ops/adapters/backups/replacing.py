@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 from mmstack_ops.adapters.backups.interruptions import half_way
 from mmstack_ops.adapters.backups.means import RestoreMeans
-from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact
+from mmstack_ops.adapters.backups.types.base import BackupType, Instance, OpenArtifact, Workbench
 from mmstack_ops.domain.backups.events import BackupDone, RestoreDone
 from mmstack_ops.domain.backups.facts import Comparison, Facts, compare
 from mmstack_ops.domain.backups.plan import PlannedRestore, RestorePlan, Series
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.backups.restore_plan import safety_type
-from mmstack_ops.domain.errors import CancelledError, MmstackError, RestoreError
+from mmstack_ops.domain.errors import (
+    CancelledError,
+    MmstackError,
+    PartialRestoreError,
+    RestoreError,
+)
 
 
 class UndefinedStateError(RestoreError):
@@ -51,7 +57,9 @@ def replace_content(
         # A record that outlives the block says that this service is in an undefined state.
         with bench.journal(half_way(ref.service), record):
             try:
-                target, comparison = _load(ref, artifact, recorded, instance, plan, means, cancel)
+                target, comparison, refused = _load(
+                    ref, artifact, recorded, instance, plan, means, cancel
+                )
             except BaseException as error:
                 # Whatever ended it, an interruption too: nothing half-restored may stay.
                 failure = error
@@ -67,6 +75,7 @@ def replace_content(
         seconds=time.monotonic() - begun,
         safety_backup=safety.manifest.ref if safety else None,
         comparison=comparison,
+        refused=refused,
     )
 
 
@@ -140,12 +149,12 @@ def _load(
     plan: RestorePlan,
     means: RestoreMeans,
     cancel: threading.Event,
-) -> tuple[Instance, Comparison]:
+) -> tuple[Instance, Comparison, Mapping[str, str]]:
     means.tell(ref, "restoring", f"loading {ref} into {instance.name}")
-    target = _put(ref, artifact, instance, means, cancel)
+    target, refused = _put(ref, artifact, instance, means, cancel)
     means.tell(ref, "comparing", f"comparing {ref.service} with what was recorded")
     found = means.kind(ref).inspect(means.bench(cancel), target, recorded)
-    comparison = compare(recorded, found)
+    comparison = compare(recorded.without(refused), found)
     if comparison.compared == 0:
         means.tell(ref, "warning", f"{ref} recorded nothing that could be compared")
     if not comparison.equal:
@@ -159,7 +168,7 @@ def _load(
                 " --accept-differences",
             )
         means.tell(ref, "warning", f"restored with differences, as was asked for: {first}")
-    return target, comparison
+    return target, comparison, refused
 
 
 def _put(
@@ -168,18 +177,34 @@ def _put(
     instance: Instance,
     means: RestoreMeans,
     cancel: threading.Event,
-) -> Instance:
-    """Load an artifact; return the instance, healthy, with the address it has then."""
+) -> tuple[Instance, Mapping[str, str]]:
+    """Load an artifact; return the instance, healthy, and what it refused to take: name → why."""
     kind = means.kind(ref)
     if kind.needs_stop:
         # All replicas: they share the volumes.
         means.tell(ref, "stopping", f"stopping {ref.service}")
         means.services.stop([ref.service])
         instance = replace(instance, running=False)
-    loaded = kind.restore(means.bench(cancel), instance, artifact)
+    loaded, refused = loaded_into(instance, kind, means.bench(cancel), artifact)
+    for name, why in refused.items():
+        means.tell(ref, "warning", f"{ref.service} doesn't take {name!r} back: {why}")
     means.tell(ref, "starting", f"waiting for {ref.service} to be healthy")
     means.services.start([ref.service], cancel=cancel)
-    return means.find(ref.service) or loaded
+    return means.find(ref.service) or loaded, refused
+
+
+def loaded_into(
+    instance: Instance, kind: BackupType, bench: Workbench, artifact: OpenArtifact
+) -> tuple[Instance, Mapping[str, str]]:
+    """Load an artifact; return the instance and what it refused to take: name → why.
+
+    Raises:
+        RestoreError: it couldn't be loaded.
+    """
+    try:
+        return kind.restore(bench, instance, artifact), {}
+    except PartialRestoreError as error:
+        return instance, error.refused
 
 
 def _roll_back(
@@ -207,8 +232,8 @@ def _roll_back(
             instance = means.find(ref.service)
             if instance is None or not (instance.running or means.kind(before).needs_stop):
                 instance = means.begin(ref.service, undisturbed)
-            target = _put(before, artifact, instance, means, undisturbed)
-            recorded = artifact.facts()
+            target, refused = _put(before, artifact, instance, means, undisturbed)
+            recorded = artifact.facts().without(refused)
             found = means.kind(before).inspect(means.bench(undisturbed), target, recorded)
             comparison = compare(recorded, found)
             if not comparison.equal:

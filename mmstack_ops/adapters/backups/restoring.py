@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from mmstack_ops.adapters.backups.drilling import bench_for, refuse_cancelled, starts_running
 from mmstack_ops.adapters.backups.interruptions import STOPPED, told
 from mmstack_ops.adapters.backups.means import RestoreMeans
-from mmstack_ops.adapters.backups.replacing import UndefinedStateError, replace_content
+from mmstack_ops.adapters.backups.replacing import UndefinedStateError, loaded_into, replace_content
 from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.domain.backups.confirmation import refuse_late
 from mmstack_ops.domain.backups.events import RestoreDone
@@ -212,8 +212,8 @@ def _copy(
     ):
         bench = bench_for(kind, means.bench(cancel))
         means.tell(ref, "restoring", f"loading {ref} into {instance.name}")
-        target = kind.restore(bench, instance, artifact)
-        recorded = artifact.facts()
+        target, refused = loaded_into(instance, kind, bench, artifact)
+        recorded = artifact.facts().without(refused)
         means.tell(ref, "comparing", "comparing the copy with what was recorded")
         comparison = compare(recorded, kind.inspect(bench, target, recorded))
         if not comparison.equal:
@@ -233,6 +233,7 @@ def _copy(
         seconds=time.monotonic() - begun,
         safety_backup=None,
         comparison=comparison,
+        refused=refused,
         reach=_reach(target),
         remove=_removal(target),
     )

@@ -90,13 +90,14 @@ def verify_copy(
     """
     begun = time.monotonic()
     found = _Findings()
+    unsound: Sequence[str] = ()
     manifest = _read_manifest(tier, ref, others, found, pace, tell)
     if manifest is not None:
         _check_payloads(tier, manifest, keys, pace, wanted_packs, progress, found)
         _heal_payloads(tier, manifest, others, found, pace, tell)
         sound = not (found.bad or found.bad_manifest or found.incurable)
         if structure is not None and sound and found.whole:
-            found.incurable_problems(structure(Artifact(tier, manifest, keys)))
+            unsound = structure(Artifact(tier, manifest, keys))
     return VerifyResult(
         ref=ref,
         tier=tier.name,
@@ -107,6 +108,7 @@ def verify_copy(
         whole=found.whole,
         healed_from=found.healer(),
         quarantined=tuple(found.quarantined),
+        unsound=tuple(unsound),
     )
 
 

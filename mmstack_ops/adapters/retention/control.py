@@ -259,8 +259,14 @@ class LiveRetention:
         if not result.ok:
             raise BackupError(
                 f"nothing of {service} was deleted: its backup {result.ref} isn't good",
-                why="; ".join(result.problems),
+                why=result.verdict,
                 remedy=f"look at the tier {taken.tier}, then clean up again",
+            )
+        if not taken.manifest.covers_all:
+            raise BackupError(
+                f"nothing of {service} was deleted: its backup {result.ref} isn't complete",
+                why=taken.manifest.not_covered_text(),
+                remedy="correct that, or take it out of backups in the schema; then clean up again",
             )
         return str(result.ref)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -71,16 +71,25 @@ class WipeControl:
         """Return which wipe of this environment is going on now; empty when none is."""
         return running_wipe(self._project, self._environment)
 
-    def plan(self, scope: str, *, start: bool = True, unproven: bool = False) -> WipePlan:
+    def plan(
+        self,
+        scope: str,
+        *,
+        start: bool = True,
+        unproven: bool = False,
+        accepted: Collection[str] = (),
+    ) -> WipePlan:
         """Return what a wipe would remove, over a connection that can't write.
 
         Args:
             scope: a stack, a kind of data, or ``environment``.
             start: start again what ran, where only data is to go.
             unproven: the operator does without a proven backup.
+            accepted: what may be lost though no backup holds it (``service:name``).
 
         Raises:
             UnknownNameError: there is no such scope.
+            InputError: ``accepted`` names something that isn't lost by this wipe.
             EngineUnavailableError: no engine answers.
         """
         from mmstack_ops.adapters.engine.reader import EngineReader
@@ -106,10 +115,15 @@ class WipeControl:
             plan.with_sizes(volume_sizes(wanted, seconds=_MEASURE_SECONDS)),
             unfinished=tuple(_told(one) for one in killed),
         )
-        return self._with_backups(plan, wanted, unproven=unproven)
+        return self._with_backups(plan, wanted, unproven=unproven, accepted=accepted)
 
     def _with_backups(
-        self, plan: WipePlan, volumes: list[SeenVolume], *, unproven: bool
+        self,
+        plan: WipePlan,
+        volumes: list[SeenVolume],
+        *,
+        unproven: bool,
+        accepted: Collection[str],
     ) -> WipePlan:
         statuses: tuple[SeriesStatus, ...] = ()
         problem = ""
@@ -119,7 +133,13 @@ class WipeControl:
             except MmstackError as error:
                 problem = f"its backups can't be read: {error.what}"
         return guarded(
-            plan, self.catalogue, statuses, now=self._now(), unproven=unproven, problem=problem
+            plan,
+            self.catalogue,
+            statuses,
+            now=self._now(),
+            unproven=unproven,
+            accepted=accepted,
+            problem=problem,
         )
 
     def wipe(

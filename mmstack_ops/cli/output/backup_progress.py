@@ -82,10 +82,15 @@ def outcome(event: Event) -> tuple[str, str, str]:
     if isinstance(event, BackupDone):
         stored = format_bytes(event.manifest.stored_bytes)
         details = f"{stored} on {event.tier} in {format_seconds(event.seconds)}"
+        if not event.manifest.covers_all and event.outcome == "taken":
+            left_out = event.manifest.not_covered_text()
+            return event.outcome, "yellow", f"{details}: {event.manifest.id}; {left_out}"
         return event.outcome, "green", f"{details}: {event.manifest.id}"
     if isinstance(event, VerifyResult):
-        if not event.ok:
+        if event.damaged:
             return "corrupt", "bold red", f"{event.ref.id} on {event.tier}: {event.problems[0]}"
+        if event.unsound:
+            return "unproven", "bold red", f"{event.ref.id} on {event.tier}: {event.unsound[0]}"
         if event.healed_from:
             healed = f"{event.ref.id} on {event.tier}, from {event.healed_from}"
             return "healed", "yellow", healed
@@ -94,10 +99,16 @@ def outcome(event: Event) -> tuple[str, str, str]:
         if event.proven:
             restored = format_seconds(event.seconds_to_restore)
             compared = f"{event.comparison.compared} comparisons, restored in {restored}"
-            return "proven", "green", f"{event.ref.id}: {compared}"
-        first = event.error or "; ".join(event.comparison.differences[:1])
-        return "not proven", "bold red", f"{event.ref.id}: {first}"
+            if event.complete:
+                return "proven", "green", f"{event.ref.id}: {compared}"
+            left_out = f"not complete; {event.not_covered}"
+            return "proven in part", "yellow", f"{event.ref.id}: {compared}; {left_out}"
+        return "unproven", "bold red", f"{event.ref.id}, because {event.unproven}"
     if isinstance(event, RestoreDone):
+        if event.refused:
+            named = "; ".join(f"{name}: {why}" for name, why in list(event.refused.items())[:3])
+            count = f"{len(event.refused)} not taken back"
+            return "partial", "yellow", f"{event.ref.id} into {event.target}, {count}: {named}"
         return "restored", "green", f"{event.ref.id} into {event.target}"
     if isinstance(event, SeriesCleaned):
         freed = f"{len(event.deleted)} backups on {event.tier}, {format_bytes(event.freed_bytes)}"

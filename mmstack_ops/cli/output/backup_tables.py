@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmstack_ops.cli.output.terminal import stdout
-from mmstack_ops.domain.backups.manifest import Manifest
+from mmstack_ops.domain.backups.manifest import Manifest, Omission
 from mmstack_ops.domain.backups.plan import RestorePlan
 from mmstack_ops.domain.backups.status import BackupCopy, BackupRow, SeriesStatus, TierStatus
 from mmstack_ops.domain.backups.tape import TapeVolume
@@ -18,7 +18,7 @@ from mmstack_ops.domain.units import format_bytes, format_seconds
 
 def show_status(
     environment: str,
-    statuses: Iterable[SeriesStatus],
+    statuses: Sequence[SeriesStatus],
     tiers: Sequence[TierStatus],
     *,
     proven_within: float,
@@ -50,6 +50,10 @@ def show_status(
         previous = status.series.service
     console = stdout()
     console.print(table)
+    for status in statuses:
+        if status.not_covered:
+            line = f"{status.series}: the last proof isn't complete; {status.not_covered}"
+            console.print(Text(line, style="yellow"), soft_wrap=True)
     console.print()
     show_tiers(tiers)
 
@@ -149,6 +153,8 @@ def show_manifest(manifest: Manifest, row: BackupRow | None) -> None:
     }
     for name, text in lines.items():
         table.add_row(name, text)
+    _add_omissions(table, "not covered", manifest.not_covered, manifest.not_covered_count)
+    _add_omissions(table, "excluded", manifest.excluded, manifest.excluded_count)
     if row is not None:
         table.add_row("tiers", ", ".join(row.copies))
         table.add_row("proven", _proven(row) or "no")
@@ -157,6 +163,14 @@ def show_manifest(manifest: Manifest, row: BackupRow | None) -> None:
     console.print(Text("\nrestore by hand", style="bold"))
     for line in manifest.restore_by_hand:
         console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def _add_omissions(table: Table, what: str, first: Sequence[Omission], count: int) -> None:
+    """Add what a backup doesn't hold: a row for each name, as far as the manifest has names."""
+    for number, one in enumerate(first):
+        table.add_row(what if number == 0 else "", Text(f"{one.name}: {one.reason}"))
+    if count > len(first):
+        table.add_row("", f"and {count - len(first)} more")
 
 
 def show_restore_plan(plan: RestorePlan) -> None:
@@ -202,13 +216,14 @@ def _age(status: SeriesStatus) -> Text:
 
 def _proof(status: SeriesStatus, now: datetime, proven_within: float) -> Text:
     if status.newest is not None and status.newest.disproven_at is not None:
-        return Text("drill failed", style="bold red")
+        return Text("unproven", style="bold red")
     moment = None if status.last_proven is None else status.last_proven.proven_at
     if moment is None:
         return Text("never", style="yellow" if status.newest is not None else "dim")
     seconds = max((now - moment).total_seconds(), 0.0)
-    style = "green" if seconds <= proven_within else "yellow"
-    return Text(f"{format_seconds(seconds)} ago", style=style)
+    complete = status.last_proven is None or status.last_proven.complete
+    style = "green" if seconds <= proven_within and complete else "yellow"
+    return Text(f"{format_seconds(seconds)} ago{'' if complete else ', in part'}", style=style)
 
 
 def _presence(copy: BackupCopy | None, tier: TierStatus, *, known: bool) -> Text:
@@ -229,8 +244,10 @@ def _copy(copy: BackupCopy | None) -> Text:
 
 def _proven(row: BackupRow) -> str:
     if row.disproven_at is not None:
-        return f"failed {_local(row.disproven_at)}"
-    return "" if row.proven_at is None else _local(row.proven_at)
+        return f"unproven {_local(row.disproven_at)}"
+    if row.proven_at is None:
+        return ""
+    return _local(row.proven_at) + ("" if row.complete else ", in part")
 
 
 def _size(copies: Iterable[BackupCopy]) -> str:

@@ -43,6 +43,13 @@ def wipe(
             "--without-proven-backup", help="Delete also what no proven backup holds; recorded."
         ),
     ] = False,
+    accept_loss: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SERVICE:NAME",
+            help="Delete also this, which the proven backup doesn't hold; recorded. Repeatable.",
+        ),
+    ] = None,
     no_start: Annotated[
         bool, typer.Option("--no-start", help="Don't start again what ran on wiped data.")
     ] = False,
@@ -54,7 +61,12 @@ def wipe(
 
     session: Session = context.obj.named(environment)
     find_scope(session.catalogue, scope)
-    planned = session.wipes.plan(scope, start=not no_start, unproven=without_proven_backup)
+    planned = session.wipes.plan(
+        scope,
+        start=not no_start,
+        unproven=without_proven_backup,
+        accepted=accept_loss or (),
+    )
     if plan:
         _show(planned, as_json=as_json)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -80,18 +81,35 @@ class VerifyResult:
     seconds: float
     checked_bytes: int
     problems: tuple[str, ...]
-    """Empty when every payload has its hash, opens, and has the structure it should."""
+    """Damage: bytes that aren't those that were written. Empty when every payload has its hash."""
     whole: bool = True
     """False when only a sample of the packs was read."""
     healed_from: str | None = None
     """The tier a good copy was taken from, when this one was corrupt."""
     quarantined: tuple[str, ...] = ()
     """Keys of corrupt files that were put aside."""
+    unsound: tuple[str, ...] = ()
+    """What tools find wrong though every byte is as it was written: that is no damage, and the
+    same on every tier."""
+
+    @property
+    def damaged(self) -> bool:
+        """Bytes of the copy don't match, and no good ones were found."""
+        return bool(self.problems) and self.healed_from is None
 
     @property
     def ok(self) -> bool:
         """The copy is good (now)."""
-        return not self.problems or self.healed_from is not None
+        return not self.damaged and not self.unsound
+
+    @property
+    def verdict(self) -> str:
+        """What came of it, in words."""
+        if self.damaged:
+            return f"corrupt: {'; '.join(self.problems)}"
+        if self.unsound:
+            return f"unproven, because {'; '.join(self.unsound)}"
+        return "good"
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -105,6 +123,7 @@ class VerifyResult:
             "whole": self.whole,
             "checked_bytes": self.checked_bytes,
             "problems": list(self.problems),
+            "unsound": list(self.unsound),
             "healed_from": self.healed_from,
             "quarantined": list(self.quarantined),
         }
@@ -139,6 +158,18 @@ class Proof:
     def complete(self) -> bool:
         """It is proven, and the backup holds everything of the source that it should."""
         return self.proven and not self.not_covered
+
+    @property
+    def unproven(self) -> str:
+        """Why it isn't proven; empty when it is."""
+        if self.proven:
+            return ""
+        if self.error:
+            return self.error
+        if not self.comparison.compared:
+            return "nothing could be compared"
+        first = "; ".join(self.comparison.differences[:3])
+        return f"{self.comparison.total_differences} of {self.comparison.compared} differ: {first}"
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -177,12 +208,21 @@ class RestoreDone:
     """How to get at a restored copy; empty for a restore in place."""
     remove: tuple[str, ...] = ()
     """Commands that remove a restored copy; empty for a restore in place."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """What the service refused to take back: name → why. All else was restored."""
+
+    @property
+    def outcome(self) -> Literal["restored", "partial"]:
+        """Whether all came back."""
+        return "partial" if self.refused else "restored"
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return {
             "backup": str(self.ref),
             "tier": self.tier,
+            "outcome": self.outcome,
+            "refused": dict(self.refused),
             "target": self.target,
             "reach": self.reach,
             "remove": list(self.remove),

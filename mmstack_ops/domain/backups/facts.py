@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Container, Mapping
+from dataclasses import dataclass, field, replace
 
 from mmstack_ops.domain.errors import ArtifactError
 
@@ -44,6 +44,17 @@ class Facts:
     def left_out(self) -> Collection[str]:
         """Names of all that the backup says it doesn't hold."""
         return self.not_covered.keys() | self.excluded.keys()
+
+    def without(self, refused: Mapping[str, str]) -> Facts:
+        """Return the facts of all but what a service refused to take back: name → why.
+
+        Counts, in which that is included, aren't among them.
+        """
+        if not refused:
+            return self
+        items = {name: text for name, text in self.items.items() if not is_below(name, refused)}
+        not_covered = {**self.not_covered, **refused}
+        return replace(self, figures={}, bounds={}, items=items, not_covered=not_covered)
 
     def to_bytes(self) -> bytes:
         """Return the facts as JSON, stable byte for byte."""
@@ -140,7 +151,7 @@ def compare(expected: Facts, found: Facts) -> Comparison:
     )
 
 
-def is_below(name: str, places: Collection[str]) -> bool:
+def is_below(name: str, places: Container[str]) -> bool:
     """Return whether ``name`` is one of ``places`` or stands below one (``place/…``)."""
     while name not in places:
         name, slash, _ = name.rpartition("/")

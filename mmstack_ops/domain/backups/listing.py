@@ -155,7 +155,8 @@ def _row(
     whole = _latest(records, "proven", "ok")
     partial = _latest(records, "proven", "partial")
     proven = max(filter(None, (whole, partial)), default=None)
-    failed = _latest(records, "proven", "failed")
+    failures = (_latest(records, "proven", "failed"), _latest(records, "verified", "unsound"))
+    failed = max(filter(None, failures), default=None)
     if failed is not None and proven is not None and failed <= proven:
         failed = None
     held = (reason or "on hold") if _is_held(records) else None

@@ -51,7 +51,7 @@ class Omission(_Closed):
     """Something of the source that the backup doesn't hold."""
 
     name: str
-    """As in the facts; bytes that aren't UTF-8 are shown as ``\\xff``."""
+    """As in the facts, but what can't be printed is escaped: ``\\xff``, ``\\n``."""
     reason: str
 
 
@@ -105,7 +105,8 @@ class Manifest(_Closed):
             return ""
         if self.format < 2:
             return "a release without an inventory of the source took it"
-        named = "; ".join(f"{one.name} ({one.reason})" for one in self.not_covered[:shown])
+        first = self.not_covered[:shown]
+        named = "; ".join(f"{_printable(one.name)} ({_printable(one.reason)})" for one in first)
         more = self.not_covered_count - min(shown, len(self.not_covered))
         return f"not covered: {named}" + (f" and {more} more" if more else "")
 
@@ -148,7 +149,9 @@ def omissions(left_out: Mapping[str, str]) -> tuple[Omission, ...]:
 
 
 def _printable(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """Return it without what a terminal would obey; bytes that aren't UTF-8 as ``\\xff``."""
+    shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in shown)
 
 
 def parse_manifest(content: bytes, ref: BackupRef) -> Manifest:

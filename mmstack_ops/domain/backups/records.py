@@ -14,7 +14,7 @@ from typing import Literal
 
 RecordKind = Literal["verified", "proven", "held", "released", "safety"]
 _RESULTS = {
-    "verified": ("ok", "sampled", "corrupt"),
+    "verified": ("ok", "sampled", "corrupt", "unsound"),
     "proven": ("ok", "partial", "failed"),
     "held": ("ok",),
     "released": ("ok",),
@@ -30,7 +30,8 @@ class RecordName:
 
     Args:
         tier: the tier whose copy was looked at.
-        result: ``ok``; ``sampled`` when not every byte was read; ``corrupt``; ``partial`` when
+        result: ``ok``; ``sampled`` when not every byte was read; ``corrupt``; ``unsound`` when all
+            bytes are right and tools find fault with what they say; ``partial`` when
             what was compared is equal, but the backup doesn't cover all of the source;
             ``failed``.
     """

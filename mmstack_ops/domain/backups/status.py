@@ -37,7 +37,10 @@ class BackupRow:
     """Tier → copy."""
     proven_at: datetime | None = None
     disproven_at: datetime | None = None
-    """When a drill failed, if that was later than ``proven_at``."""
+    """When a drill failed or tools found fault with it, if that was later than ``proven_at``.
+
+    It is unproven then, no more: only bytes that don't match are damage, and a reason to delete.
+    """
     complete: bool = True
     """False: its newest proof says that the backup doesn't cover all of the source."""
     held: str | None = None
@@ -85,6 +88,10 @@ class SeriesStatus:
     count: int = 0
     next_run: datetime | None = None
     """When the schedule takes the next one; None while the schedule doesn't run."""
+    not_covered: str = ""
+    """What ``last_proven`` doesn't cover, in words; empty when it covers all."""
+    not_covered_names: tuple[str, ...] = ()
+    """All of that by name; empty also when there are too many, or nobody knows them."""
 
     @property
     def late(self) -> bool:
@@ -103,6 +110,7 @@ class SeriesStatus:
             "max_age_seconds": self.max_age,
             "late": self.late,
             "next_run": _iso(self.next_run),
+            "not_covered": self.not_covered,
         }
 
 

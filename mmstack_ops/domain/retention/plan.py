@@ -187,7 +187,7 @@ def _awaited(
     rows: Iterable[BackupRow], following: TierRules, backup: ServiceBackup | None
 ) -> frozenset[str]:
     """Return what the next tier would keep, had it got it."""
-    wanted = [row for row in rows if not row.safety and row.disproven_at is None]
+    wanted = [row for row in rows if not row.safety]
     missing = {
         row.ref.id for row in wanted if not _usable(row.copies.get(following.name), following)
     }
@@ -207,9 +207,12 @@ def _copy(row: BackupRow, tier: TierRules, now: datetime) -> Copy:
     locked = lock is not None and now < moment_of(row.ref.id) + timedelta(seconds=lock)
     return Copy(
         id=row.ref.id,
-        verified=copy.usable and (copy.verified_at is not None or row.proven),
+        verified=copy.usable
+        and (copy.verified_at is not None or row.proven)
+        and row.disproven_at is None,
         proven=copy.usable and row.proven,
-        corrupt=not copy.usable or row.disproven_at is not None,
+        complete=row.complete,
+        corrupt=not copy.usable,
         held=row.held is not None,
         locked=locked,
         safety=row.safety,

@@ -39,8 +39,10 @@ class Copy(NamedTuple):
     verified: bool = False
     """This copy was read whole and found good, or the backup was restored and found the same."""
     proven: bool = False
+    complete: bool = True
+    """Its proof says that it covers all of its source."""
     corrupt: bool = False
-    """Known to be damaged, or not to restore: it counts for no rule."""
+    """Bytes of it are known not to match: it counts for no rule."""
     held: bool = False
     locked: bool = False
     """Under object lock."""
@@ -134,7 +136,11 @@ def plan_series(
         kept = _merged(kept, keep([copy.id for copy in counted], rules))
     _add(kept, "the newest", counted[:1])
     _add(kept, "the newest verified", verified[:1])
-    _add(kept, "the last proven", (copy for copy in verified if copy.proven), most=1)
+    proven = [copy for copy in verified if copy.proven]
+    _add(kept, "the last proven", proven[:1])
+    if proven and not proven[0].complete:
+        whole = (copy for copy in proven if copy.complete)
+        _add(kept, "the last proven that covers all", whole, most=1)
     _add(kept, "from the future", ordered[: len(ordered) - len(timely)])
     _add(kept, "on hold", (copy for copy in ordered if copy.held))
     _add(kept, "under object lock", (copy for copy in ordered if copy.locked))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from fnmatch import fnmatchcase
+from shlex import quote
 
 from mmstack_ops.domain.backups.restore_plan import data_types
 from mmstack_ops.domain.backups.status import SeriesStatus
 from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.errors import InputError
 from mmstack_ops.domain.units import format_seconds
 from mmstack_ops.domain.wipe.plan import WipeItem, WipePlan
 from mmstack_ops.domain.wipe.planner import writers_of
@@ -22,18 +24,25 @@ def guarded(
     *,
     now: datetime,
     unproven: bool,
+    accepted: Collection[str] = (),
     problem: str = "",
 ) -> WipePlan:
     """Return the plan with what its backups say: beside each volume, and as refusals.
 
     A protected environment gives a volume up only when each service that writes to it has data
     whose newest backup is as young as its policy asks, and of which a restore drill proved one
-    lately. A volume that the schema leaves out of backups is told as a warning: that was
-    decided there. One that the schema doesn't know at all nobody decided on.
+    lately. What that proof doesn't cover must be accepted by name. A volume that the schema
+    leaves out of backups is told as a warning: that was decided there. One that the schema
+    doesn't know at all nobody decided on.
 
     Args:
         unproven: the operator does without; that turns refusals into warnings.
+        accepted: names the operator typed of what may be lost though no backup holds it
+            (``service:name``, as the refusals say them).
         problem: why the backups couldn't be read; then nothing counts as backed up.
+
+    Raises:
+        InputError: ``accepted`` names something that isn't lost by this wipe.
     """
     by_service: dict[str, list[SeriesStatus]] = {}
     for status in statuses:
@@ -49,7 +58,7 @@ def guarded(
     ]
     for service in dict.fromkeys(name for names in savers.values() for name in names):
         types = data_types(catalogue.services[service].definition.backup.types)
-        why = problem or _lack(by_service.get(service, ()), types, catalogue, now)
+        why = problem or _lack(by_service.get(service, ()), types, catalogue, now, accepted)
         if why:
             lacking.append(f"{service}: {why}")
     of_volume = {
@@ -61,6 +70,14 @@ def guarded(
         for name, own in savers.items()
         if not own and name in keys
     ]
+    lost = {name for own in of_volume.values() for status in own for name in _acceptable(status)}
+    if unknown := sorted(set(accepted) - lost):
+        raise InputError(
+            f"{', '.join(unknown)} can't be accepted as lost",
+            why="nothing of that name would be lost without a backup",
+            remedy="look at the plan (--plan): it says each name",
+        )
+    unsaved += [f"{name} is lost: it is in no backup, which was accepted" for name in accepted]
     refuses = catalogue.settings.protected and not unproven
     return replace(
         plan,
@@ -71,6 +88,7 @@ def guarded(
         refusals=tuple(lacking) if refuses else (),
         warnings=(*plan.warnings, *unsaved, *(() if refuses else lacking)),
         unproven=unproven,
+        accepted=tuple(sorted(accepted)),
     )
 
 
@@ -84,29 +102,46 @@ def savers_of(catalogue: Catalogue, volume: str) -> tuple[str, ...]:
     )
 
 
+def _acceptable(status: SeriesStatus) -> list[str]:
+    """Return what the proof of a series doesn't cover, in the form in which it is accepted."""
+    return [f"{status.series.service}:{name}" for name in status.not_covered_names]
+
+
 def _lack(
-    statuses: Iterable[SeriesStatus], types: Sequence[str], catalogue: Catalogue, now: datetime
+    statuses: Iterable[SeriesStatus],
+    types: Sequence[str],
+    catalogue: Catalogue,
+    now: datetime,
+    accepted: Collection[str],
 ) -> str:
     """Return why the data of a service isn't safe; empty when one of its series makes it so."""
     within = catalogue.schema.backup.proven_within
     of_data = [status for status in statuses if status.series.type in types]
-    found = [_lack_of(status, within, now) for status in of_data]
+    found = [_lack_of(status, within, now, accepted) for status in of_data]
     if not found:
         return "no backup"
     return "" if "" in found else found[0]
 
 
-def _lack_of(status: SeriesStatus, within: float, now: datetime) -> str:
+def _lack_of(status: SeriesStatus, within: float, now: datetime, accepted: Collection[str]) -> str:
     if status.age is None:
         return "no backup"
     if status.late:
         return f"its newest backup is {format_seconds(status.age)} old"
-    proven = status.last_proven.proven_at if status.last_proven is not None else None
-    if proven is None:
+    last = status.last_proven
+    if last is None or (proven := last.proven_at) is None:
         return "no backup is proven to restore"
     age = (now - proven).total_seconds()
     if age > within:
         return f"its last proof is {format_seconds(age)} old; {format_seconds(within)} are allowed"
+    if not last.complete:
+        names = _acceptable(status)
+        if not names:
+            return f"its proof isn't complete ({status.not_covered or 'nobody knows why'})"
+        missing = [name for name in names if name not in accepted]
+        if missing:
+            options = " ".join(f"--accept-loss {quote(name)}" for name in missing)
+            return f"its proof isn't complete; {status.not_covered}; if that may be lost: {options}"
     return ""
 
 
@@ -121,5 +156,6 @@ def _with_backup(item: WipeItem, statuses: Iterable[SeriesStatus], now: datetime
     if rows:
         newest = max(rows, key=lambda row: row.ref.created)
         age = format_seconds((now - newest.ref.created).total_seconds())
-        said = f"backed up {age} ago, {'proven' if newest.proven else 'not proven'}"
+        part = "" if newest.complete else " in part"
+        said = f"backed up {age} ago, {'proven' + part if newest.proven else 'not proven'}"
     return replace(item, loses=f"{item.loses.rstrip('.')}; {said}")

@@ -58,6 +58,7 @@ class WipePlan:
         refusals: why a guarded environment doesn't let it happen; empty when it may.
         unfinished: an earlier wipe that was killed: what is left of it.
         unproven: the operator does without a proven backup.
+        accepted: what the operator said may be lost though no backup holds it.
         guarded: the environment is protected: its confirmation must be typed.
     """
 
@@ -74,6 +75,7 @@ class WipePlan:
     warnings: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
     unproven: bool = False
+    accepted: tuple[str, ...] = ()
     guarded: bool = False
 
     @property

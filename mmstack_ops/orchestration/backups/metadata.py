@@ -58,6 +58,8 @@ def verified_metadata(result: VerifyResult) -> Metadata:
     }
     if result.problems:
         metadata["problems"] = dg.MetadataValue.md(_list(result.problems))
+    if result.unsound:
+        metadata["unsound"] = dg.MetadataValue.md(_list(result.unsound))
     if result.quarantined:
         metadata["quarantined"] = dg.MetadataValue.md(_list(result.quarantined))
     if result.healed_from:
@@ -71,6 +73,7 @@ def proof_metadata(proof: Proof) -> Metadata:
         "backup": dg.MetadataValue.text(str(proof.ref)),
         "from_tier": dg.MetadataValue.text(proof.tier),
         "proven_at": dg.MetadataValue.timestamp(proof.at),
+        "complete": dg.MetadataValue.bool(proof.complete),
         "compared": dg.MetadataValue.int(proof.comparison.compared),
         "differences": dg.MetadataValue.int(proof.comparison.total_differences),
         "seconds_to_restore": dg.MetadataValue.float(round(proof.seconds_to_restore, 3)),
@@ -83,13 +86,15 @@ def proof_metadata(proof: Proof) -> Metadata:
         metadata["first_differences"] = dg.MetadataValue.md(_list(proof.comparison.differences))
     if proof.error:
         metadata["error"] = dg.MetadataValue.text(proof.error)
+    if proof.not_covered:
+        metadata["not_covered"] = dg.MetadataValue.text(proof.not_covered)
     return metadata
 
 
 def restored_metadata(done: RestoreDone) -> Metadata:
     """Return what a restore did."""
     metadata: Metadata = {
-        "outcome": dg.MetadataValue.text("restored"),
+        "outcome": dg.MetadataValue.text(done.outcome),
         "backup": dg.MetadataValue.text(str(done.ref)),
         "from_tier": dg.MetadataValue.text(done.tier),
         "target": dg.MetadataValue.text(done.target),
@@ -97,6 +102,9 @@ def restored_metadata(done: RestoreDone) -> Metadata:
         "compared": dg.MetadataValue.int(done.comparison.compared),
         "differences": dg.MetadataValue.int(done.comparison.total_differences),
     }
+    if done.refused:
+        rows = list(done.refused.items())
+        metadata["not_restored"] = dg.MetadataValue.md(table(("what", "why"), rows))
     if done.reach:
         metadata["reach"] = dg.MetadataValue.md(code(done.reach))
     if done.remove:

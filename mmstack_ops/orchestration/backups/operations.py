@@ -68,7 +68,7 @@ def verify_op(catalogue: Catalogue) -> dg.OpDefinition:
                 tell(context, result)
                 _record_verification(context, catalogue, result)
                 if not result.ok:
-                    error = f"{ref} on {tier} is corrupt: {'; '.join(result.problems)}"
+                    error = f"{ref} on {tier} is {result.verdict}"
                     parts.fail(ref.service, ref.type, tier, error)
         with only_safe_errors("recording what was verified"):
             _record_checks(context, catalogue, list(touched))
@@ -109,7 +109,7 @@ def _record_verification(
     context.log_event(
         dg.AssetObservation(
             asset_key=key,
-            description=f"{result.ref.id}: {'good' if result.ok else 'corrupt'}",
+            description=f"{result.ref.id}: {result.verdict}",
             metadata=verified_metadata(result),
         )
     )

@@ -1,6 +1,7 @@
 """Steps that restore: over what is there, or into scratch targets."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC
 from functools import partial
 from typing import Literal
@@ -8,11 +9,12 @@ from typing import Literal
 import dagster as dg
 
 from mmstack_ops.domain.backups.confirmation import refuse_late, refuse_other_plan
+from mmstack_ops.domain.backups.events import RestoreDone
 from mmstack_ops.domain.backups.moments import parse_moment
 from mmstack_ops.domain.backups.plan import RestorePlan
 from mmstack_ops.domain.backups.reference import parse_ref
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.domain.errors import InputError
+from mmstack_ops.domain.errors import InputError, RestoreError
 from mmstack_ops.orchestration import names as stack_names
 from mmstack_ops.orchestration.backups import names
 from mmstack_ops.orchestration.backups.config import InPlaceConfig, RestoreConfig
@@ -115,6 +117,21 @@ def _restore(
                 description=f"restored from {one.ref} into {one.target}",
                 metadata={**restored_metadata(one), "mode": dg.MetadataValue.text(mode)},
             )
+        )
+    with only_safe_errors("restoring"):
+        _fail_if_partial(done)
+
+
+def _fail_if_partial(done: Sequence[RestoreDone]) -> None:
+    """Fail the run when a service didn't take back all: somebody has to look at that."""
+    partial_ones = [one for one in done if one.refused]
+    if partial_ones:
+        named = [f"{one.ref.service}: {name!r}" for one in partial_ones for name in one.refused]
+        raise RestoreError(
+            f"{', '.join(one.ref.service for one in partial_ones)} came back in part:"
+            f" {len(named)} things were refused, all else was restored",
+            why="; ".join(named[:20]),
+            remedy="look at them in the backup (`mmstack export`); nothing else is to be done",
         )
 
 

@@ -78,17 +78,21 @@ def proven(
     passed, severity = False, WARN
     if disproven:
         severity = ERROR
-        description = "the last restore drill of the newest backup failed"
+        why = f", because {proof.unproven}" if proof is not None and proof.unproven else ""
+        description = f"the newest backup is unproven{why}"
     elif last is None or moment is None:
         passed = status.newest is None
         description = "nothing to prove yet" if passed else "no backup was proven yet"
     else:
         ago = (now - moment).total_seconds()
-        passed = ago <= proven_within
+        passed = ago <= proven_within and last.complete
         description = f"{last.ref.id} was proven {format_seconds(max(ago, 0.0))} ago"
         metadata.setdefault("backup", dg.MetadataValue.text(str(last.ref)))
         metadata.setdefault("proven_at", dg.MetadataValue.timestamp(moment))
-        if not passed:
+        if not last.complete:
+            said = proof.not_covered if proof is not None else ""
+            description += f", but it isn't complete; {said or 'something is not covered'}"
+        if ago > proven_within:
             description += f"; at most {format_seconds(proven_within)} are allowed"
     return dg.AssetCheckResult(
         asset_key=key,
@@ -107,18 +111,15 @@ def drilled(key: dg.AssetKey, proof: Proof) -> dg.AssetCheckEvaluation:
             f"{proof.ref.id} was restored in {format_seconds(proof.seconds_to_restore)}"
             f" and is the same in {proof.comparison.compared} comparisons"
         )
-    elif proof.error:
-        description = f"{proof.ref.id} couldn't be restored: {proof.error}"
+        if not proof.complete:
+            description += f", but it isn't complete; {proof.not_covered}"
     else:
-        description = (
-            f"{proof.ref.id} differs in {proof.comparison.total_differences} of"
-            f" {proof.comparison.compared} comparisons"
-        )
+        description = f"{proof.ref.id} is unproven, because {proof.unproven}"
     return dg.AssetCheckEvaluation(
         asset_key=key,
         check_name=names.PROVEN_CHECK,
-        passed=proof.proven,
-        severity=ERROR,
+        passed=proof.complete,
+        severity=WARN if proof.proven else ERROR,
         description=description,
         metadata=proof_metadata(proof),
     )

@@ -32,6 +32,10 @@ class WipeConfig(dg.Config):
         default=False,
         description="Delete also what no proven backup holds, in a protected environment.",
     )
+    accept_loss: list[str] = Field(
+        default_factory=list,
+        description="What may be lost though the proven backup doesn't hold it: service:name.",
+    )
     start: bool = Field(
         default=True,
         description="Start again what ran, where only one kind of data goes.",
@@ -51,6 +55,7 @@ def wipe_run_config(plan: WipePlan, confirmation: str, *, start: bool) -> dict[s
         "planned_at": plan.made_at.isoformat(),
         "confirm": confirmation,
         "without_proven_backup": plan.unproven,
+        "accept_loss": list(plan.accepted),
         "start": start,
     }
     return {"ops": {names.wipe_op(plan.scope): {"config": settings}}}

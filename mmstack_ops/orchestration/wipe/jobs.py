@@ -99,7 +99,12 @@ def _wipe(
 ) -> None:
     _refuse_again(context)
     control = cast("WipeControl", getattr(context.resources, names.WIPE))
-    plan = control.plan(scope.name, start=config.start, unproven=config.without_proven_backup)
+    plan = control.plan(
+        scope.name,
+        start=config.start,
+        unproven=config.without_proven_backup,
+        accepted=config.accept_loss,
+    )
     if config.plan is None or config.planned_at is None:
         raise _shown(plan, start=config.start)
     plan.refuse_other(config.plan)

@@ -18,6 +18,7 @@ from mmstack_ops.domain.errors import (
     CancelledError,
     EngineError,
     InputError,
+    PartialRestoreError,
     PlanStaleError,
     RestoreError,
 )
@@ -115,6 +116,22 @@ def test_a_restored_copy_that_differs_is_rolled_back_unless_that_is_accepted(
     done = run(small, small.plan(ref, accept_differences=True))
     assert small.contents["db"] == "yesterday"
     assert done[0].comparison.total_differences == 1
+
+
+def test_what_the_service_refuses_is_named_and_all_else_stays_restored(small: Small) -> None:
+    ref = small.add("db", "yesterday")
+
+    def refuse(service: str, text: str) -> None:
+        small.contents[service] = "half of yesterday"
+        if text == "yesterday":
+            raise PartialRestoreError("one object", refused={"text": "XMinioInvalidObjectName"})
+
+    small.on_restore = refuse
+    (done,) = run(small, small.plan(ref))
+    assert done.refused == {"text": "XMinioInvalidObjectName"}
+    assert done.outcome == "partial"
+    assert small.contents["db"] == "half of yesterday"
+    assert "db doesn't take 'text' back: XMinioInvalidObjectName" in small.warnings
 
 
 def test_a_rollback_that_fails_too_names_the_safety_backup_and_keeps_dependants_stopped(

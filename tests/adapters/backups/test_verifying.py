@@ -213,8 +213,14 @@ def test_structure_is_asked_when_the_bytes_are_right() -> None:
         return ["the dump ends too early"]
 
     result = verify(tier, manifest, structure=structure)
-    assert result.problems == ("the dump ends too early",)
+    assert result.unsound == ("the dump ends too early",)
+    assert result.problems == ()
     assert not result.ok
+    # Nothing is damaged: restores pass it over with a reason, and no clean-up deletes it for that.
+    write_verified(tier, result)
+    (row,) = list_backups([tier]).rows
+    assert row.copies["local"].usable
+    assert row.disproven_at == result.at
     flip(tier, manifest.key_of(manifest.payloads[0]))
     verify(tier, manifest, structure=structure)
     assert len(asked) == 1

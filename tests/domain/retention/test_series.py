@@ -57,6 +57,13 @@ def test_the_last_proven_one_stays() -> None:
     assert why(plan, 20) == ("the last proven",)
 
 
+def test_the_last_proven_that_covers_all_stays_beside_the_last_proven() -> None:
+    days = (20, 25, 30)
+    plan = planned(copy(0), *(copy(day, proven=True, complete=day != 20) for day in days))
+    assert gone(plan) == {backup_id(30)}
+    assert why(plan, 25) == ("the last proven that covers all",)
+
+
 def test_the_newest_verified_one_stays() -> None:
     plan = planned(copy(0, verified=False), copy(20), copy(30))
     assert gone(plan) == {backup_id(30)}

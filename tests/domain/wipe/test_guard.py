@@ -88,6 +88,40 @@ def test_one_service_that_lacks_something_is_enough_to_refuse(bad: SeriesStatus,
         found.refuse_guarded()
 
 
+def partial(*names: str, text: str = "not covered: x") -> SeriesStatus:
+    found = status("postgres", "full")
+    assert found.last_proven is not None
+    row = replace(found.last_proven, complete=False)
+    return replace(found, newest=row, last_proven=row, not_covered=text, not_covered_names=names)
+
+
+def test_a_proof_that_does_not_cover_all_unlocks_nothing_unless_each_name_is_typed() -> None:
+    incomplete = partial("database old", "database older")
+    (refusal,) = plan(incomplete, *GOOD[1:]).refusals
+    assert "--accept-loss 'postgres:database old' --accept-loss" in refusal
+    some = plan(incomplete, *GOOD[1:], accepted=["postgres:database old"])
+    (refusal,) = some.refusals
+    assert "'postgres:database older'" in refusal
+    assert "'postgres:database old'" not in refusal
+    every = ["postgres:database older", "postgres:database old"]
+    found = plan(incomplete, *GOOD[1:], accepted=every)
+    assert found.refusals == ()
+    assert found.accepted == tuple(sorted(every))
+    assert any("postgres:database old is lost" in warning for warning in found.warnings)
+    item = next(one for one in found.items if one.name.endswith("postgres_data"))
+    assert item.loses.endswith("proven in part")
+
+
+def test_what_cannot_be_named_cannot_be_accepted() -> None:
+    (refusal,) = plan(partial(), *GOOD[1:]).refusals
+    assert refusal == "postgres: its proof isn't complete (not covered: x)"
+
+
+def test_an_acceptance_of_something_else_is_refused() -> None:
+    with pytest.raises(InputError, match="redis:x can't be accepted as lost"):
+        plan(*GOOD, accepted=["redis:x"])
+
+
 def test_another_type_that_holds_the_data_is_as_good() -> None:
     both = (status("postgres", "full", age=None), status("postgres", "data"))
     assert plan(*both, *GOOD[1:]).refusals == ()

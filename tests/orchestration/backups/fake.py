@@ -202,6 +202,7 @@ class FakeBackups(FakeOverview):
                 if plan.mode == "in-place"
                 else None,
                 comparison=Comparison(42, (), 0),
+                refused=self.refused,
                 reach="" if item.replaces else "docker exec scratch",
                 remove=() if item.replaces else (f"docker rm scratch-{item.ref.service}",),
             )

@@ -48,6 +48,7 @@ class FakeOverview:
         corrupt: (id, tier) of copies that went bad.
         unprovable: ids whose restore drill finds differences.
         hold_up: series whose backup blocks until it is cancelled.
+        refused: what a service doesn't take back in a restore: name → why.
         tapes: the volumes of tape tiers; None: there are none to ask about.
         raises: what every method that acts or looks raises.
     """
@@ -62,6 +63,7 @@ class FakeOverview:
     corrupt: set[tuple[str, str]] = field(default_factory=set)
     unprovable: set[str] = field(default_factory=set)
     hold_up: set[Series] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)
     raises: Exception | None = None
     used: dict[str, int] = field(default_factory=dict)
     interrupted: tuple[str, ...] = ()

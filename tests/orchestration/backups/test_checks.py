@@ -119,7 +119,7 @@ def test_a_drill_that_fails_is_an_error_and_fails_the_run(
         checks["local/postgres_full", "proven"].metadata["first_differences"].value
     )
     assert checks["local/minio_bucket", "proven"].passed
-    assert "differs in 1 of 42 comparisons" in failure_text(result)
+    assert "is unproven, because 1 of 42 differ" in failure_text(result)
     assert good in staging.backups.proofs
     later = checked(staging)["local/postgres_full", "proven"]
     assert not later.passed

@@ -50,6 +50,19 @@ def test_a_confirmed_restore_is_carried_out(
     assert str(metadata["safety_backup"].value).startswith("staging/postgres/full/")
 
 
+def test_a_restore_in_part_fails_its_run_and_names_what_was_refused(
+    run: Run, staging: World, backup: BackupRef
+) -> None:
+    staging.backups.refused = {"bucket/odd": "XMinioInvalidObjectName"}
+    ended = run("restore", run_config=config())
+    assert not ended.success
+    assert restored(staging)
+    failures = [e.event_specific_data for e in ended.all_events if e.is_step_failure]
+    assert "postgres: 'bucket/odd'" in str(failures)
+    (done,) = [e for e in staging.events if isinstance(e, RestoreDone)]
+    assert done.outcome == "partial"
+
+
 @pytest.mark.parametrize("typed", ["", "staging", "production/postgres", "staging/postgres,minio"])
 def test_another_confirmation_is_refused(
     run: Run, staging: World, backup: BackupRef, typed: str

@@ -1,0 +1,173 @@
+"""The score: how many planted faults a drill's comparison finds, and what a simple check would.
+
+    python -m tests.mutation.score [SUBJECT …] [--write docs/proof.md]
+
+Without a subject all of them are judged. Exits with 1 when fewer than ``WANTED`` of the faults are
+found, or a healthy backup is called bad.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from mmstack_ops.adapters.engine.client import DEFAULT_URL
+from tests.integration.world import World
+from tests.mutation import folders, postgres, qdrant, redis, s3
+from tests.mutation.subject import Subject, Verdict
+
+WANTED = 0.99
+HEALTHY = 200
+"""Backups of changing data that must raise no alarm, over all subjects."""
+
+Maker = Callable[[Path], AbstractContextManager[Subject]]
+
+
+def _on_engine(start: Callable[[World, Path], Subject]) -> Maker:
+    """Return a maker that gives a subject an owner and addresses of its own, and removes all."""
+
+    @contextmanager
+    def make(folder: Path) -> Iterator[Subject]:
+        world = World(
+            owner=f"mmtest-{os.getpid()}-mutation{next(_numbers)}",
+            subnet=f"10.{140 + os.getpid() % 100}.{next(_numbers) % 256}.0/24",
+            base_url=os.environ.get("DOCKER_HOST", DEFAULT_URL),
+        )
+        try:
+            yield start(world, folder)
+        finally:
+            world.remove_everything()
+            world.close()
+
+    return make
+
+
+_numbers = itertools.count(100)
+ON_ENGINE: dict[str, Maker] = {
+    "postgres full": _on_engine(partial(postgres.subject, "full")),
+    "postgres schema": _on_engine(partial(postgres.subject, "schema")),
+    "postgres data": _on_engine(partial(postgres.subject, "data")),
+    "redis rdb": _on_engine(partial(redis.subject, "rdb")),
+    "redis aof": _on_engine(partial(redis.subject, "aof")),
+    "qdrant collection": _on_engine(qdrant.subject),
+}
+ON_HOST: dict[str, Maker] = {
+    "s3 bucket": s3.subject,
+    "volumes full": lambda folder: nullcontext(folders.subject("volumes", folder)),
+    "sqlite full": lambda folder: nullcontext(folders.subject("sqlite", folder)),
+    "huggingface models": lambda folder: nullcontext(folders.subject("models", folder)),
+}
+SUBJECTS = ON_ENGINE | ON_HOST
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A healthy backup that was called bad."""
+
+    subject: str
+    step: int
+    reason: str
+
+
+def judge(subject: Subject, *, every: int = 1) -> Iterator[Verdict]:
+    """Plant the faults of a subject one after the other.
+
+    Args:
+        every: only each so many-th fault.
+    """
+    for fault in subject.faults[::every]:
+        yield subject.judge(fault)
+
+
+def alarms(subject: Subject, steps: int) -> Iterator[Alarm]:
+    """Change the source and back it up ``steps`` times; yield the good ones that are called bad."""
+    for step in range(steps):
+        subject.change(step)
+        subject.back_up()
+        subject.restore()
+        found = subject.compare()
+        if not found.equal:
+            yield Alarm(subject.name, step, found.differences[0])
+
+
+def report(verdicts: Sequence[Verdict], found: Sequence[Alarm], healthy: int) -> str:
+    """Return the score as markdown."""
+    lines = [
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} with `make mutation`.",
+        "",
+        "| backup | faults planted | found by the drill | found by counts and sizes alone |",
+        "|---|---|---|---|",
+    ]
+    names = list(dict.fromkeys(one.subject for one in verdicts))
+    for name in [*names, "all"]:
+        own = [one for one in verdicts if name in (one.subject, "all")]
+        hits, counted = sum(one.found for one in own), sum(one.counted for one in own)
+        share = f"{hits / len(own):.1%}"
+        lines.append(f"| {name} | {len(own)} | {hits} ({share}) | {counted} |")
+    missed = [f"- {one.subject}: {one.fault}" for one in verdicts if not one.found]
+    lines += ["", "Missed:", "", *(missed or ["- nothing"]), ""]
+    lines.append(f"Healthy backups of changing data: {healthy}, called bad: {len(found)}.")
+    lines += [f"- {one.subject}, backup {one.step}: {one.reason}" for one in found]
+    return "\n".join(lines) + "\n"
+
+
+def say(line: str) -> None:
+    """Print a line at once: this takes a while."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Judge all subjects; print the score."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation.score")
+    parser.add_argument("subjects", nargs="*", choices=[[], *SUBJECTS], metavar="SUBJECT")
+    parser.add_argument("--healthy", type=int, default=HEALTHY)
+    parser.add_argument("--write", type=Path, help="put the score between the marks of this file")
+    given = parser.parse_args()
+    names = given.subjects or list(SUBJECTS)
+    steps = -(-given.healthy // len(names))
+    verdicts: list[Verdict] = []
+    called_bad: list[Alarm] = []
+    for name in names:
+        begun = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder, SUBJECTS[name](Path(folder)) as subject:
+            own = []
+            for verdict in judge(subject):
+                own.append(verdict)
+                if not verdict.found:
+                    say(f"{name}: missed: {verdict.fault}")
+            bad = list(alarms(subject, steps))
+            verdicts += own
+            called_bad += bad
+        took = time.monotonic() - begun
+        hits = sum(one.found for one in own)
+        say(
+            f"{name}: {hits} of {len(own)} found, {len(bad)} of {steps} healthy ones called bad,"
+            f" {took:.0f} s"
+        )
+    text = report(verdicts, called_bad, steps * len(names))
+    say(f"\n{text}")
+    if given.write:
+        _put_between_marks(given.write, text)
+    share = sum(one.found for one in verdicts) / len(verdicts)
+    return 0 if share >= WANTED and not called_bad else 1
+
+
+def _put_between_marks(path: Path, text: str) -> None:
+    begin, end = "<!-- score: begin -->", "<!-- score: end -->"
+    before, _, rest = path.read_text().partition(begin)
+    path.write_text(f"{before}{begin}\n{text}{end}{rest.partition(end)[2]}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

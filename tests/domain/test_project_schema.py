@@ -174,6 +174,17 @@ def test_own_images_come_from_a_variable_or_a_build(schema: Schema) -> None:
     assert len(set(variables)) == 26
 
 
+def test_the_object_store_is_a_build_that_is_published_and_maintained(schema: Schema) -> None:
+    image = schema.services["minio"].image.default
+    assert image == "pgsty/minio:RELEASE.2026-06-18T00-00-00Z"
+    fallback = "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z"
+    assert fallback in (ROOT / "docs" / "environments.md").read_text()
+    check = schema.services["minio"].healthcheck
+    assert check is not None
+    assert check.test[:3] == ["CMD", "bash", "-c"], "what every image of it holds"
+    assert "curl" not in check.test[3]
+
+
 def test_every_service_is_hardened_described_and_checked(schema: Schema) -> None:
     for name, service in schema.services.items():
         assert service.healthcheck is not None, name

@@ -12,6 +12,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from tests.integration.backups.lab import definition
 from tests.lab.containers import Run, Running
 
 pytestmark = pytest.mark.integration
@@ -40,8 +41,16 @@ def store(run: Run, volume: str, tmp_path: Path) -> Running:
 
 
 def wait_for(server: Running) -> None:
-    live = ("curl", "-fsS", "-o", "/dev/null", "http://127.0.0.1:9000/minio/health/live")
-    server.wait_until("live", lambda: server.exit_code(*live) == 0)
+    server.wait_until("live", lambda: server.exit_code(*health_check()) == 0)
+
+
+def health_check() -> list[str]:
+    """The schema's own, as it runs inside the container."""
+    check = definition("minio").healthcheck
+    assert check is not None
+    kind, *command = check.test
+    assert kind == "CMD"
+    return command
 
 
 def client(server: Running, user: str = USER, password: str = PASSWORD) -> Any:
@@ -102,6 +111,15 @@ def test_only_the_root_user_gets_in(store: Running) -> None:
 def test_probes_and_console_answer_without_credentials(store: Running) -> None:
     assert store.sh("curl -fsS http://127.0.0.1:9000/minio/health/ready") == ""
     assert "has no console" in store.sh("curl -fsS http://127.0.0.1:9001/")
+
+
+def test_the_health_check_fails_for_an_error_and_for_a_server_that_is_gone(store: Running) -> None:
+    *shell, script = health_check()
+    assert store.exit_code(*shell, script) == 0
+    refused = script.replace("/minio/health/live", "/no-such-bucket/x")
+    assert store.exit_code(*shell, refused) != 0
+    nobody = script.replace("/9000", "/9999")
+    assert store.exit_code(*shell, nobody) != 0
 
 
 def test_a_password_that_minio_would_refuse_is_refused(run: Run) -> None:

@@ -19,7 +19,7 @@ STACKS := core inference ai ui testing monitoring
 ENVIRONMENTS := dev staging prod testing-env
 GPU_STACKS := inference ai
 PYTEST := $(BIN)/python -m pytest
-WITHOUT_ENGINE := not integration and not fault and not e2e
+WITHOUT_ENGINE := not integration and not fault and not e2e and not soak
 
 ##@ Begin here
 
@@ -43,9 +43,12 @@ demo: setup lab-up ## Core stack up, sample data in, backed up, copied, proven; 
 	@$(MMSTACK) ui --detach
 
 .PHONY: test
-test: setup lab-up browser lint ## Run every check and every test, on real containers
-	@$(PYTEST) -n auto -m "$(WITHOUT_ENGINE)"
-	@$(PYTEST) -m "integration or fault or e2e"
+test: setup ## Run every check and every test, on real containers
+	@$(BIN)/python .ci/test.py
+
+.PHONY: test-soak
+test-soak: setup ## Run what is long, and properties with many random examples (hours)
+	@$(BIN)/python .ci/test.py soak
 
 .PHONY: lab-up
 lab-up: ## Install and start a Docker engine where there is none; build the offline images
@@ -233,11 +236,11 @@ test-unit: setup ## The rules, plans and adapters, without engine or Dagster (se
 
 .PHONY: test-integration
 test-integration: setup lab-up ## The tests on a real engine, faults included
-	@$(PYTEST) -m "integration or fault"
+	@$(PYTEST) -m "(integration or fault) and not soak"
 
 .PHONY: test-api
 test-api: setup lab-up browser ## The web UI's API and pages, end to end
-	@$(PYTEST) -m e2e
+	@$(PYTEST) -m "e2e and not soak"
 
 .PHONY: test-allure
 test-allure: setup ## The unit tests, with results for Allure under .mmstack/allure-results

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 STACKS = ("core", "inference", "ai", "ui", "testing", "monitoring")
 ENVIRONMENTS = ("dev", "staging", "prod", "testing-env")
 SURFACE = {
-    *("setup", "demo", "test", "detect-gpu", "system-status"),
+    *("setup", "demo", "test", "test-soak", "detect-gpu", "system-status"),
     *(f"{verb}-{name}" for verb, name in product(("start", "stop"), ENVIRONMENTS)),
     *(
         f"{verb}-{stack}"

@@ -30,6 +30,7 @@ from mmstack_ops.domain.environment.dotenv import quote, value_problem
 from mmstack_ops.domain.errors import UnknownNameError
 from tests.adapters.config_project import OWN_IMAGE_VARIABLES, make_project, write_local
 from tests.domain.test_dotenv import values as odd_values
+from tests.profiles import examples
 
 ENVIRONMENTS = ("development", "staging", "production", "testing")
 # Debian's docker-compose carries the specification's JSON Schema.
@@ -182,7 +183,7 @@ def test_compose_reads_odd_values_back(project: Project, compose: str, tmp_path:
     path.write_text("services: {a: {image: x, environment: {ODD: '${ODD}'}}}\n")
 
     @given(odd_values.filter(lambda value: value_problem(value) is None and "\0" not in value))
-    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+    @settings(max_examples=examples(15), suppress_health_check=[HealthCheck.filter_too_much])
     def check(value: str) -> None:
         environment_file(project, "testing").write_text(f"ODD={quote(value)}\n")
         document = config(compose, project, "testing", path)

@@ -16,6 +16,7 @@ from mmstack_ops.domain.stacks.diff import diff_specs
 from mmstack_ops.domain.stacks.planner import plan_up
 from mmstack_ops.domain.stacks.spec import DesiredState, config_hash
 from tests.domain import synthetic
+from tests.profiles import examples
 
 sizes = st.tuples(st.integers(1, 25), st.integers(1, 6)).filter(lambda pair: pair[0] >= pair[1])
 
@@ -36,7 +37,7 @@ def desired_state(
 
 
 @given(sizes)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 def test_plan_on_its_own_result_is_empty(shape: tuple[int, int]) -> None:
     desired = desired_state(*shape)
     plan = plan_up(desired, synthetic.observed_after(desired))
@@ -45,7 +46,7 @@ def test_plan_on_its_own_result_is_empty(shape: tuple[int, int]) -> None:
 
 
 @given(sizes, st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 def test_what_is_missing_is_created_and_nothing_else(
     shape: tuple[int, int], data: st.DataObject
 ) -> None:

@@ -28,6 +28,7 @@ from tests.domain.planning import (
     plan_down_of,
     service,
 )
+from tests.profiles import examples
 
 
 @st.composite
@@ -119,7 +120,7 @@ def applied(plan: Plan, state: ObservedState, wanted: DesiredState) -> ObservedS
     return replace(state, containers=tuple(present.values()))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(worlds())
 def test_one_plan_reaches_the_desired_state(world: tuple[DesiredState, ObservedState]) -> None:
     wanted, before = world
@@ -131,7 +132,7 @@ def test_one_plan_reaches_the_desired_state(world: tuple[DesiredState, ObservedS
     assert mine == {r.name for s in wanted.services for r in s.replicas}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(worlds())
 def test_no_plan_names_what_is_not_ours(world: tuple[DesiredState, ObservedState]) -> None:
     wanted, before = world
@@ -148,7 +149,7 @@ def test_no_plan_names_what_is_not_ours(world: tuple[DesiredState, ObservedState
     assert theirs <= {c.id for c in applied(plans[0], before, wanted).containers}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(worlds())
 def test_a_state_made_from_what_is_wanted_needs_nothing(
     world: tuple[DesiredState, ObservedState],

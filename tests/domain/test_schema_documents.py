@@ -13,6 +13,7 @@ from mmstack_ops.domain.errors import SchemaError
 from mmstack_ops.domain.schema.document import dotted, parse_document
 from mmstack_ops.domain.schema.parse import parse_schema
 from tests.domain.test_schema_rules import VALID
+from tests.profiles import examples
 
 FILE = Path(__file__).resolve().parents[2] / "schemas" / "compose-schema.yaml"
 PLACE = re.compile(r"^s\.yaml:\d+: ")
@@ -27,7 +28,6 @@ def problems_of(text: str) -> tuple[str, ...]:
 
 
 @given(st.text(max_size=60))
-@settings(deadline=None)
 def test_any_text(text: str) -> None:
     problems = problems_of(text)
     assert problems
@@ -50,7 +50,6 @@ documents = st.recursive(
 
 
 @given(documents)
-@settings(deadline=None)
 def test_any_yaml(document: object) -> None:
     problems = problems_of(yaml.safe_dump(document))
     assert problems
@@ -58,7 +57,7 @@ def test_any_yaml(document: object) -> None:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 def test_a_value_of_the_wrong_kind_anywhere(data: st.DataObject) -> None:
     document = yaml.safe_load(VALID)
     node, key = document, data.draw(st.sampled_from(sorted(document)))

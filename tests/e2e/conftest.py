@@ -11,6 +11,7 @@ import pytest
 
 from mmstack_ops.adapters.engine.client import DEFAULT_URL
 from tests.e2e.product import Product, Ui, make_product
+from tests.integration.world import sweep
 
 IMAGES = ("postgres", "redis", "qdrant", "minio", "vllm", "litellm")
 
@@ -22,6 +23,7 @@ def engine() -> Iterator[docker.DockerClient]:
     try:
         for image in IMAGES:
             client.images.get(f"mmstack-lab/{image}:lab")
+        sweep(client)
     except docker.errors.ImageNotFound as error:
         pytest.fail(f"{error.explanation}: build the lab's images first (`make lab-up`)")
     yield client

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,18 +25,12 @@ from mmstack_ops.adapters.project import open_project
 from mmstack_ops.adapters.secrets.store import read_store
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.orchestration.instance import prepare_instance
+from tests import allocation
+from tests.allocation import free_port as free_port
 from tests.integration.world import remove_labelled
 
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENTS = ("development", "staging", "production", "testing")
-
-
-def free_port() -> int:
-    """Return a port of the loopback address that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass(frozen=True)
@@ -195,9 +187,7 @@ def make_product(root: Path, engine: docker.DockerClient) -> Product:
     (root / "dagster_home").mkdir()
     shutil.copy(REPOSITORY / "dagster_home" / "dagster.yaml", root / "dagster_home")
     shutil.copy(REPOSITORY / "workspace.yaml", root)
-    pid = os.getpid()
-    number = random.randrange(256)
-    product = Product(root=root, owner=f"mmtest-{pid}-{number}", engine=engine)
+    product = Product(root=root, owner=allocation.new_owner(), engine=engine)
     product.environment = {
         "MMSTACK_PROJECT": str(root),
         "MMSTACK_STATE": str(product.state),
@@ -213,11 +203,8 @@ def make_product(root: Path, engine: docker.DockerClient) -> Product:
         config["address_plan"] = "test"
         config["address_plans"]["test"] = {
             "network_suffix": f"-{product.owner}",
-            "port_offset": 12000 + pid % 80 * 100,
-            "subnets": {
-                name: f"10.{140 + pid % 100}.{200 + index}.0/24"
-                for index, name in enumerate(schema["networks"])
-            },
+            "port_offset": allocation.port_offset(),
+            "subnets": allocation.product_subnets(list(schema["networks"])),
         }
         for settings in schema["environments"].values():
             settings.pop("address_plan", None)

@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 CORE = {"postgres", "redis", "qdrant", "minio"}
-FIRST_SERVICE_UP = 30
+FIRST_SERVICE_UP = 120
 
 
 def _in(container: Container, *command: str) -> str:

@@ -30,7 +30,6 @@ RANGES = {
     "litellm": ("4000/tcp", [4000, 4001]),
 }
 IDLE = ["sleep", "600"]
-NEIGHBOUR = {"io.mmstack.test": "all-services"}
 
 
 @pytest.fixture
@@ -46,7 +45,8 @@ def neighbours(engine: docker.DockerClient, product: Product) -> Iterator[dict[s
             "com.docker.compose.container-number": "1",
         },
     }
-    volume = engine.volumes.create(f"{product.owner}-production-core_other", labels=NEIGHBOUR)
+    marks = {"io.mmstack.test": product.owner}
+    volume = engine.volumes.create(f"{product.owner}-production-core_other", labels=marks)
     made = []
     try:
         for name, theirs in names.items():
@@ -56,7 +56,7 @@ def neighbours(engine: docker.DockerClient, product: Product) -> Iterator[dict[s
                     IDLE,
                     entrypoint=[],
                     name=name,
-                    labels={**NEIGHBOUR, **theirs},
+                    labels={**marks, **theirs},
                     volumes={volume.name: {"bind": "/kept", "mode": "rw"}},
                     init=True,
                     detach=True,

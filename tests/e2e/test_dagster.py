@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +77,14 @@ def test_the_command_line_finds_it_unchanged(ui: Ui, product: Product) -> None:
     assert {"id": outcome.run_id} in listed["pipelineOrError"]["runs"]
 
 
-def test_an_unchanged_start_takes_less_than_five_seconds(ui: Ui, product: Product) -> None:
+def test_an_unchanged_start_touches_nothing(ui: Ui, product: Product) -> None:
+    """How long it takes is what ``bench/commands.py`` measures."""
+    before = product.lives()
     with product.variables():
-        begun = time.monotonic()
         outcome = run_job(open_project(), "development", "start_core", on_event=lambda _: None)
-        seconds = time.monotonic() - begun
     assert outcome.success, outcome.error
     assert {result.outcome for result in outcome.results} == {"unchanged"}
-    assert seconds < 4, seconds
+    assert product.lives() == before
 
 
 def test_the_health_job_passes_and_a_removed_container_shows(ui: Ui, product: Product) -> None:
@@ -144,10 +143,8 @@ def test_terminate_in_mid_start_leaves_nothing_half_made(ui: Ui, product: Produc
     # Its successor stands there and doesn't become healthy.
     wait_until(lambda: first not in _running_minios(product) or _is_replaced(product), seconds=60)
     ui.wait_for(run, "STARTED")
-    begun = time.monotonic()
     ui.terminate(run)
-    ui.wait_for(run, "CANCELED", seconds=10)
-    assert time.monotonic() - begun < 10
+    ui.wait_for(run, "CANCELED")
     # The previous container is back, under its own name, and nothing of the new one stays.
     assert _running_minios(product) == [first]
     assert product.containers() == before

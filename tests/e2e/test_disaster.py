@@ -72,7 +72,7 @@ def begin_load(product: Product) -> None:
     contents.shell(postgres, f"{program} {user} -q -i -s 2 {BENCH}")
     load = f"{program} {user} -n -c 4 -T 600 {BENCH}"
     postgres.exec_run(["sh", "-c", load], detach=True)
-    wait_until(lambda: transactions(product) > 100, seconds=30)
+    wait_until(lambda: transactions(product) > 100, seconds=120)
 
 
 def transactions(product: Product) -> int:

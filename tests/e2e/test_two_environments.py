@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from mmstack_ops.domain.stacks import labels
+from tests.allocation import BESIDE
 from tests.e2e.product import Product
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
-
-OWN_OFFSET = 60
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,7 +34,7 @@ def _give_staging_its_own_plan(schema: dict[str, Any]) -> None:
     first = _plans(schema)["test"]
     _plans(schema)["beside"] = {
         "network_suffix": f"{first['network_suffix']}-beside",
-        "port_offset": first["port_offset"] + OWN_OFFSET,
+        "port_offset": first["port_offset"] + BESIDE,
         "subnets": _other_subnets(schema, 220),
     }
     schema["environments"]["staging"]["address_plan"] = "beside"
@@ -79,7 +78,7 @@ def test_with_addresses_of_their_own_both_run(product: Product) -> None:
     product.change_schema(_give_staging_its_own_plan)
     product.done("-e", "staging", "start", "redis")
     assert product.lives("development") == before
-    assert _host_port(product, "staging") == _host_port(product, "development") + OWN_OFFSET
+    assert _host_port(product, "staging") == _host_port(product, "development") + BESIDE
     (first,) = product.one("redis").attrs["NetworkSettings"]["Networks"]
     (second,) = product.one("redis", "staging").attrs["NetworkSettings"]["Networks"]
     assert second == f"{first}-beside"

@@ -51,7 +51,7 @@ class PrivateEngine:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self._answers, seconds=30)
+        wait_until(self._answers, seconds=120)
 
     def kill(self) -> None:
         """kill -9, as the kernel does it when memory runs out."""

@@ -70,8 +70,12 @@ def test_an_engine_that_dies_in_mid_start(folder: Path, image_file: Path) -> Non
         mounts = (world.mount(data),)
         world.started(tiny(world, "a", script=SLEEP, health="exit 0", mounts=mounts))
         # The update is waiting for a file when the engine dies.
-        update = tiny(world, "a", script=SLEEP, health="test -e /data/go", mounts=mounts)
-        new = tiny(world, "b", script=SLEEP, health="test -e /data/go", mounts=mounts)
+        update = tiny(
+            world, "a", script=SLEEP, health="test -e /data/go", mounts=mounts, healthy_within=1e6
+        )
+        new = tiny(
+            world, "b", script=SLEEP, health="test -e /data/go", mounts=mounts, healthy_within=1e6
+        )
         after = tiny(world, "c", script=SLEEP, health="exit 0", needs=["b"])
         waiting: set[str] = set()
 
@@ -87,7 +91,6 @@ def test_an_engine_that_dies_in_mid_start(folder: Path, image_file: Path) -> Non
             result = applied.results[name]
             assert "went away" in result.error or "no Docker engine answers" in result.error
             assert "systemctl start docker" in result.remedy
-        assert applied.seconds < 30
         with pytest.raises(MmstackError, match=r"no Docker engine answers|went away"):
             world.plan(update)
 

@@ -19,6 +19,7 @@ from mmstack_ops.domain.errors import (
 )
 from mmstack_ops.domain.stacks.events import Progress
 from mmstack_ops.domain.stacks.spec import GpuSpec, ImageSource
+from tests.allocation import world_subnet
 from tests.integration.world import PATIENT, STAND_IN, World, free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault]
@@ -235,10 +236,9 @@ def test_strangers_with_names_like_ours_survive_everything(world: World) -> None
             labels={"com.docker.compose.project": world.project, "io.mmstack.managed": "yes"},
         ),
     ]
-    number = int(world.subnet.split(".")[2])
     network = world.docker.networks.create(
         f"{world.network.name}2",
-        ipam=_ipam(f"10.{int(world.subnet.split('.')[1]) - 100}.{number}.0/24"),
+        ipam=_ipam(world_subnet()),
         labels={"io.mmstack.test": world.owner, "com.docker.compose.project": world.project},
     )
     volume = world.docker.volumes.create(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import random
-import socket
+import fcntl
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -38,6 +39,8 @@ from mmstack_ops.domain.stacks.spec import (
     VolumeSpec,
     config_hash,
 )
+from tests.allocation import free_port as free_port
+from tests.allocation import process_of
 
 STAND_IN = "mmstack-lab/vllm:lab"
 OTHER_STAND_IN = "mmstack-lab/litellm:lab"
@@ -65,24 +68,24 @@ PATIENT = replace(ANSWERS, test=("CMD-SHELL", "exit 1"), start_period=600)
 """A probe that fails for as long as anybody looks, without the engine giving up."""
 
 
-def free_port() -> int:
-    """Return a host port nobody listens on, below the range the kernel hands out itself."""
-    while True:
-        port = random.randint(15000, 30000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
-
-
-def wait_until(true: Callable[[], bool], *, seconds: float = 10.0) -> None:
+def wait_until(true: Callable[[], bool], *, seconds: float = 60.0) -> None:
     """Wait until ``true()``; fail when it isn't within ``seconds``."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
+
+
+def wait_until_quiet(look: Callable[[], object], *, seconds: float = 2.0) -> None:
+    """Wait until ``look()`` has been the same for ``seconds``.
+
+    An engine finishes a request whose asker has died; until then it shows half of it.
+    """
+    seen, since = look(), time.monotonic()
+    while time.monotonic() < since + seconds:
+        time.sleep(0.1)
+        if (now := look()) != seen:
+            seen, since = now, time.monotonic()
 
 
 @dataclass
@@ -92,7 +95,6 @@ class Applied:
     plan: Plan
     results: dict[str, ServiceResult]
     events: list[ApplyEvent]
-    seconds: float
 
     @property
     def outcomes(self) -> dict[str, str]:
@@ -248,7 +250,6 @@ class World:
             if on_event is not None:
                 on_event(event)
 
-        begun = time.monotonic()
         results = PlanApplier(
             self.writer,
             plan,
@@ -256,8 +257,7 @@ class World:
             on_event=listen,
             redact=redactor(self.secrets),
         ).run()
-        seconds = time.monotonic() - begun
-        return Applied(plan, {r.service: r for r in results}, events, seconds)
+        return Applied(plan, {r.service: r for r in results}, events)
 
     def up(self, *services: ServiceSpec, **how: Any) -> Applied:
         return self.apply(self.plan(*services), **how)
@@ -317,6 +317,27 @@ class World:
         self._read.close()
         self._write.close()
         self.docker.close()
+
+
+def sweep(client: docker.DockerClient) -> None:
+    """Remove what test processes that died left behind; what a living one has stays."""
+    with (Path(tempfile.gettempdir()) / "mmstack-test-sweep").open("a") as turn:
+        # Workers begin together: one sweeps, and the next finds nothing.
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        for label in (labels.OWNER, "io.mmstack.test"):
+            for owner in _owners(client, label):
+                pid = process_of(owner)
+                if pid is not None and not Path(f"/proc/{pid}").exists():
+                    remove_labelled(client, f"{label}={owner}")
+
+
+def _owners(client: docker.DockerClient, label: str) -> set[str]:
+    filters = {"label": label}
+    listed = client.containers.list(all=True, filters=filters, ignore_removed=True)
+    found = [container.labels for container in listed]
+    found += [n.attrs.get("Labels") or {} for n in client.networks.list(filters=filters)]
+    found += [v.attrs.get("Labels") or {} for v in client.volumes.list(filters=filters)]
+    return {marks[label] for marks in found if label in marks}
 
 
 def remove_labelled(client: docker.DockerClient, label: str) -> None:

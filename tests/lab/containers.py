@@ -48,7 +48,7 @@ class Running:
         bound = self.container.attrs["NetworkSettings"]["Ports"][f"{port}/tcp"][0]
         return f"http://127.0.0.1:{bound['HostPort']}"
 
-    def wait_until(self, what: str, ready: Callable[[], bool], seconds: float = 30) -> None:
+    def wait_until(self, what: str, ready: Callable[[], bool], seconds: float = 60) -> None:
         """Until it is ready; a container that ended, or a deadline, fails the test with its log."""
         deadline = time.monotonic() + seconds
         while not ready():

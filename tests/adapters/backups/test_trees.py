@@ -20,6 +20,7 @@ from mmstack_ops.domain.backups.manifest import Manifest, Omission
 from mmstack_ops.domain.errors import ArtifactError, BackupError, FileVanishedError
 from tests.adapters.backups.building import NOW, read_back, ref_at, take_tree
 from tests.adapters.backups.fakes import MemoryTier
+from tests.profiles import examples
 
 _KEYS = st.text(
     st.sampled_from(["a", "b", "/", ".", " ", "ü", "\n", "\udcff", "-", "*"]),
@@ -41,7 +42,7 @@ def objects(contents: dict[str, bytes], versions: dict[str, int]) -> list[TreeFi
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(
     rounds=st.lists(
         st.dictionaries(_KEYS, st.one_of(st.none(), st.binary(max_size=3000)), max_size=6),

@@ -18,6 +18,7 @@ from mmstack_ops.adapters.retention.strategies.huggingface_revisions import Hugg
 from mmstack_ops.domain.errors import RetentionError
 from mmstack_ops.domain.schema.retention import RevisionsRule
 from tests.adapters.retention.sites import DAY, Folders, site, with_volume
+from tests.profiles import examples
 
 KIND = HuggingfaceRevisions()
 RULE = RevisionsRule(strategy="revisions", path="/cache/hub")
@@ -338,9 +339,7 @@ def test_a_cache_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         KIND.look(site(instance, days=30, folders=folders), RULE)
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(st.sets(st.sampled_from("abcdef"), min_size=1), st.sampled_from([1.0, 90.0])),

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from mmstack_ops.domain.errors import FileMissingError, ImmutableError, TierFullError
 from tests.adapters.tiers.contract import TierContract, get, put
 from tests.adapters.tiers.places import MAKERS
+from tests.profiles import examples
 
 QUOTA = 200_000
 KEYS = st.sampled_from(["a", "a.b", "b/c", "b/c.records/1", "b/d/e", "b/d/ü x", "c/d/e/f/g"])
@@ -90,9 +91,8 @@ def test_histories_at_random(kind: str) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         History,
         settings=settings(
-            max_examples=8 if kind == "s3" else 25,
+            max_examples=examples(8 if kind == "s3" else 25),
             stateful_step_count=12,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

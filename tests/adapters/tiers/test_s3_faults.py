@@ -221,10 +221,12 @@ def test_check_without_a_bucket(endpoint: Endpoint, tier: S3Tier) -> None:
 def test_check_of_an_endpoint_that_is_not_there() -> None:
     with scripted() as endpoint:
         url = endpoint.url
-    begun = time.monotonic()
+    # A check doesn't wait and try again: with this patience that would take for ever.
+    patient = Patience(attempts=1000, first_pause=600.0, longest_pause=600.0)
+    location = S3Location(url, "bucket", "p/")
+    tier = S3Tier("cloud", location, Credentials(ACCESS, SECRET), patience=patient)
     with pytest.raises(TierUnavailableError, match="connection refused"):
-        tier_at(url).check(writing=True)
-    assert time.monotonic() - begun < 3
+        tier.check(writing=True)
 
 
 def test_check_without_credentials(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,16 +280,14 @@ def test_encryption_and_lock_are_asked_for(endpoint: Endpoint) -> None:
 
 
 def test_cancelling_does_not_wait_for_retries(endpoint: Endpoint) -> None:
-    patient = Patience(attempts=50, first_pause=30.0, longest_pause=60.0, connect=1.0, read=5.0)
+    patient = Patience(attempts=50, first_pause=600.0, longest_pause=600.0)
     tier = S3Tier(
         "cloud", S3Location(endpoint.url, "bucket", "p/"), Credentials("a", "b"), patience=patient
     )
     endpoint.fail("part", *[SLOW_DOWN] * 50)
-    begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt), tier.create("a") as file:  # noqa: PT012
         file.write(large())
         raise KeyboardInterrupt
-    assert time.monotonic() - begun < 10
     assert endpoint.uploads == {}
 
 

@@ -38,7 +38,7 @@ from tests.integration.backups.scratching import (
     tampered,
     with_facts,
 )
-from tests.integration.world import NEVER, World, free_port, wait_until
+from tests.integration.world import NEVER, World, free_port, wait_until, wait_until_quiet
 
 pytestmark = pytest.mark.integration
 
@@ -258,7 +258,7 @@ class Holder:
     marker: Path
 
     def wait_for(self, marker: Path) -> None:
-        wait_until(lambda: marker.exists() or self.process.poll() is not None, seconds=30)
+        wait_until(lambda: marker.exists() or self.process.poll() is not None, seconds=120)
         assert self.process.poll() is None
 
     def kill(self) -> None:
@@ -286,15 +286,21 @@ def holder(world: World, scratching: Scratching, tmp_path: Path) -> Iterator[Hol
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize("most", [0.3, 1.5])
+@pytest.mark.parametrize(
+    "delay",
+    [
+        *(0.0, 0.1, 0.4),
+        *(pytest.param(most, marks=pytest.mark.soak) for most in (-0.3, -0.3, -1.5, -1.5)),
+    ],
+    ids=lambda delay: f"at most {-delay}" if delay < 0 else str(delay),
+)
 def test_a_drill_killed_while_it_makes_its_server_leaves_nothing_a_sweep_does_not_find(
-    world: World, scratching: Scratching, holder: Holder, most: float
+    world: World, scratching: Scratching, holder: Holder, delay: float
 ) -> None:
     holder.wait_for(holder.marker.with_suffix(".begun"))
-    time.sleep(random.uniform(0, most))
+    time.sleep(delay if delay >= 0 else random.uniform(0, -delay))
     holder.kill()
-    # The engine finishes a request whose asker has died.
-    time.sleep(1.0)
+    wait_until_quiet(scratching.left)
     scratching.servers.sweep()
     assert scratching.left() == []
     assert world.names() == set()

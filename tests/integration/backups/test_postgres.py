@@ -222,17 +222,14 @@ def test_a_dump_that_is_cancelled_or_loses_its_server_leaves_nothing(
     big(Server.of(source))
     artifact = Slow(tmp_path / "cancelled")
     artifact.begun = threading.Event()
-    cancelled: list[float] = []
 
     def cancel() -> None:
         assert artifact.begun.wait(60)
         at.cancel.set()
-        cancelled.append(time.monotonic())
 
     threading.Thread(target=cancel).start()
     with pytest.raises(CancelledError):
         PostgresFull().capture(at.bench, source, artifact)
-    assert time.monotonic() - cancelled[0] < 1.5 + 3
     assert not artifact.noted
     assert not (tmp_path / "cancelled" / "app.dump").exists()
     at.nothing_left()

@@ -155,7 +155,7 @@ def test_a_restore_killed_half_way_is_told_by_the_next_one_which_puts_things_rig
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )
     try:
-        wait_until(lambda: marker.exists() or process.poll() is not None, seconds=30)
+        wait_until(lambda: marker.exists() or process.poll() is not None, seconds=120)
         assert process.poll() is None
     finally:
         process.kill()

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -98,11 +97,10 @@ def test_stopping_to_read_is_an_error(at: Bench) -> None:
 
 
 def test_cancelling_ends_a_silent_command_at_once(at: Bench) -> None:
-    begun = time.monotonic()
     threading.Timer(1.0, at.cancel.set).start()
-    with pytest.raises(CancelledError), at.bench.produce(TOOLS, shell("sleep 100")) as stream:
+    forever = shell("sleep infinity")
+    with pytest.raises(CancelledError), at.bench.produce(TOOLS, forever) as stream:
         stream.read()
-    assert time.monotonic() - begun < 4.0
     at.nothing_left()
 
 
@@ -282,12 +280,10 @@ def test_trees_go_in_and_out_as_they_are(at: Bench) -> None:
 @pytest.mark.fault
 def test_a_silent_command_whose_server_died_is_ended(at: Bench) -> None:
     server = redis(at.world)
-    begun = time.monotonic()
     threading.Timer(1.0, at.world.live("redis").kill).start()
     with (
         pytest.raises(BackupError, match="server of sleep is gone"),
-        at.bench.produce(server, shell("sleep 100")) as stream,
+        at.bench.produce(server, shell("sleep infinity")) as stream,
     ):
         stream.read()
-    assert time.monotonic() - begun < 12
     at.nothing_left()

@@ -188,7 +188,7 @@ def test_old_samples_go(world: World) -> None:
     instance = prometheus(world, days=30)
     here = site(instance, days=15)
     rule = MetricsRule(strategy="metrics")
-    wait_until(lambda: SAMPLES.look(here, rule).oldest is not None, seconds=30)
+    wait_until(lambda: SAMPLES.look(here, rule).oldest is not None, seconds=120)
     found = SAMPLES.look(here, rule)
     assert found.clock is not None
     assert 14 * 24 <= found.expired <= 16 * 24

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from mmstack_ops.domain.backups.reference import moment_of, new_id
 from mmstack_ops.domain.retention.keep import Rules, keep
+from tests.profiles import examples
 
 pytestmark = pytest.mark.integration
 
@@ -103,7 +104,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
         within=st.sampled_from([0.0, 5 * 3600.0, 86400.0, 20 * 86400.0, 400 * 86400.0]),
     ).filter(lambda rules: not rules.empty),
 )
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=examples(EXAMPLES))
 def test_the_same_is_kept(repository: Repository, host: str, rules: Rules) -> None:
     ours = keep(repository.histories[host], rules).keys()
     assert ours == repository.kept(host, rules)

@@ -78,12 +78,14 @@ class Part:
 def parts(which: str) -> list[Part]:
     """Return what ``all`` or ``soak`` runs, in order."""
     lab = Part("lab", [["bash", "lab/lab.sh", "up"], ["bash", ".ci/browser"]], is_pytest=False)
+    side = ("-n", _workers(), "--dist=loadgroup")
+    patient, random = ("--timeout=7200",), ("--hypothesis-profile=soak",)
     if which == "soak":
         return [
             lab,
-            _pytest("soak", "soak and not alone", "-n", _workers()),
-            _pytest("soak-alone", "soak and alone"),
-            _pytest("random", "hypothesis and not soak", "-n", "auto", "--hypothesis-profile=soak"),
+            _pytest("soak", "soak and not alone", *side, *patient),
+            _pytest("soak-alone", "soak and alone", *patient),
+            _pytest("random", "hypothesis and not soak", *side, *patient, *random),
         ]
     engine = "integration or fault or e2e"
     return [
@@ -99,7 +101,7 @@ def parts(which: str) -> list[Part]:
             is_pytest=False,
         ),
         _pytest("unit", f"not ({engine}) and not soak", "-n", "auto"),
-        _pytest("engine", f"({engine}) and not alone and not soak", "-n", _workers()),
+        _pytest("engine", f"({engine}) and not alone and not soak", *side),
         _pytest("alone", f"({engine}) and alone and not soak"),
     ]
 
@@ -150,6 +152,8 @@ def _place(classname: str, name: str) -> tuple[str, str]:
     for end in range(len(words), 0, -1):
         file = "/".join(words[:end]) + ".py"
         if (ROOT / file).exists():
+            # xdist adds the group, which is the file's name.
+            name = name.removesuffix(f"@{Path(file).stem}")
             return file, "::".join((*words[end:], name))
     return classname, name
 

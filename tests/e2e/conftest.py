@@ -49,8 +49,15 @@ def product(
 
 
 @pytest.fixture(scope="module")
-def ui(product: Product) -> Iterator[Ui]:
-    """Webserver and daemon on a free port, with all four code locations loaded."""
+def shown() -> tuple[str, ...]:
+    """The environments that the UI loads; a file that needs more says so."""
+    return ("development",)
+
+
+@pytest.fixture(scope="module")
+def ui(product: Product, shown: tuple[str, ...]) -> Iterator[Ui]:
+    """Webserver and daemon on a free port, with the code locations of ``shown`` loaded."""
+    product.show_in_ui(*shown)
     running = Ui.start(product)
     try:
         running.wait_until_loaded()

@@ -11,7 +11,7 @@ import pytest
 from mmstack_ops.domain.stacks import labels
 from tests.e2e.product import Product
 
-pytestmark = [pytest.mark.e2e, pytest.mark.integration]
+pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.alone]
 
 STACKS = ("core", "inference", "ai", "ui", "testing", "monitoring")
 SERVICES = {

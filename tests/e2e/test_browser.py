@@ -15,9 +15,15 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.e2e.product import Ui
+from tests.e2e.product import ENVIRONMENTS, Ui
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
+
+
+@pytest.fixture(scope="module")
+def shown() -> tuple[str, ...]:
+    return ENVIRONMENTS
+
 
 FLAGS = (
     "--headless",
@@ -50,7 +56,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(flag)
     running = webdriver.Chrome(options=options, service=Service(driver))
-    running.set_page_load_timeout(60)
+    running.set_page_load_timeout(300)
     try:
         yield running
     finally:
@@ -84,7 +90,7 @@ def _wait_for_texts(browser: webdriver.Chrome, *texts: str) -> None:
         body = driver.find_element(By.TAG_NAME, "body").text
         return all(text in body for text in texts)
 
-    WebDriverWait(browser, 60).until(all_there, f"not all of {texts} on {browser.current_url}")
+    WebDriverWait(browser, 300).until(all_there, f"not all of {texts} on {browser.current_url}")
 
 
 def test_the_asset_graph_shows_stacks_and_services(

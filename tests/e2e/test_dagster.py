@@ -10,10 +10,16 @@ import pytest
 from mmstack_ops.adapters.project import open_project
 from mmstack_ops.domain.stacks.events import ApplyEvent
 from mmstack_ops.orchestration.launch import run_job
-from tests.e2e.product import Product, Ui
+from tests.e2e.product import ENVIRONMENTS, Product, Ui
 from tests.integration.world import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
+
+
+@pytest.fixture(scope="module")
+def shown() -> tuple[str, ...]:
+    return ENVIRONMENTS
+
 
 MATERIALIZATION = """query ($path: [String!]!) { assetOrError(assetKey: {path: $path}) {
   ... on Asset { assetMaterializations(limit: 1) { runId metadataEntries { label
@@ -95,11 +101,7 @@ def test_the_health_job_passes_and_a_removed_container_shows(ui: Ui, product: Pr
     }
     ui.wait_for(ui.launch(selector), "SUCCESS")
     assert _check(ui, "qdrant", "healthy") == (True, "healthy: 1 of 1 replicas are up")
-    (container,) = [
-        c
-        for c in product.engine.containers.list()
-        if c.name.endswith("-qdrant-1") and c.labels["io.mmstack.project"] == product.owner
-    ]
+    (container,) = [c for c in product.found() if c.name.endswith("-qdrant-1")]
     container.remove(force=True)
     ui.wait_for(ui.launch(selector), "SUCCESS")
     passed, description = _check(ui, "qdrant", "healthy")
@@ -127,11 +129,7 @@ def _never_healthy(schema: dict[str, Any]) -> None:
 
 def test_terminate_in_mid_start_leaves_nothing_half_made(ui: Ui, product: Product) -> None:
     before = product.containers()
-    minio = next(
-        c
-        for c in product.engine.containers.list(all=True)
-        if c.labels.get("io.mmstack.project") == product.owner and c.name.endswith("-minio-1")
-    )
+    minio = next(c for c in product.found() if c.name.endswith("-minio-1"))
     first = minio.id
     product.change_schema(_never_healthy)
     ui.ask(
@@ -141,23 +139,21 @@ def test_terminate_in_mid_start_leaves_nothing_half_made(ui: Ui, product: Produc
     ui.wait_until_loaded()
     run = ui.materialize(["development", "core", "minio"])
     # Its successor stands there and doesn't become healthy.
-    wait_until(lambda: first not in _running_minios(product) or _is_replaced(product), seconds=60)
+    wait_until(lambda: first not in _running_minios(product) or _is_replaced(product), seconds=300)
     ui.wait_for(run, "STARTED")
     ui.terminate(run)
     ui.wait_for(run, "CANCELED")
     # The previous container is back, under its own name, and nothing of the new one stays.
     assert _running_minios(product) == [first]
     assert product.containers() == before
-    names = [c.name for c in product.engine.containers.list(all=True)]
-    assert not [name for name in names if product.owner in name and ".mmstack-" in name]
+    assert not [c.name for c in product.found() if ".mmstack-" in c.name]
 
 
 def _running_minios(product: Product) -> list[str]:
     return [
         c.id
-        for c in product.engine.containers.list()
-        if c.labels.get("io.mmstack.project") == product.owner
-        and c.labels["com.docker.compose.service"] == "minio"
+        for c in product.found()
+        if c.status == "running" and c.labels["com.docker.compose.service"] == "minio"
     ]
 
 

@@ -120,7 +120,7 @@ def test_the_start_after_a_kill_heals(product: Product) -> None:
     process.communicate()
     assert len(_vllms(product)) == 2, "nobody was left to take anything back"
     _delay(product, None)
-    ended = product.done("start", "vllm", "--json", seconds=60)
+    ended = product.done("start", "vllm", "--json", seconds=300)
     assert ended.outcomes()["vllm"] in ("recreated", "started")
     assert _half_made(product) == []
     assert product.one("vllm").id == old, "the container that was right is back"

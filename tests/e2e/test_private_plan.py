@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.product import Product
 
-pytestmark = [pytest.mark.e2e, pytest.mark.integration]
+pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.alone]
 
 PUBLIC = {"multimodal-ai-net", "multimodal-ui-net", "multimodal-testing-net"} | {
     "multimodal-monitoring-net"

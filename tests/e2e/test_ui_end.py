@@ -25,6 +25,7 @@ def _never_healthy(schema: dict[str, Any]) -> None:
 @pytest.fixture
 def own_ui(product: Product) -> Iterator[Ui]:
     """The UI as ``mmstack ui`` runs it."""
+    product.show_in_ui("development")
     ui = Ui(product, free_port())
     product.done("ui", "--detach", "--port", str(ui.port))
     try:
@@ -37,7 +38,7 @@ def test_stopping_the_ui_takes_back_what_its_run_had_begun(product: Product, own
     product.change_schema(_never_healthy)
     own_ui.wait_until_loaded()
     run_id = own_ui.materialize(["development", "core", "redis"])
-    wait_until(lambda: product.containers().get("redis") == "running", seconds=60)
+    wait_until(lambda: product.containers().get("redis") == "running", seconds=300)
     product.done("ui", "--stop")
     assert product.found() == [], "it ended in order, and wasn't killed"
     with product.variables(), open_instance(open_project()) as instance:

@@ -16,7 +16,12 @@ from mmstack_ops.domain.stacks.spec import HealthSpec, ImageSource, ServiceSpec
 from tests.integration.private_engine import PrivateEngine
 from tests.integration.world import BASE, World
 
-pytestmark = [pytest.mark.integration, pytest.mark.fault, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.fault,
+    # The image file is the same for both.
+    pytest.mark.xdist_group("test_engine_dies"),
+]
 
 
 @pytest.fixture

@@ -56,12 +56,18 @@ ANSWERS = HealthSpec(
     interval=0.5,
     timeout=3,
     retries=6,
-    start_period=0,
+    # Until it has answered once: on a busy machine that takes a while.
+    start_period=100,
     start_interval=0.5,
 )
 """The stand-in answers on its port."""
 
-NEVER = replace(ANSWERS, test=("CMD-SHELL", "echo the probe says no; exit 1"), retries=2)
+NEVER = replace(
+    ANSWERS,
+    test=("CMD-SHELL", "echo the probe says no; exit 1"),
+    retries=2,
+    start_period=0,
+)
 """A probe that always fails, and says so."""
 
 PATIENT = replace(ANSWERS, test=("CMD-SHELL", "exit 1"), start_period=600)
@@ -155,7 +161,7 @@ class World:
         *,
         needs: Iterable[str | DependencySpec] = (),
         replicas: int = 1,
-        healthy_within: float = 30,
+        healthy_within: float = 120,
         image: ImageSource | None = None,
         secret_variables: Iterable[str] = (),
         container_name: str | None = None,

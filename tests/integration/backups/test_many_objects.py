@@ -1,4 +1,4 @@
-"""Ten thousand small objects: a minute and a half of requests, so not among the quick tests."""
+"""Many small objects: ten thousand are a minute and a half of requests."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ pytestmark = pytest.mark.integration
 KIND = S3Bucket()
 
 
-def test_ten_thousand_small_objects(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1_500, pytest.param(10_000, marks=pytest.mark.soak)])
+def test_many_small_objects(tmp_path: Path, count: int) -> None:
     """The first backup takes them all, the next nothing; one that was lost comes back."""
-    with many_objects(10_000) as instance:
+    with many_objects(count) as instance:
         client = s3_client(instance)
         first = back_up(KIND, instance, tmp_path)
-        assert first.manifest.figures["objects"] == 10_000
-        # Together in one file: ten thousand would cost every tier as many requests.
+        assert first.manifest.figures["objects"] == count
+        # Together in one file: a file for each would cost every tier as many requests.
         packs = list(tmp_path.glob("*/*/*/packs/*"))
         assert len(packs) == 1
         client.delete_object(Bucket=BUCKET, Key="1/8.txt")
         second = back_up(KIND, instance, tmp_path, days=1)
-        assert second.manifest.figures["objects"] == 9_999
+        assert second.manifest.figures["objects"] == count - 1
         assert list(tmp_path.glob("*/*/*/packs/*")) == packs
         KIND.restore(bench(), instance, first)
         assert client.get_object(Bucket=BUCKET, Key="1/8.txt")["Body"].read() == b"object 8"

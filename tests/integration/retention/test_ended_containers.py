@@ -49,9 +49,9 @@ def test_ours_go_and_look_alikes_stay(world: World) -> None:
         gone = remove_ended(world._write, found)
         assert [one.id for one in gone] == [made["ours"].id]
         assert remove_ended(world._write, found) == ()
-        left = {one.id for one in run.list(all=True)}
+        left = {one.id for one in run.list(all=True, ignore_removed=True)}
         assert {never.id, busy.id, *(made[name].id for name in kept)} <= left
     finally:
         for one in (*made.values(), never, busy):
-            if one.id in {c.id for c in run.list(all=True)}:
+            if one.id in {c.id for c in run.list(all=True, ignore_removed=True)}:
                 one.remove(force=True)

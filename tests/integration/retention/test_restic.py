@@ -22,7 +22,8 @@ from mmstack_ops.domain.backups.reference import moment_of, new_id
 from mmstack_ops.domain.retention.keep import Rules, keep
 from tests.profiles import examples
 
-pytestmark = pytest.mark.integration
+# One repository for all of them.
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("test_restic")]
 
 # All of it in the past: restic counts from the newest snapshot that isn't from the future, and
 # ours refuses those.
@@ -30,7 +31,7 @@ BEGIN = datetime(2022, 12, 20, 23, 30, tzinfo=UTC)
 # A few days in hours, some weeks, some years: each rule has something to choose from.
 SPANS = (3, 40, 300, 1200)
 SNAPSHOTS = 14
-EXAMPLES = 60
+EXAMPLES = 25
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,12 @@ class Port(SchemaModel):
         told = self.speaks or self.name
         return told if told in SPOKEN else ""
 
+    def has_role(self, role: str) -> bool:
+        """Return whether the schema gives the port this role: by `speaks`, else by its name."""
+        if role in SPOKEN:
+            return self.spoken == role
+        return self.name == role
+
 
 class Mount(SchemaModel):
     """A named volume, a bind mount of a path on the host, or a tmpfs."""
@@ -271,6 +277,30 @@ class Service(SchemaModel):
         if self.container_name is not None and self.replicas > 1:
             raise ValueError("a service with 'container_name' can't have more than one replica")
         return self
+
+    def server_port(self, role: str, own: int) -> int:
+        """Return the port in the container on which the service's own server listens.
+
+        A service may have further ports before it, such as one for metrics. What the schema
+        says of a port (``speaks``, else its name) comes first, then the server's own port, then
+        the only TCP port, if the schema says nothing of it.
+
+        Args:
+            role: what the port is called or speaks: ``postgres``, ``redis``, ``http``, ``s3``.
+            own: the port such a server listens on unless it is told otherwise.
+        """
+        tcp = [port for port in self.ports if port.protocol == "tcp"]
+        numbers = [port.container for port in tcp]
+        told = [port.container for port in tcp if port.has_role(role)]
+        if role == "http" and any(p.container == own and not p.speaks for p in tcp):
+            # A port for metrics speaks HTTP too.
+            return own
+        if len(told) == 1:
+            return told[0]
+        if not told and len(tcp) == 1 and own not in numbers and tcp[0].speaks is None:
+            return numbers[0]
+        named = [port.container for port in tcp if port.name == role and port.container in told]
+        return named[0] if named and own not in told else own
 
 
 class ServiceOverride(SchemaModel):

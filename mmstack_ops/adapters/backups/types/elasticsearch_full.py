@@ -157,8 +157,7 @@ class ElasticsearchServer:
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
-        ports = [port.container for port in instance.definition.ports if port.name == "http"]
-        self._url = f"http://{instance.address}:{ports[0] if ports else _PORT}"
+        self._url = f"http://{instance.address}:{instance.definition.server_port('http', _PORT)}"
         password = password_from(instance, "ELASTIC_PASSWORD")
         self._auth = (_USER, password) if password else None
 

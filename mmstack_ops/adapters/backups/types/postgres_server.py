@@ -68,10 +68,9 @@ class Server:
                 why="its environment has neither POSTGRES_PASSWORD nor POSTGRES_PASSWORD_FILE",
                 remedy="set POSTGRES_PASSWORD_FILE in the schema, as for the official image",
             )
-        ports = [p.container for p in instance.definition.ports if isinstance(p.container, int)]
         return cls(
             host=instance.address,
-            port=ports[0] if ports else _DEFAULT_PORT,
+            port=instance.definition.server_port("postgres", _DEFAULT_PORT),
             user=instance.spec.environment.get("POSTGRES_USER", "postgres"),
             password=password,
             service=instance.service,

@@ -16,7 +16,7 @@ from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.errors import BackupError
 
-_PORT = 9090
+PORT = 9090
 # Making a snapshot writes what is still in memory; minutes on a large server.
 _SNAPSHOT_SECONDS = 900.0
 _OK, _NO_CONTENT = 200, 204
@@ -151,8 +151,7 @@ def ask(instance: Instance, method: str, path: str) -> Any:
     """
     import requests
 
-    ports = [port.container for port in instance.definition.ports if port.name == "http"]
-    url = f"http://{instance.address}:{ports[0] if ports else _PORT}{path}"
+    url = f"http://{instance.address}:{instance.definition.server_port('http', PORT)}{path}"
     session = requests.Session()
     # The address is the container's: no proxy of this machine leads there.
     session.trust_env = False

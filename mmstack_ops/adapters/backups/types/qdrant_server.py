@@ -67,8 +67,7 @@ class QdrantServer:
     @classmethod
     def of(cls, instance: Instance) -> QdrantServer:
         """Return the server of a running instance."""
-        ports = [port.container for port in instance.definition.ports if port.name == "http"]
-        port = ports[0] if ports else _PORT
+        port = instance.definition.server_port("http", _PORT)
         key = instance.spec.environment.get(_KEY)
         return cls(instance.service, f"http://{instance.address}:{port}", key)
 

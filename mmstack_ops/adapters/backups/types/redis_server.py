@@ -39,10 +39,9 @@ class RedisServer:
             BackupError: its password can't be told.
         """
         password = password_from(instance, "REDIS_PASSWORD")
-        ports = [p.container for p in instance.definition.ports if isinstance(p.container, int)]
         return cls(
             host=instance.address,
-            port=ports[0] if ports else _DEFAULT_PORT,
+            port=instance.definition.server_port("redis", _DEFAULT_PORT),
             password=password_in_command(instance) if password is None else password,
             service=instance.service,
         )

@@ -31,7 +31,6 @@ def s3_client(instance: Instance) -> Any:
             why="neither MINIO_ROOT_USER nor MINIO_ROOT_USER_FILE is set",
             remedy="set them in the schema",
         )
-    ports = [port.container for port in instance.definition.ports if port.name == "s3"]
     # Neither a profile, nor credentials, nor settings of whoever runs this play a part.
     nothing = (None, None, None, None)
     session = botocore.session.Session(
@@ -43,7 +42,7 @@ def s3_client(instance: Instance) -> Any:
     )
     return boto3.Session(botocore_session=session).client(
         "s3",
-        endpoint_url=f"http://{instance.address}:{ports[0] if ports else _PORT}",
+        endpoint_url=f"http://{instance.address}:{instance.definition.server_port('s3', _PORT)}",
         aws_access_key_id=user,
         aws_secret_access_key=password,
         region_name="us-east-1",

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from mmstack_ops.adapters.backups.types.prometheus_full import ask
+from mmstack_ops.adapters.backups.types.prometheus_full import PORT, ask
 from mmstack_ops.adapters.retention.strategies.base import Gone, Site, counted
 from mmstack_ops.domain.errors import BackupError, RetentionError
 from mmstack_ops.domain.retention.live import Found
@@ -131,11 +131,11 @@ def _bytes(site: Site) -> int | None:
 def _metric(site: Site, name: str) -> float | None:
     import requests
 
-    ports = [port.container for port in site.instance.definition.ports if port.name == "http"]
     session = requests.Session()
     # The address is the container's: no proxy of this machine leads there.
     session.trust_env = False
-    url = f"http://{site.instance.address}:{ports[0] if ports else 9090}/metrics"
+    port = site.instance.definition.server_port("http", PORT)
+    url = f"http://{site.instance.address}:{port}/metrics"
     try:
         with session, session.get(url, timeout=(10, 60)) as response:
             status, lines = response.status_code, response.text.splitlines()

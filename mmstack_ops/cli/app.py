@@ -95,8 +95,7 @@ def make_app(given: Sequence[str]) -> typer.Typer:
     app = typer.Typer(
         help="Control plane of a self-hosted LLM stack: every change is a Dagster run.",
         no_args_is_help=True,
-        # A failure we expect is a message; one we don't should show Python's own traceback,
-        # and never the values of local variables, which may hold secrets.
+        # `main` shows failures, and never the values of local variables, which may hold secrets.
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mmstack_ops.domain.errors import CancelledError, MmstackError
+from mmstack_ops.domain.errors import CancelledError, MmstackError, UnexpectedError
 
 # A reading verb makes up to 100,000 objects, nearly all of them by imports, and hardly any
 # garbage: a single pass of the collector would be a thirtieth of its time.
@@ -63,3 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        from mmstack_ops.cli.output.errors import show_error
+
+        unexpected = UnexpectedError.of("mmstack", error)
+        show_error(unexpected, as_json="--json" in given)
+        sys.exit(unexpected.exit_code)

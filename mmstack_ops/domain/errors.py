@@ -7,8 +7,12 @@ as the failure's description.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from itertools import islice
+
+_OUTER, _INNER = 10, 30
+"""Places shown of a long way: endless recursion has a thousand."""
 
 
 class MmstackError(Exception):
@@ -35,6 +39,53 @@ class MmstackError(Exception):
         if self.remedy:
             lines.append(f"  do:  {self.remedy}")
         return "\n".join(lines)
+
+
+class UnexpectedError(MmstackError):
+    """An exception that no code of ours expected. Carries the places it came through.
+
+    The exception's own text is dropped: a library may have put a credential or a URL into it.
+
+    Args:
+        what: the work that failed, such as ``restart in core``.
+        kind: the exception's type.
+        places: ``file:line in function``, the outermost first. They hold no values.
+    """
+
+    def __init__(self, what: str, kind: str, places: tuple[str, ...]) -> None:
+        self.places = places
+        super().__init__(
+            f"{what} failed with {kind}. This is a bug in mmstack-ops:"
+            " please report it with the places below."
+        )
+
+    @classmethod
+    def of(cls, what: str, error: BaseException) -> UnexpectedError:
+        """Return what may be shown of ``error``, and of the exceptions that led to it."""
+        places = _places(error)
+        seen = {id(error)}
+        earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        while earlier is not None and id(earlier) not in seen:
+            seen.add(id(earlier))
+            places += [f"after {type(earlier).__name__}:", *_places(earlier)]
+            earlier = earlier.__cause__ or (
+                None if earlier.__suppress_context__ else earlier.__context__
+            )
+        return cls(what, type(error).__name__, tuple(places))
+
+    def __str__(self) -> str:
+        return "\n".join([self.what, *(f"  {place}" for place in self.places)])
+
+
+def _places(error: BaseException) -> list[str]:
+    found = [
+        f"{frame.filename}:{frame.lineno} in {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__)
+    ]
+    left_out = len(found) - _OUTER - _INNER
+    if left_out <= 0:
+        return found
+    return [*found[:_OUTER], f"({left_out} more)", *found[-_INNER:]]
 
 
 class InputError(MmstackError):

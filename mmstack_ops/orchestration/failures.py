@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 
-from mmstack_ops.domain.errors import MmstackError
+from mmstack_ops.domain.errors import MmstackError, UnexpectedError
 
 
 @contextmanager
@@ -17,7 +16,7 @@ def only_safe_errors(what: str) -> Iterator[None]:
 
     Our own errors are written for people and never carry a value: their text passes. Of
     any other error the text is dropped, since a library may have put a credential or a URL
-    into it; its type and the places it came through stay.
+    into it; its type and the places it came through stay (``UnexpectedError``).
 
     Args:
         what: the work that failed, for the message.
@@ -32,13 +31,5 @@ def only_safe_errors(what: str) -> Iterator[None]:
     except MmstackError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from None
     except Exception as error:
-        places = "\n".join(
-            f"{frame.filename}:{frame.lineno} in {frame.name}"
-            for frame in traceback.extract_tb(error.__traceback__)
-        )
-        raise dg.Failure(
-            description=f"{what} failed with {type(error).__name__}. This is a bug in mmstack-ops:"
-            " please report it with the places below.",
-            metadata={"places": dg.MetadataValue.text(places)},
-            allow_retries=False,
-        ) from None
+        unexpected = UnexpectedError.of(what, error)
+        raise dg.Failure(description=str(unexpected), allow_retries=False) from None

@@ -32,6 +32,8 @@ from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from mmstack_ops.adapters.project import Project
+from mmstack_ops.domain import errors as known_errors
+from mmstack_ops.domain.errors import UnexpectedError
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
 from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.build import build_definitions
@@ -155,7 +157,7 @@ def _execute(instance: dg.DagsterInstance, job: dg.JobDefinition, run: dg.Dagste
                 else:
                     errors.append(_text_of(event))
             elif event.is_job_failure and not errors:
-                errors.append(event.message or "the run failed")
+                errors.append(_unexpected("the run", event.job_failure_data.error))
     return "\n".join(errors)
 
 
@@ -163,7 +165,24 @@ def _text_of(event: dg.DagsterEvent) -> str:
     meant = event.step_failure_data.user_failure_data
     if meant is not None and meant.description:
         return str(meant.description)
-    return f"step {event.step_key} failed; the run in the UI says more"
+    return _unexpected(f"step {event.step_key}", event.step_failure_data.error)
+
+
+def _unexpected(what: str, error: Any) -> str:
+    """Return the text of an exception that Dagster itself caught: its type and its places.
+
+    Its message and the lines of code are left out, since they may hold a value. Our own errors
+    never carry one: their text is passed on.
+    """
+    if error is None:
+        return f"{what} failed; the run in the UI says more"
+    while error.cause is not None:
+        error = error.cause
+    if isinstance(getattr(known_errors, error.cls_name or "", None), type):
+        return str(error.message.partition(": ")[2]).strip()
+    # A frame is `File "…", line 1, in name`, then the line of code.
+    places = [frame.strip().partition("\n")[0] for frame in error.stack]
+    return str(UnexpectedError(what, error.cls_name or "an error", tuple(places)))
 
 
 def _mark_canceling(instance: dg.DagsterInstance, run_id: str) -> None:

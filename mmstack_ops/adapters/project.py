@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,20 @@ class Project:
     def environment_state(self, environment: str) -> Path:
         """Return the folder of an environment's state; writers create it, with mode 0700."""
         return self.state / environment
+
+    def place(self, paths: Sequence[tuple[str | int, ...]]) -> str:
+        """Return ``file:line: path`` of the first of ``paths`` that the schema's file has.
+
+        Args:
+            paths: keys and indexes, such as ``("services", "web", "command", 0)``; the nearest
+                ancestor of the last one counts when the file has none of them.
+        """
+        from mmstack_ops.domain.schema.document import dotted, parse_document
+
+        text = self.schema_path.read_text(encoding="utf-8")
+        document = parse_document(text, source=self.shown(self.schema_path))
+        found = next((path for path in paths if path in document.lines), paths[-1])
+        return f"{document.place(found)}: {dotted(found)}"
 
     def shown(self, path: Path) -> str:
         """Return ``path`` as messages show it: relative to the project where it lies inside."""

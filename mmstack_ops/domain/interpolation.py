@@ -1,44 +1,125 @@
-"""``${NAME}`` and ``${NAME:-default}``, with Compose's meaning."""
+"""References to variables, with Compose's meaning.
+
+``${NAME}``, ``${NAME:-default}``, ``${NAME-default}``, ``${NAME:+text}``, ``${NAME+text}``,
+``${NAME:?message}`` and ``${NAME?message}``. Defaults and texts may hold references themselves.
+``$$`` is a dollar sign, and so is a ``$`` that begins none of these.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from mmstack_ops.domain.errors import RenderError
 from mmstack_ops.domain.suggest import did_you_mean
 
-_REFERENCE = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?:(:?[-?])([^}]*))?\})")
+_BEGIN = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?:\}|(:?[-+?]))")
+_BRACE = re.compile(r"[{}]")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference as it is written: ``${<name><operator><word>}``.
+
+    Args:
+        operator: ``:-``, ``-``, ``:+``, ``+``, ``:?``, ``?``, or empty.
+        word: default, text or message, as it is written.
+    """
+
+    name: str
+    operator: str = ""
+    word: str = ""
+
+
+def parts(text: str) -> Iterator[str | Reference]:
+    """Yield the literal parts of ``text``, with ``$$`` resolved, and its references."""
+    position = 0
+    while begin := _BEGIN.search(text, position):
+        if begin.start() > position:
+            yield text[position : begin.start()]
+        position = begin.end()
+        if begin[1] is None:
+            yield "$"
+        elif begin[2] is None:
+            yield Reference(begin[1])
+        else:
+            end = _closing_brace(text, begin.end())
+            if end is None:
+                yield begin[0]
+            else:
+                yield Reference(begin[1], begin[2], text[begin.end() : end])
+                position = end + 1
+    if position < len(text):
+        yield text[position:]
+
+
+def _closing_brace(text: str, start: int) -> int | None:
+    depth = 1
+    for brace in _BRACE.finditer(text, start):
+        depth += 1 if brace[0] != "}" else -1
+        if depth == 0:
+            return brace.start()
+    return None
+
+
+def reference_problem(text: str) -> str | None:
+    """Return why Compose couldn't read a reference in ``text`` as it is meant, or None."""
+    for part in parts(text):
+        if isinstance(part, Reference):
+            if "\n" in part.word:
+                return f"'${{{part.name}{part.operator}' has a line break before its '}}'"
+            problem = reference_problem(part.word)
+            if problem is not None:
+                return problem
+        elif _BEGIN.fullmatch(part):
+            return f"{part!r} isn't closed by a '}}'; '$$' is a dollar sign"
+    return None
 
 
 def references(text: str) -> list[str]:
-    """Return the names of the variables that ``text`` refers to, in order."""
-    return [match[2] for match in _REFERENCE.finditer(text) if match[2]]
+    """Return the names of the variables that ``text`` may take a value from, in order."""
+    found: list[str] = []
+    for part in parts(text):
+        if isinstance(part, Reference):
+            found.append(part.name)
+            if not part.operator.endswith("?"):
+                found += references(part.word)
+    return found
 
 
-def interpolate(text: str, values: Mapping[str, str], *, where: str) -> str:
+def interpolate(text: str, values: Mapping[str, str], *, where: str | Callable[[], str]) -> str:
     """Replace every reference in ``text``; ``$$`` becomes ``$``.
 
-    ``${NAME:-x}`` gives x when NAME is unset or empty, ``${NAME-x}`` only when it is unset.
+    With a colon, an operator takes an empty value for none. ``-`` gives the default when there
+    is no value, ``+`` the text when there is one, ``?`` the value or an error with the message.
+
+    Args:
+        where: the place of ``text``, or what returns it, for errors.
 
     Raises:
-        RenderError: when a variable without a default has no value.
+        RenderError: when a variable without a default has no value. A message is shown as it is
+            written: a value in it could be a secret.
     """
+    return "".join(
+        _value(part, values, where) if isinstance(part, Reference) else part for part in parts(text)
+    )
 
-    def replace(match: re.Match[str]) -> str:
-        if match[1]:
-            return "$"
-        name, operator, rest = match[2], match[3] or "", match[4] or ""
-        value = values.get(name)
-        if value is not None and not (operator.startswith(":") and value == ""):
-            return value
-        if operator.endswith("-"):
-            return rest
-        raise RenderError(
-            f"{where} refers to the variable {name}, which has no value"
-            f"{did_you_mean(name, values)}",
-            why=rest,
-            remedy=f"set {name} in a template of env-templates/ or in the environment's local.env",
-        )
 
-    return _REFERENCE.sub(replace, text)
+def _value(reference: Reference, values: Mapping[str, str], where: str | Callable[[], str]) -> str:
+    value = values.get(reference.name)
+    operator = reference.operator
+    is_set = value is not None and not (operator.startswith(":") and value == "")
+    if operator.endswith("+"):
+        return interpolate(reference.word, values, where=where) if is_set else ""
+    if is_set:
+        return value or ""
+    if operator.endswith("-"):
+        return interpolate(reference.word, values, where=where)
+    name = reference.name
+    raise RenderError(
+        f"{where if isinstance(where, str) else where()} refers to the variable {name}, which has"
+        f" no value{did_you_mean(name, values)}",
+        why=reference.word,
+        remedy=f"set {name} in a template of env-templates/ or in the environment's local.env",
+    )

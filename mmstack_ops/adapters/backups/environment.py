@@ -76,6 +76,7 @@ class RestoreEnvironment:
             self.values,
             image_overrides=self.project.image_overrides(),
             project_root=str(self.project.root),
+            place=self.project.place,
         )
         write_runtime_files(self.project, self.catalogue, self.values, [service])
         definition = self.catalogue.services[service].definition

@@ -95,6 +95,7 @@ class EnvironmentTiers:
                 self._values.variables,
                 root=self._project.root,
                 state=self._project.environment_state(self._catalogue.environment),
+                where=lambda: self._place(name),
             )
         tier = self._opened[name]
         if tier is None:
@@ -105,6 +106,9 @@ class EnvironmentTiers:
                 remedy=f"set {variables} in the environment's local.env",
             )
         return tier
+
+    def _place(self, name: str) -> str:
+        return self._project.place([("backup", "tiers", name, "location")])
 
     def configured(self, names: Sequence[str] | None = None) -> list[Tier]:
         """Return those of ``names`` (default: all) that are configured, in copy order.
@@ -141,7 +145,9 @@ class EnvironmentTiers:
             for row in rows
             if before is not None and not row.safety
         )
-        location = interpolate(policy.location, self._values.variables, where=f"tier {name}")
+        location = interpolate(
+            policy.location, self._values.variables, where=lambda: self._place(name)
+        )
         try:
             tier = self.open(name)
             tier.check(writing=False)

@@ -44,6 +44,7 @@ def find_instance(
         values,
         image_overrides=project.image_overrides(),
         project_root=str(project.root),
+        place=project.place,
     )
     found = sorted(
         (

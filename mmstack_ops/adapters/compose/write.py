@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mmstack_ops.domain.compose.render import (
     render_environment,
     render_stack,
 )
+from mmstack_ops.domain.compose.text import needs_compose_v2
 from mmstack_ops.domain.errors import RenderError
 from mmstack_ops.domain.suggest import require_known
 
@@ -81,8 +83,18 @@ def compose_text(
         " changes made here are lost.\n"
         f"# {shlex.join(command)}\n"
     )
+    if any(map(needs_compose_v2, _texts(document))):
+        header += "# It needs Compose v2: version 1 knows no references in defaults and no '+'.\n"
     body: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return header + body
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 def write_compose_files(

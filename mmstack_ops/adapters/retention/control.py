@@ -302,7 +302,11 @@ class LiveRetention:
         told = self.catalogue.schema.retention.archive
         root = (
             self._project.root
-            / interpolate(told, place.values.variables, where="retention.archive")
+            / interpolate(
+                told,
+                place.values.variables,
+                where=lambda: self._project.place([("retention", "archive")]),
+            )
             if told
             else self._project.environment_state(self.catalogue.environment) / "archives"
         )

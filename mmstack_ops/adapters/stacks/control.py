@@ -372,6 +372,7 @@ class StackControl:
             values,
             image_overrides=self._project.image_overrides(),
             project_root=str(self._project.root),
+            place=self._project.place,
             gpu=gpu,
         )
 

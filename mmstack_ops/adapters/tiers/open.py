@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 
 def open_tier(
-    name: str, policy: TierPolicy, values: Mapping[str, str], *, root: Path, state: Path
+    name: str,
+    policy: TierPolicy,
+    values: Mapping[str, str],
+    *,
+    root: Path,
+    state: Path,
+    where: Callable[[], str] | None = None,
 ) -> Tier | None:
     """Return the tier, or None where its location is empty: it isn't used on this machine.
 
@@ -24,13 +30,15 @@ def open_tier(
         name: the tier's name in the schema.
         values: the environment's variables.
         root: the project's root: where relative paths begin.
+        where: returns the place of its location in the schema, for errors.
         state: the environment's state folder: where a tape's catalogue copy may stand.
 
     Raises:
         RenderError: the location refers to a variable that doesn't exist.
         InputError: the location isn't one of this kind.
     """
-    location = interpolate(policy.location, values, where=f"backup.tiers.{name}.location").strip()
+    told = where or f"backup.tiers.{name}.location"
+    location = interpolate(policy.location, values, where=told).strip()
     if not location:
         return None
     if policy.kind == "s3":

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from mmstack_ops.domain.interpolation import Reference, parts
 
 _SIZES = (("G", 1024**3), ("M", 1024**2), ("K", 1024))
-_DOLLAR = re.compile(r"\$\$|\$\{[A-Za-z_][A-Za-z0-9_]*(?::?[-?][^}]*)?\}|\$")
 
 
 def literal(text: str) -> str:
@@ -18,7 +17,20 @@ def template(text: str) -> str:
 
     The schema takes a lone ``$`` for itself; Compose would refuse it or look for a variable.
     """
-    return _DOLLAR.sub(lambda match: "$$" if match[0] == "$" else match[0], text)
+    return "".join(
+        f"${{{part.name}{part.operator}{template(part.word)}}}"
+        if isinstance(part, Reference)
+        else literal(part)
+        for part in parts(text)
+    )
+
+
+def needs_compose_v2(text: str) -> bool:
+    """Return whether Compose 1 would refuse or misread a reference in a generated ``text``."""
+    return any(
+        isinstance(part, Reference) and (part.operator.endswith("+") or "{" in part.word)
+        for part in parts(text)
+    )
 
 
 def duration(seconds: float) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue, ServiceEntry
 from mmstack_ops.domain.errors import ImageUnavailableError
 from mmstack_ops.domain.interpolation import interpolate
+from mmstack_ops.domain.schema.document import Path, dotted
 from mmstack_ops.domain.schema.service import Mount
 from mmstack_ops.domain.secrets.values import EnvironmentValues
 from mmstack_ops.domain.stacks.spec import (
@@ -28,6 +29,13 @@ from mmstack_ops.domain.stacks.spec import (
     digest,
 )
 
+Place = Callable[[Sequence[Path]], str]
+"""Returns where in the schema the first of some paths stands that is there, for errors."""
+
+
+def _dotted(paths: Sequence[Path]) -> str:
+    return dotted(paths[-1])
+
 
 def build_desired(
     catalogue: Catalogue,
@@ -37,6 +45,7 @@ def build_desired(
     image_overrides: Mapping[str, str],
     project_root: str,
     gpu: bool = False,
+    place: Place = _dotted,
 ) -> DesiredState:
     """Build the desired state of ``services``.
 
@@ -47,6 +56,7 @@ def build_desired(
         image_overrides: service → image reference, over everything the schema says.
         project_root: absolute path that relative bind mounts and build contexts begin at.
         gpu: reserve the devices that services declare.
+        place: gives errors the file and line of a value.
 
     Raises:
         ImageUnavailableError: when a service has neither an image nor a build context.
@@ -54,7 +64,9 @@ def build_desired(
     """
     names = tuple(services)
     specs = tuple(
-        _service(catalogue, catalogue.services[name], values, image_overrides, project_root, gpu)
+        _service(
+            catalogue, catalogue.services[name], values, image_overrides, project_root, gpu, place
+        )
         for name in names
     )
     stacks = dict.fromkeys(
@@ -161,6 +173,7 @@ def _service(
     image_overrides: Mapping[str, str],
     project_root: str,
     gpu: bool,
+    place: Place,
 ) -> ServiceSpec:
     definition = entry.definition
     image = image_source(entry, values.variables, image_overrides, project_root)
@@ -169,7 +182,9 @@ def _service(
     )
     replicas: list[ReplicaSpec] = []
     for number in range(1, definition.replicas + 1):
-        container = _container(catalogue, entry, values, image.reference, project_root, gpu, number)
+        container = _container(
+            catalogue, entry, values, image.reference, project_root, gpu, number, place
+        )
         public = container.public(secret_variables=secret_variables, key=values.digest_key)
         replicas.append(
             ReplicaSpec(
@@ -207,13 +222,15 @@ def _container(
     project_root: str,
     gpu: bool,
     number: int,
+    place: Place,
 ) -> ContainerSpec:
     definition = entry.definition
     variables = values.variables
-    where = f"service {entry.name}"
 
-    def text(value: str) -> str:
-        return interpolate(value, variables, where=where)
+    def text(value: str, *at: str | int) -> str:
+        own: Path = ("services", entry.name, *at)
+        override: Path = ("environments", catalogue.environment, "overrides", entry.name, *at)
+        return interpolate(value, variables, where=lambda: place((override, own)))
 
     name = catalogue.container_name(entry.name, number)
     # Compose's ports 1:1; replica n takes the n-th port of a range.
@@ -228,7 +245,8 @@ def _container(
         if port.host is not None
     )
     mounts = [
-        _mount(catalogue, mount, variables, project_root, where) for mount in definition.mounts
+        _mount(catalogue, mount, project_root, index, text)
+        for index, mount in enumerate(definition.mounts)
     ]
     mounts += [
         MountSpec(
@@ -244,12 +262,14 @@ def _container(
     limits, reservations = definition.resources.limits, definition.resources.reservations
     return ContainerSpec(
         image=image,
-        command=_texts(definition.command, text),
-        entrypoint=_texts(definition.entrypoint, text),
+        command=_texts(definition.command, "command", text),
+        entrypoint=_texts(definition.entrypoint, "entrypoint", text),
         user=definition.user,
         working_dir=definition.working_dir,
         hostname=definition.hostname,
-        environment={key: text(value) for key, value in definition.environment.items()},
+        environment={
+            key: text(value, "environment", key) for key, value in definition.environment.items()
+        },
         ports=ports,
         mounts=tuple(mounts),
         networks=tuple(
@@ -301,23 +321,25 @@ def _container(
     )
 
 
-def _texts(items: list[str] | None, text: Callable[[str], str]) -> tuple[str, ...] | None:
-    return None if items is None else tuple(text(item) for item in items)
+def _texts(items: list[str] | None, key: str, text: Callable[..., str]) -> tuple[str, ...] | None:
+    if items is None:
+        return None
+    return tuple(text(item, key, index) for index, item in enumerate(items))
 
 
 def _mount(
     catalogue: Catalogue,
     mount: Mount,
-    variables: Mapping[str, str],
     project_root: str,
-    where: str,
+    index: int,
+    text: Callable[..., str],
 ) -> MountSpec:
     if mount.volume is not None:
         source = catalogue.volume_name(mount.volume)
         return MountSpec("volume", source, mount.target, mount.read_only)
     if mount.bind is not None:
         path = posixpath.normpath(
-            posixpath.join(project_root, interpolate(mount.bind, variables, where=where))
+            posixpath.join(project_root, text(mount.bind, "mounts", index, "bind"))
         )
         return MountSpec("bind", path, mount.target, mount.read_only)
     return MountSpec("tmpfs", str(mount.tmpfs), mount.target, mount.read_only)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from mmstack_ops.domain.addresses import addresses_clash
 
 _LISTEN = "0A"
 _UDP_UNCONNECTED = "07"
@@ -23,13 +24,11 @@ class Listener:
     inode: str
 
     def clashes_with(self, protocol: str, bind: str, port: int) -> bool:
-        """Say whether binding ``bind:port`` would be refused because of this socket."""
+        """Return whether binding ``bind:port`` would be refused because of this socket."""
         if (self.protocol, self.port) != (protocol, port):
             return False
-        mine, other = ipaddress.ip_address(bind), ipaddress.ip_address(self.address)
-        if mine.is_unspecified or other.is_unspecified:
-            return True
-        return mine == other
+        # Nothing tells whether a socket on all IPv6 addresses takes IPv4 too; most do.
+        return self.address == "::" or addresses_clash(bind, self.address)
 
 
 def listeners(proc: Path = Path("/proc")) -> list[Listener]:

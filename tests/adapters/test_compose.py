@@ -26,8 +26,10 @@ from mmstack_ops.adapters.environment.values import (
 )
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.adapters.secrets.store import generate
+from mmstack_ops.domain.compose.text import template
 from mmstack_ops.domain.environment.dotenv import quote, value_problem
 from mmstack_ops.domain.errors import UnknownNameError
+from mmstack_ops.domain.interpolation import interpolate
 from tests.adapters.config_project import OWN_IMAGE_VARIABLES, make_project, write_local
 from tests.domain.test_dotenv import values as odd_values
 from tests.profiles import examples
@@ -116,6 +118,16 @@ def test_unknown_stack(project: Project) -> None:
         compose_text(project, project.catalogue("dev"), "cor")
 
 
+def test_header_says_when_version_1_would_misread_the_file(project: Project) -> None:
+    catalogue = project.catalogue("dev")
+    assert "version 1" not in compose_text(project, catalogue, "core")
+    text = project.schema_path.read_text()
+    text = text.replace("POSTGRES_DB: ", "NESTED: '${A:-${B:-c}}'\n      POSTGRES_DB: ", 1)
+    project.schema_path.write_text(text)
+    third = compose_text(project, project.catalogue("dev"), "core").split("\n")[2]
+    assert third.startswith("# It needs Compose v2")
+
+
 def documents(project: Project, environment: str) -> list[dict[str, Any]]:
     catalogue = project.catalogue(environment)
     stacks = [*project.load_schema().stacks, None]
@@ -163,6 +175,63 @@ def test_compose_accepts_every_file(project: Project, environment: str, compose:
     for path in prepare(project, environment):
         document = config(compose, project, environment, path)
         assert set(document["services"]) == set(yaml.safe_load(path.read_text())["services"])
+
+
+ODD_ENVIRONMENT = """\
+    environment:
+      http_proxy: ""
+      discovery.type: single-node
+      a-b: "$x"
+      1st: "a\\nb"
+      ключ: "a\\Nb\\x9fc\\Ld\\uFEFFe\\ef"
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("compose", composes())
+def test_compose_reads_odd_names_values_and_addresses(project: Project, compose: str) -> None:
+    text = project.schema_path.read_text()
+    before, redis, after = text.partition("\n  redis:\n")
+    after = after.replace("    environment:\n", ODD_ENVIRONMENT, 1)
+    after = after.replace("host: 6379}", "host: 6379, bind: '::1'}", 1)
+    project.schema_path.write_text(before + redis + after)
+    path = next(path for path in prepare(project, "testing") if path.stem == "core")
+    found = config(compose, project, "testing", path)["services"]["redis"]
+    names = ("http_proxy", "discovery.type", "a-b", "1st", "ключ")
+    odd = "a\x85b\x9fc\u2028d\ufeffe\x1bf"
+    shown = [str(found["environment"][name]).replace("$$", "$") for name in names]
+    assert shown == ["", "single-node", "$x", "a\nb", odd]
+    (port,) = found["ports"]
+    is_text = isinstance(port, str)
+    assert port == "::1:6379:6379/tcp" if is_text else port["host_ip"] == "::1"
+
+
+NESTED = [
+    "${UNSET:-${SET}/x}",
+    "${UNSET:-${EMPTY:-c}}",
+    "${SET:-${UNSET:-c}}",
+    "${SET:+${EMPTY-x}y}${UNSET:+z}",
+    "${EMPTY+x}${EMPTY:+y}${UNSET+z}",
+    '${UNSET:-{"a": {"b": "$"}}} $$ $x',
+    "${SET?needed}${SET:?needed}",
+]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("compose", [c for c in composes() if c != "/usr/bin/docker-compose"])
+def test_compose_resolves_nested_references_as_we_do(
+    project: Project, compose: str, tmp_path: Path
+) -> None:
+    prepare(project, "testing")
+    values = {"SET": "a", "EMPTY": ""}
+    lines = [f"{name}={quote(value)}\n" for name, value in values.items()]
+    environment_file(project, "testing").write_text("".join(lines))
+    texts = {f"KEY_{number}": template(text) for number, text in enumerate(NESTED)}
+    path = tmp_path / "nested.yaml"
+    path.write_text(yaml.safe_dump({"services": {"a": {"image": "x", "environment": texts}}}))
+    found = config(compose, project, "testing", path)["services"]["a"]["environment"]
+    shown = [found[key].replace("$$", "$") for key in texts]
+    assert shown == [interpolate(text, values, where="x") for text in NESTED]
 
 
 @pytest.mark.integration

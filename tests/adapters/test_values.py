@@ -253,9 +253,28 @@ class TestTemplates:
         self.put(project, "A={{ 'hunter22\\n' ~ log_level }}\n")
         error = self.failure(project, catalogue)
         assert error.what == (
-            "env-templates/core.env.j2:1: the value can't be written: it holds a line break"
+            "env-templates/core.env.j2:1: the value of A can't be written: it holds a line break"
         )
         assert "hunter22" not in str(error)
+
+    def test_variables_may_have_small_letters(self, project: Project) -> None:
+        generate(project, project.catalogue("development"))
+        write_local(project, "development", {"http_proxy": "'http://proxy:3128'"})
+        text = project.schema_path.read_text()
+        given = "  development:\n    variables: {no_proxy: localhost}\n"
+        project.schema_path.write_text(text.replace("  development:\n", given, 1))
+        values = load_values(project, project.catalogue("development")).variables
+        assert (values["http_proxy"], values["no_proxy"]) == ("http://proxy:3128", "localhost")
+
+    @pytest.mark.parametrize("character", ["\x80", "\x85", "\x9f", "\u2028", "\u2029", "\ufeff"])
+    def test_characters_that_readers_disagree_about(
+        self, project: Project, catalogue: Catalogue, character: str
+    ) -> None:
+        write_local(project, "development", {"ODD": f"'hunter22{character}'"})
+        with pytest.raises(InputError, match="the value of ODD can't be used: it holds") as caught:
+            load_values(project, catalogue)
+        assert "local.env:1: " in str(caught.value)
+        assert "hunter22" not in str(caught.value)
 
     def test_text_around_an_expression(self, project: Project, catalogue: Catalogue) -> None:
         self.put(project, "A={{ log_level }}\nURL=http://{{ environment }}/x\n")

@@ -21,7 +21,7 @@ from mmstack_ops.adapters.doctor.permissions import check_permissions
 from mmstack_ops.adapters.doctor.ports import check_ports
 from mmstack_ops.adapters.doctor.secret_store import check_secrets
 from mmstack_ops.adapters.doctor.surroundings import Surroundings
-from mmstack_ops.adapters.listeners import listeners, process_of
+from mmstack_ops.adapters.listeners import Listener, listeners, process_of
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.adapters.secrets.store import generate
 from mmstack_ops.domain.stacks import labels
@@ -91,6 +91,8 @@ def test_a_listener_is_found_with_its_process(held_port: int) -> None:
         ("tcp", "0.0.0.0", True),
         ("tcp", "127.0.0.2", False),
         ("udp", "127.0.0.1", False),
+        ("tcp", "::1", False),
+        ("tcp", "::", False),
     ],
 )
 def test_what_clashes_with_a_listener(
@@ -100,10 +102,47 @@ def test_what_clashes_with_a_listener(
     assert found.clashes_with(protocol, bind, held_port) is clashes
 
 
-def move_postgres_to(project: Project, port: int) -> None:
+@pytest.mark.parametrize(
+    ("address", "bind", "clashes"),
+    [
+        ("::1", "::1", True),
+        ("::1", "::", True),
+        ("::1", "127.0.0.1", False),
+        ("::", "::1", True),
+        ("::", "127.0.0.1", True),
+        ("0.0.0.0", "::1", False),
+    ],
+)
+def test_what_clashes_between_ipv4_and_ipv6(address: str, bind: str, clashes: bool) -> None:
+    assert Listener("tcp", address, 80, "1").clashes_with("tcp", bind, 80) is clashes
+
+
+def move_postgres_to(project: Project, port: int, *, bind: str = "127.0.0.1") -> None:
     text = project.schema_path.read_text()
     assert text.count("host: 5432") == 1
-    project.schema_path.write_text(text.replace("host: 5432", f"host: {port}"))
+    project.schema_path.write_text(text.replace("host: 5432", f"host: {port}, bind: '{bind}'"))
+
+
+@pytest.mark.parametrize(
+    ("address", "bind", "status"),
+    [
+        ("127.0.0.1", "[::1]", "ok"),
+        ("::", "127.0.0.1", "ok"),
+        ("::", "::1", "fail"),
+        ("0.0.0.0", "::", "ok"),
+    ],
+)
+def test_a_container_holds_a_port_on_addresses_of_one_kind(
+    project: Project, monkeypatch: pytest.MonkeyPatch, address: str, bind: str, status: str
+) -> None:
+    move_postgres_to(project, 5432, bind=bind)
+    docker = Listener("tcp", address, 5432, "1")
+    monkeypatch.setattr("mmstack_ops.adapters.doctor.ports.listeners", lambda: [docker])
+    mapping = {"IP": address, "PublicPort": 5432, "Type": "tcp"}
+    theirs = {"Names": ["/theirs"], "Labels": {}, "Ports": [mapping]}
+    (found,) = check_ports(AnsweringEngine(project, containers=[theirs]))
+    assert found.status == status
+    assert status == "ok" or "postgres wants [::1]:5432/tcp, which container theirs" in found.detail
 
 
 def test_a_taken_port_names_its_holder(project: Project, held_port: int) -> None:

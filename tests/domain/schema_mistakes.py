@@ -79,6 +79,39 @@ CASES = {
         SITE + "    replicaz: 2 #!\n",
         "services.site.replicaz: unknown key 'replicaz'; did you mean 'replicas'?",
     ),
+    "reference that isn't closed": (
+        "      DATABASE_URL: ${DATABASE_URL}\n",
+        "      DATABASE_URL: '${A:-${B}' #!\n",
+        "services.site.environment.DATABASE_URL: '${A:-' isn't closed by a '}';"
+        " '$$' is a dollar sign",
+    ),
+    "bind that is no address": (
+        "container: 5432, host: 5432}",
+        "container: 5432, host: 5432, bind: localhost} #!",
+        "services.database.ports[0].bind: 'localhost' is not an IP address such as '127.0.0.1'"
+        " or '::1'",
+    ),
+    "bind with a port": (
+        "container: 5432, host: 5432}",
+        "container: 5432, host: 5432, bind: '[::1]:80'} #!",
+        "services.database.ports[0].bind: '[::1]:80' is not an IP address such as '127.0.0.1'"
+        " or '::1'",
+    ),
+    "variable of a container with white space": (
+        "      DATABASE_URL: ${DATABASE_URL}\n",
+        "      a b: x #!\n",
+        "services.site.environment.a b: 'a b' does not match ^[^=\\s\\x00-\\x1f\\x7f-\\x9f]+$",
+    ),
+    "value with a NUL": (
+        "      DATABASE_URL: ${DATABASE_URL}\n",
+        '      discovery.type: "a\\0" #!\n',
+        "services.site.environment.discovery.type: it holds a NUL, which no container can be given",
+    ),
+    "hidden line break": (
+        "      DATABASE_URL: ${DATABASE_URL}\n",
+        "      DATABASE_URL: 'a\x85b' #!\n",
+        'U+0085 is a line break to YAML: write "\\N" in double quotes',
+    ),
     "unknown key in a list": (
         "container: 5432, host: 5432}",
         "container: 5432, hostt: 5432} #!",

@@ -230,6 +230,8 @@ container_name: fixed
 ports:
   - {{name: a, container: 80, host: 8080, bind: 0.0.0.0}}
   - {{name: b, container: 53, host: 5353, protocol: udp}}
+  - {{name: v, container: 80, host: 8080-8081, bind: "[::1]"}}
+  - {{name: w, container: 53, host: 53, bind: "::", protocol: udp}}
   - {{name: c, container: 81}}
   - {{name: d, container: 82, protocol: udp}}
 mounts:
@@ -237,6 +239,7 @@ mounts:
   - {{target: /b, bind: conf/../x, read_only: true}}
   - {{target: /h, bind: /host}}
   - {{target: /e, bind: "${{DIR}}/x"}}
+  - {{target: /n, bind: "conf/${{A:-${{B}}/../x}}/y"}}
   - {{target: /t, tmpfs: 64M}}
 restart: "no"
 profiles: [debug]
@@ -263,13 +266,19 @@ resources: {{pids: 100}}
         "stop_signal": "SIGINT",
         "entrypoint": ["sleep", "9"],
         "command": [],
-        "ports": ["0.0.0.0:8080:80", "127.0.0.1:5353:53/udp"],
+        "ports": [
+            "0.0.0.0:8080:80",
+            "127.0.0.1:5353:53/udp",
+            "[::1]:8080-8081:80",
+            "[::]:53:53/udp",
+        ],
         "expose": ["81", "82/udp"],
         "volumes": [
             {"type": "volume", "source": "v", "target": "/v"},
             {"type": "bind", "source": "/srv/project/x", "target": "/b", "read_only": True},
             {"type": "bind", "source": "/host", "target": "/h"},
             {"type": "bind", "source": "${DIR}/x", "target": "/e"},
+            {"type": "bind", "source": "/srv/project/conf/${A:-${B}/../x}/y", "target": "/n"},
             {"type": "tmpfs", "tmpfs": {"size": 64 * 1024**2}, "target": "/t"},
         ],
         "networks": ["n"],

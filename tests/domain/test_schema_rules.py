@@ -6,7 +6,7 @@ import pytest
 
 from mmstack_ops.domain.errors import SchemaError
 from mmstack_ops.domain.schema.parse import parse_schema
-from tests.domain.schema_mistakes import CASES, DATABASE, VALID
+from tests.domain.schema_mistakes import CASES, DATABASE, SITE, VALID
 
 
 def problems_of(text: str) -> tuple[str, ...]:
@@ -65,6 +65,29 @@ def test_host_port_clash_names_the_other_service() -> None:
 def test_same_host_port_on_different_addresses_is_no_clash() -> None:
     text = VALID.replace("host: 6379}", "host: 5432, bind: 127.0.0.2}")
     assert parse_schema(text, source="schema.yaml").services["cache"].ports[0].host == (5432, 5432)
+
+
+@pytest.mark.parametrize(
+    ("bind", "clashes"),
+    [("'::'", False), ("'[::1]'", False), ("0.0.0.0", True), ("'::ffff:127.0.0.1'", True)],
+)
+def test_ports_clash_on_addresses_of_one_kind(bind: str, clashes: bool) -> None:
+    text = VALID.replace("host: 6379}", f"host: 5432, bind: {bind}}}")
+    if clashes:
+        (problem,) = problems_of(text)
+        assert "host port 5432 is already taken" in problem
+    else:
+        parse_schema(text, source="schema.yaml")
+
+
+def test_a_third_service_clashes_with_the_second_too() -> None:
+    text = VALID.replace("5432, host: 5432}", "5432, host: 5432, bind: '::1'}")
+    text = text.replace("host: 6379}", "host: 5432}").replace(
+        SITE, SITE + "    ports: [{name: http, container: 80, host: 5432}]\n"
+    )
+    (problem,) = problems_of(text)
+    assert "host port 5432 is already taken by" in problem
+    assert "'database'" not in problem
 
 
 def test_clash_outside_what_the_environment_starts_is_allowed() -> None:

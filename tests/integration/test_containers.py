@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmstack_ops.domain.stacks.spec import Attachment, MountSpec, NetworkSpec
+from mmstack_ops.domain.stacks.spec import Attachment, MountSpec, NetworkSpec, PortBinding
 from tests.integration.world import STACK, STAND_IN_PORT, World, free_port
 
 pytestmark = pytest.mark.integration
@@ -105,6 +105,45 @@ def test_a_published_port_answers_on_its_address_only(world: World) -> None:
     assert '"stand_in": true' in answer.stdout
     bindings = world.live("a").attrs["HostConfig"]["PortBindings"]
     assert bindings == {f"{STAND_IN_PORT}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]}
+
+
+def test_variables_of_any_name_and_value_arrive(world: World) -> None:
+    wanted = {
+        "http_proxy": "",
+        "discovery.type": "single-node",
+        "a-b": "$x ${y}",
+        "1st": "a\nb",
+        "ключ": "a\x85b\x9fc\u2028d\ufeffe\x1bf",
+    }
+    service = world.service("a", environment=wanted)
+    world.started(service)
+    raw = world.live("a").exec_run(["cat", "/proc/1/environ"]).output.decode()
+    found = dict(one.split("=", 1) for one in raw.split("\0") if one)
+    assert {name: found[name] for name in wanted} == wanted
+    assert world.plan(service).is_empty
+    changed = world.service("a", environment=wanted | {"discovery.type": "multi-node"})
+    (action,) = (a for a in world.plan(changed).actions if a.kind == "recreate")
+    assert "discovery.type" in str(action.changes[0])
+
+
+def test_a_port_is_published_on_ipv6_addresses(world: World) -> None:
+    port = free_port()
+    both = (
+        PortBinding(STAND_IN_PORT, port, "::1"),
+        PortBinding(STAND_IN_PORT, port, "127.0.0.1"),
+    )
+    every = (PortBinding(STAND_IN_PORT, free_port(), "::"),)
+    services = world.service("a", ports=both), world.service("b", ports=every)
+    applied = world.started(*services)
+    for host in (f"[::1]:{port}", f"127.0.0.1:{port}", f"[::1]:{every[0].host}"):
+        curl = ["curl", "-gfsS", f"http://{host}/health"]
+        assert '"stand_in": true' in subprocess.run(curl, capture_output=True, text=True).stdout
+    assert set(applied.results["a"].ports) == {
+        f"[::1]:{port}->{STAND_IN_PORT}/tcp",
+        f"127.0.0.1:{port}->{STAND_IN_PORT}/tcp",
+    }
+    assert applied.results["b"].ports == (f"[::]:{every[0].host}->{STAND_IN_PORT}/tcp",)
+    assert world.plan(*services).is_empty
 
 
 def test_limits_and_hardening_arrive(world: World) -> None:

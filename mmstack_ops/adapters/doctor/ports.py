@@ -8,9 +8,11 @@ from typing import Any
 from mmstack_ops.adapters.doctor.finding import Finding
 from mmstack_ops.adapters.doctor.surroundings import Surroundings
 from mmstack_ops.adapters.listeners import listeners, process_of
+from mmstack_ops.domain.addresses import addresses_clash, with_port
 from mmstack_ops.domain.stacks import labels
 
 _NAME = "ports"
+_ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - compared with, never bound
 
 
 def check_ports(around: Surroundings) -> Iterator[Finding]:
@@ -20,10 +22,12 @@ def check_ports(around: Surroundings) -> Iterator[Finding]:
         return
     wanted = list(_wanted(around))
     published = _published(around) if around.engine_error is None else []
-    sockets = listeners()
+    # What Docker listens on for a container counts as the container's, not as a process's.
+    dockers = {(kind, address, port) for _, kind, address, port in _mappings(published)}
+    sockets = [s for s in listeners() if (s.protocol, s.address, s.port) not in dockers]
     clashes = 0
     for service, protocol, bind, port in wanted:
-        holder = _container_holding(published, protocol, port)
+        holder = _container_holding(published, protocol, bind, port)
         if holder is not None:
             if _is_ours(around, holder, service):
                 continue
@@ -37,7 +41,7 @@ def check_ports(around: Surroundings) -> Iterator[Finding]:
         yield Finding(
             _NAME,
             "fail",
-            f"{service} wants {bind}:{port}/{protocol}, which {who} holds",
+            f"{service} wants {with_port(bind, port)}/{protocol}, which {who} holds",
             f"stop it, or give {service} another host port in the schema",
         )
     if not clashes:
@@ -62,13 +66,23 @@ def _published(around: Surroundings) -> list[dict[str, Any]]:
     return containers
 
 
-def _container_holding(
-    containers: list[dict[str, Any]], protocol: str, port: int
-) -> dict[str, Any] | None:
+def _mappings(
+    containers: list[dict[str, Any]],
+) -> Iterator[tuple[dict[str, Any], str, str, int]]:
+    """Yield container, protocol, address and port of everything that is published."""
     for container in containers:
         for mapping in container.get("Ports") or []:
-            if mapping.get("PublicPort") == port and mapping.get("Type") == protocol:
-                return container
+            if mapping.get("PublicPort"):
+                address = str(mapping.get("IP") or _ANY_ADDRESS)
+                yield container, str(mapping.get("Type")), address, int(mapping["PublicPort"])
+
+
+def _container_holding(
+    containers: list[dict[str, Any]], protocol: str, bind: str, port: int
+) -> dict[str, Any] | None:
+    for container, kind, address, number in _mappings(containers):
+        if (kind, number) == (protocol, port) and addresses_clash(bind, address):
+            return container
     return None
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from mmstack_ops.domain.addresses import with_port
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.stacks.events import ContainerEvent
 from mmstack_ops.domain.stacks.observed import Health, ObservedContainer, ObservedNetwork
@@ -89,7 +90,7 @@ def _spec(text: str) -> dict[str, Any]:
 def _ports(raw: dict[str, Any]) -> Iterable[str]:
     for container_port, bindings in sorted(raw.items()):
         for binding in bindings or []:
-            yield f"{binding['HostIp']}:{binding['HostPort']}->{container_port}"
+            yield f"{with_port(binding['HostIp'], binding['HostPort'])}->{container_port}"
 
 
 def container_event(raw: dict[str, Any], environment: str) -> ContainerEvent | None:

@@ -106,8 +106,9 @@ def render_lines(
             remedy="declare it under security.secrets, then run `mmstack secrets generate`",
         ) from None
     except _UnwritableError as error:
+        place = _place(error.__traceback__, folder)
         raise RenderError(
-            f"{_place(error.__traceback__, folder)}: the value can't be written: {error}",
+            f"{place}: the value{_assigned(place, folder)} can't be written: {error}",
             remedy="choose a value that environment files can carry",
         ) from None
     except Exception as error:
@@ -165,6 +166,16 @@ def _place(traceback: TracebackType | None, folder: Path) -> str:
     return place
 
 
+def _assigned(place: str, folder: Path) -> str:
+    """Return `` of NAME`` for the variable that a line of a template sets; empty when unknown."""
+    path, _, number = place.rpartition(":")
+    if not number.isdigit():
+        return ""
+    lines = (folder / Path(path).name).read_text(encoding="utf-8").split("\n")
+    name, assigns, _ = lines[int(number) - 1].partition("=")
+    return f" of {name.strip()}" if assigns and name.strip().isidentifier() else ""
+
+
 def _quoted_name(message: str) -> str:
     return message.split("'")[1] if message.count("'") >= 2 else message
 
@@ -197,7 +208,7 @@ def _find_line(line: str, folder: Path, name: str) -> str:
     place = f"{folder.name}/{name}"
     for family in families(folder):
         path = folder / f"{family}{_SUFFIX}"
-        for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, text in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
             if target and text.partition("=")[0].strip() == target:
                 place = f"{folder.name}/{path.name}:{number}"
     return place

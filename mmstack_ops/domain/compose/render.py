@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmstack_ops.domain.addresses import with_port
 from mmstack_ops.domain.catalogue.resolve import Catalogue, ServiceEntry
 from mmstack_ops.domain.compose.text import duration, literal, size, template
 from mmstack_ops.domain.schema.service import Mount, Port, ResourceAmount
@@ -193,7 +194,7 @@ def _published(port: Port, default_bind: str) -> str:
     first, last = port.host
     host = str(first) if first == last else f"{first}-{last}"
     suffix = "" if port.protocol == "tcp" else f"/{port.protocol}"
-    return f"{port.bind or default_bind}:{host}:{port.container}{suffix}"
+    return f"{with_port(port.bind or default_bind, host)}:{port.container}{suffix}"
 
 
 def _exposed(port: Port) -> str:
@@ -207,7 +208,10 @@ def _mount(mount: Mount, project_root: str) -> dict[str, Any]:
     elif mount.bind is not None:
         source = template(mount.bind)
         if not source.startswith("${"):
-            source = posixpath.normpath(posixpath.join(literal(project_root), source))
+            source = posixpath.join(literal(project_root), source)
+        if "${" not in source:
+            # A default may hold parts of a path that mean nothing before it is resolved.
+            source = posixpath.normpath(source)
         result = {"type": "bind", "source": source}
     else:
         result = {"type": "tmpfs", "tmpfs": {"size": mount.tmpfs}}

@@ -1,8 +1,9 @@
 """Environment files that python-dotenv and Compose read alike.
 
 Every value is single-quoted: inside single quotes neither ``#`` nor ``$`` nor ``"`` has a
-meaning. The readers differ in three cases, and those values are refused:
+meaning. The readers differ in some cases, and those values are refused:
 
+- Compose v1 ends a line at U+0085, U+2028 and U+2029, and at some control characters;
 - python-dotenv (and with it Compose v1) turns ``\\\\`` into ``\\``; Compose v2 doesn't;
 - a backslash before ``'`` or at the end is taken for an escape by both;
 - python-dotenv replaces ``${NAME}`` even inside single quotes.
@@ -11,11 +12,13 @@ meaning. The readers differ in three cases, and those values are refused:
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 
 _ASSIGNMENT = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.DOTALL)
 _QUOTED = re.compile(r"^'((?:[^'\\]|\\.)*)'$", re.DOTALL)
 _BARE = re.compile(r"^[A-Za-z0-9_./:@%+,=-]*$")
+_BYTE_ORDER_MARK = "\ufeff"
 _REFERENCE = re.compile(r"\$\{[^}]*\}")
 
 
@@ -26,9 +29,12 @@ def value_problem(value: str) -> str | None:
     """
     if "\n" in value or "\r" in value:
         return "it holds a line break"
-    if any(ord(character) < 32 and character != "\t" for character in value):
+    kinds = {unicodedata.category(character) for character in value if character != "\t"}
+    if "Cc" in kinds:
         return "it holds a control character"
-    if any(0xD800 <= ord(character) <= 0xDFFF for character in value):
+    if kinds & {"Zl", "Zp"} or _BYTE_ORDER_MARK in value:
+        return "it holds a line separator or a byte order mark of Unicode"
+    if "Cs" in kinds:
         return "it holds a character that UTF-8 can't write"
     if value.endswith("\\"):
         return "it ends with a backslash"

@@ -18,5 +18,10 @@ class SchemaModel(BaseModel):
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=63)]
 """A name that Docker, DNS, Dagster and a file system all accept."""
 
-VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")]
-"""The name of an environment variable."""
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+"""The name of a variable of the environment file, which references can name."""
+
+ContainerVariableName = Annotated[
+    str, StringConstraints(pattern=r"^[^=\s\x00-\x1f\x7f-\x9f]+$", max_length=1024)
+]
+"""The name of a variable of a container: any that Docker and Compose take, such as `a.b-c`."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from mmstack_ops.domain.errors import SchemaError
+
+_ESCAPES = {"\x85": r"\N", "\u2028": r"\L", "\u2029": r"\P"}
+_HIDDEN_BREAK = re.compile("[\x85\u2028\u2029]")
 
 Path = tuple[str | int, ...]
 
@@ -36,6 +40,7 @@ def parse_document(text: str, *, source: str) -> Document:
     Raises:
         SchemaError: with the place of every problem found.
     """
+    _refuse_hidden_line_breaks(text, source)
     # Only here: who has a parsed document already needs no parser.
     import yaml
 
@@ -67,6 +72,18 @@ def parse_document(text: str, *, source: str) -> Document:
         problem = f"{source}:1: a value can't be read: {error}"
         raise SchemaError((problem,), source=source) from error
     return Document(source=source, data=data, lines=lines)
+
+
+def _refuse_hidden_line_breaks(text: str, source: str) -> None:
+    """Raise for characters that YAML takes for line breaks, and editors don't show as such."""
+    problems = [
+        f"{source}:{number}: U+{ord(found[0]):04X} is a line break to YAML:"
+        f' write "{_ESCAPES[found[0]]}" in double quotes'
+        for number, line in enumerate(text.split("\n"), start=1)
+        for found in _HIDDEN_BREAK.finditer(line)
+    ]
+    if problems:
+        raise SchemaError(tuple(problems), source=source)
 
 
 def _record_lines(

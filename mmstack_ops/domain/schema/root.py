@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mmstack_ops.domain.addresses import HostAddress
 from mmstack_ops.domain.schema.base import Name, SchemaModel, VariableName
 from mmstack_ops.domain.schema.policies import (
     BackupPolicy,
@@ -40,7 +41,7 @@ class Config(SchemaModel):
     project: Name
     """First part of every Compose project's name: `<project>-<environment>-<stack>`."""
     timezone: str = "UTC"
-    bind_address: str = "127.0.0.1"
+    bind_address: HostAddress = "127.0.0.1"
     """Host address that published ports bind to."""
     address_plan: Name
     """Which of `address_plans` holds where an environment doesn't choose another."""

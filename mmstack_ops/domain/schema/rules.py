@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from zoneinfo import ZoneInfo, available_timezones
 
+from mmstack_ops.domain.addresses import addresses_clash
 from mmstack_ops.domain.backups.kinds import declared_types, offers
 from mmstack_ops.domain.catalogue.resolve import Catalogue, resolve
 from mmstack_ops.domain.cron import cron_problem
 from mmstack_ops.domain.graph import find_cycle
+from mmstack_ops.domain.interpolation import reference_problem
 from mmstack_ops.domain.schema.document import Path
 from mmstack_ops.domain.schema.literals import literal_secret_problem
 from mmstack_ops.domain.schema.problem import Problem as Problem
@@ -18,8 +20,6 @@ from mmstack_ops.domain.schema.retention_rules import live_retention_is_possible
 from mmstack_ops.domain.schema.root import WIPED_KINDS, Environment, Schema
 from mmstack_ops.domain.schema.service import Service
 from mmstack_ops.domain.suggest import did_you_mean
-
-_ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - compared with, never bound
 
 
 def find_problems(schema: Schema) -> list[Problem]:
@@ -217,6 +217,40 @@ def _no_literal_secrets(schema: Schema) -> Iterator[Problem]:
             yield Problem(path, message)
 
 
+def _texts_reach_containers(schema: Schema) -> Iterator[Problem]:
+    for path, _, value in _texts_of(schema):
+        if "\0" in value:
+            yield Problem(path, "it holds a NUL, which no container can be given")
+        elif any(0xD800 <= ord(character) <= 0xDFFF for character in value):
+            yield Problem(path, "it holds a character that UTF-8 can't write")
+
+
+def _references_are_closed(schema: Schema) -> Iterator[Problem]:
+    for path, text in _interpolated_texts(schema):
+        if message := reference_problem(text):
+            yield Problem(path, message)
+
+
+def _interpolated_texts(schema: Schema) -> Iterator[tuple[Path, str]]:
+    for name, service in schema.services.items():
+        at: Path = ("services", name)
+        yield from (((*at, "environment", key), text) for key, text in service.environment.items())
+        for key, words in (("entrypoint", service.entrypoint), ("command", service.command)):
+            yield from (((*at, key, index), text) for index, text in enumerate(words or ()))
+        for index, mount in enumerate(service.mounts):
+            yield (*at, "mounts", index, "bind"), mount.bind or ""
+    for name, environment in schema.environments.items():
+        for service_name, override in environment.overrides.items():
+            at = ("environments", name, "overrides", service_name)
+            for key, text in override.environment.items():
+                yield (*at, "environment", key), text
+            for index, text in enumerate(override.command or ()):
+                yield (*at, "command", index), text
+    for name, tier in schema.backup.tiers.items():
+        yield ("backup", "tiers", name, "location"), tier.location
+    yield ("retention", "archive"), schema.retention.archive
+
+
 def _texts_of(schema: Schema) -> Iterator[tuple[Path, str, str]]:
     """Yield path, name and value of every text that could hold a secret."""
     for name, service in schema.services.items():
@@ -294,7 +328,7 @@ def _published_ports_and_names_dont_clash(schema: Schema) -> Iterator[Problem]:
 
 
 def _clashes_in(catalogue: Catalogue) -> Iterator[Problem]:
-    holders: dict[tuple[str, int], tuple[str, str]] = {}
+    holders: dict[tuple[str, int], list[tuple[str, str]]] = {}
     names: dict[str, str] = {}
     for service in catalogue.started:
         definition = catalogue.services[service].definition
@@ -315,10 +349,11 @@ def _clashes_in(catalogue: Catalogue) -> Iterator[Problem]:
                 )
             bind = port.bind or catalogue.schema.config.bind_address
             for number in range(first, last + 1):
-                holder = holders.setdefault((port.protocol, number), (service, bind))
-                same_address = bind == holder[1] or _ANY_ADDRESS in (bind, holder[1])
-                if holder[0] != service and same_address:
-                    yield Problem(path, f"host port {number} is already taken by {holder[0]!r}")
+                taken = holders.setdefault((port.protocol, number), [])
+                clashing = [s for s, b in taken if s != service and addresses_clash(bind, b)]
+                if clashing:
+                    yield Problem(path, f"host port {number} is already taken by {clashing[0]!r}")
+                taken.append((service, bind))
         for number in range(1, definition.replicas + 1):
             container = catalogue.container_name(service, number)
             other = names.setdefault(container, service)
@@ -349,6 +384,8 @@ _RULES: tuple[Callable[[Schema], Iterator[Problem]], ...] = (
     _valid_timezones,
     _valid_images,
     _no_literal_secrets,
+    _texts_reach_containers,
+    _references_are_closed,
     _subnets_dont_overlap,
     _methods_offer_types,
     live_retention_is_possible,

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from mmstack_ops.domain.schema.base import Name, SchemaModel, VariableName
+from mmstack_ops.domain.addresses import HostAddress
+from mmstack_ops.domain.schema.base import ContainerVariableName, Name, SchemaModel, VariableName
 from mmstack_ops.domain.schema.policies import Keep
 from mmstack_ops.domain.schema.retention import RetentionRule
 from mmstack_ops.domain.units import Duration, Size
@@ -77,8 +78,8 @@ class Port(SchemaModel):
     host: PortRange | None = None
     """Replica n (from 1) takes the range's n-th port; a single port serves a single replica."""
     protocol: Literal["tcp", "udp"] = "tcp"
-    bind: str | None = None
-    """Host address to bind; defaults to `config.bind_address`."""
+    bind: HostAddress | None = None
+    """Host address to bind, IPv4 or IPv6 (`::1`); defaults to `config.bind_address`."""
     speaks: Literal["http", "postgres", "redis", "other"] | None = None
     """The protocol that network checks begin; None: its name, where that is one of these."""
 
@@ -237,7 +238,7 @@ class Service(SchemaModel):
     hostname: str | None = None
     container_name: Name | None = None
     """A fixed name in place of `<project>-<service>-<n>`; rules out replicas."""
-    environment: dict[VariableName, str] = {}
+    environment: dict[ContainerVariableName, str] = {}
     """Values; `${NAME}` and `${NAME:-default}` are taken from the environment file."""
     secrets: list[SecretUse] = []
     ports: list[Port] = []
@@ -307,7 +308,7 @@ class ServiceOverride(SchemaModel):
     """What an environment may change of a service."""
 
     replicas: Annotated[int, Field(ge=0, le=100)] | None = None
-    environment: dict[VariableName, str] = {}
+    environment: dict[ContainerVariableName, str] = {}
     """Merged over the service's own."""
     ports: list[Port] | None = None
     resources: Resources | None = None

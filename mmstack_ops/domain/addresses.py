@@ -1,0 +1,54 @@
+"""Addresses of the host that ports are published on."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def parse_address(value: object) -> object:
+    """Return an address in its canonical form, for ``::1`` and ``[::1]`` alike.
+
+    Raises:
+        ValueError: the text is no IP address, or one with a zone, which Docker can't bind.
+    """
+    if not isinstance(value, str):
+        return value
+    bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    try:
+        address = _address(bare)
+    except ValueError:
+        address = None
+    if address is None or "%" in bare or (bare != value and address.version == 4):
+        raise ValueError(f"{value!r} is not an IP address such as '127.0.0.1' or '::1'")
+    return str(address)
+
+
+HostAddress = Annotated[str, BeforeValidator(parse_address)]
+"""An IPv4 or IPv6 address of the host; `0.0.0.0` and `::` are all of them, each of its kind."""
+
+
+def addresses_clash(first: str, second: str) -> bool:
+    """Return whether two containers can't publish the same port on these addresses.
+
+    Docker binds an IPv6 address for IPv6 only: ``::`` leaves room for ``0.0.0.0``.
+    """
+    one, other = _address(first), _address(second)
+    if one.version != other.version:
+        return False
+    return one == other or one.is_unspecified or other.is_unspecified
+
+
+def with_port(address: str, port: int | str) -> str:
+    """Return ``127.0.0.1:80`` or ``[::1]:80``."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _address(text: str) -> _Address:
+    address = ipaddress.ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

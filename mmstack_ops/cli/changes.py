@@ -36,13 +36,17 @@ def carry_out(
         typer.Exit: with 1 when something failed, 130 when it was cancelled.
     """
     # Refused at once, before a second goes into importing Dagster.
-    wanted = session.targets(targets)
+    removed: dict[str, str] = {}
+    if verb == "stop":
+        wanted, removed = session.present_targets(targets)
+    else:
+        wanted = session.targets(targets)
 
     from mmstack_ops.orchestration.commands import Options, run_request
     from mmstack_ops.orchestration.launch import run_job
 
     options = Options(dependencies, gpu, profiles, keep_containers)
-    request = run_request(session.catalogue, verb, wanted, options)
+    request = run_request(session.catalogue, verb, wanted, options, removed=removed)
     with progress_display() as display:
         outcome = run_job(
             session.project,

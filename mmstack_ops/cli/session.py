@@ -93,3 +93,38 @@ class Session:
         wanted = list(given or [self.environment])
         self.catalogue.select(wanted, dependencies=False)
         return wanted
+
+    def present_targets(self, given: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
+        """Return ``given`` as ``targets`` does, and what of it has left the schema.
+
+        A service that the schema no longer has counts while it has containers, and so does a
+        stack: the services stand for it.
+
+        Returns:
+            The targets, and service → stack of those that have left the schema.
+
+        Raises:
+            UnknownNameError: for a target that is none of these either.
+        """
+        from mmstack_ops.domain.errors import EngineError, UnknownNameError
+
+        try:
+            return self.targets(given), {}
+        except UnknownNameError as unknown:
+            try:
+                undeclared = self.control.undeclared()
+            except EngineError:
+                raise unknown from None
+        wanted: list[str] = []
+        removed: dict[str, str] = {}
+        stacks = self.catalogue.schema.stacks
+        for target in given or ():
+            found = {
+                name: stack
+                for name, stack in undeclared.items()
+                if target == name or (target == stack and stack not in stacks)
+            }
+            removed |= found
+            wanted += found or [target]
+        self.catalogue.select([t for t in wanted if t not in removed], dependencies=False)
+        return wanted, removed

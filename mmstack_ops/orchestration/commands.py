@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -34,19 +34,27 @@ class Options:
 
 
 def run_request(
-    catalogue: Catalogue, verb: Verb, targets: Sequence[str], options: Options
+    catalogue: Catalogue,
+    verb: Verb,
+    targets: Sequence[str],
+    options: Options,
+    *,
+    removed: Mapping[str, str] | None = None,
 ) -> RunRequest:
     """Return the run that carries out ``verb`` on ``targets``.
 
     Args:
         targets: stacks, services or the environment's name, all known.
+        removed: service → stack of those targets that have left the schema, for a stop.
     """
+    left = removed or {}
     if verb in ("start", "rebuild"):
         return _bring_up(catalogue, verb, targets, options)
-    scope = _scope(catalogue, targets)
+    scope = _scope(catalogue, targets, left)
     settings: dict[str, Any] = {}
     if (scope or catalogue.environment) not in targets:
-        settings["services"] = _named(catalogue, verb, targets)
+        known = [target for target in targets if target not in left]
+        settings["services"] = [*_named(catalogue, verb, known), *left]
     if options.keep_containers:
         settings["keep_containers"] = True
     config = {"ops": {names.operation_op(verb, scope): {"config": settings}}} if settings else {}
@@ -82,14 +90,14 @@ def _named(catalogue: Catalogue, verb: Verb, targets: Sequence[str]) -> list[str
     return [name for name, entry in entries if name in targets or entry.stack in targets]
 
 
-def _scope(catalogue: Catalogue, targets: Sequence[str]) -> str | None:
+def _scope(catalogue: Catalogue, targets: Sequence[str], left: Mapping[str, str]) -> str | None:
     """Return the one stack that all targets are of; None for several, or the environment."""
-    stacks = {
-        None
-        if target == catalogue.environment
-        else target
-        if target in catalogue.schema.stacks
-        else catalogue.services[target].stack
-        for target in targets
-    }
+
+    def stack_of(target: str) -> str | None:
+        if target in catalogue.services:
+            return catalogue.services[target].stack
+        stack = left.get(target, target)
+        return stack if stack in catalogue.schema.stacks else None
+
+    stacks = {stack_of(target) for target in targets}
     return stacks.pop() if len(stacks) == 1 else None

@@ -67,8 +67,13 @@ class FakeControl:
                 drift=("memory_limit: 0 → 1073741824",),
             ),
             ServiceStatus("redis", "core", True, "absent", 0, 1),
+            ServiceStatus("gone", "core", False, "running", 1, 0, declared=False),
+            ServiceStatus("lost", "old-stack", False, "running", 1, 0, declared=False),
             ServiceStatus("kibana", "monitoring", False, "absent", 0, 1),
         )
+
+    def undeclared(self) -> dict[str, str]:
+        return {"gone": "core", "lost": "old-stack"}
 
     def logs(self, targets: list[str], **options: Any) -> Iterator[LogLine]:
         self.asked.append(("logs", (targets, options)))

@@ -8,7 +8,7 @@ from mmstack_ops.adapters.project import Project
 from mmstack_ops.adapters.ui.state import UiRecord, start_time, write_record
 from mmstack_ops.orchestration.launch import RunOutcome
 from tests.cli.conftest import Mmstack
-from tests.cli.fakes import POSTGRES_UP, REDIS_DOWN, STARTING, FakeRuns
+from tests.cli.fakes import POSTGRES_UP, REDIS_DOWN, STARTING, FakeRuns, use_fake_control
 
 RUN_ID = "1a2b3c4d-0000-0000-0000-000000000000"
 
@@ -95,3 +95,26 @@ def test_results_as_json_stand_alone_on_stdout(
     assert run["run_id"] == RUN_ID
     assert run["services"][0]["error"] == REDIS_DOWN.error
     assert finished.document["success"] is False
+
+
+@pytest.mark.parametrize(
+    ("targets", "job", "services"),
+    [
+        (["gone"], "stop_core", ["gone"]),
+        (["old-stack"], "stop_environment", ["lost"]),
+        (["gone", "redis"], "stop_core", ["redis", "gone"]),
+    ],
+)
+def test_what_left_the_schema_is_stopped_by_name(
+    mmstack: Mmstack,
+    monkeypatch: pytest.MonkeyPatch,
+    targets: list[str],
+    job: str,
+    services: list[str],
+) -> None:
+    use_fake_control(monkeypatch)
+    runs = runs_with(monkeypatch, RunOutcome(RUN_ID, True, ()))
+    assert mmstack("stop", *targets).exit_code == 0
+    (call,) = runs.calls
+    config = {"ops": {f"{job}_services": {"config": {"services": services}}}}
+    assert (call["job"], call["run_config"]) == (job, config)

@@ -39,6 +39,39 @@ def test_status_as_json(mmstack: Mmstack, controls: list[FakeControl]) -> None:
     assert document["services"][0]["cpu_percent"] == 12.5
 
 
+@pytest.mark.parametrize(
+    ("targets", "shown"),
+    [
+        (["gone"], ["gone"]),
+        (["old-stack"], ["lost"]),
+        (["core"], ["postgres", "redis", "gone"]),
+        (["redis", "lost"], ["redis", "lost"]),
+        (["development"], ["postgres", "redis", "gone", "lost"]),
+    ],
+)
+def test_status_of_what_left_the_schema(
+    mmstack: Mmstack, controls: list[FakeControl], targets: list[str], shown: list[str]
+) -> None:
+    document = mmstack("status", *targets, "--json").document
+    assert [one["service"] for one in document["services"]] == shown
+    declared = {one["service"]: one["declared"] for one in document["services"]}
+    assert all(declared[name] is (name not in ("gone", "lost")) for name in shown)
+
+
+def test_what_left_the_schema_can_be_planned_and_read(
+    mmstack: Mmstack, controls: list[FakeControl]
+) -> None:
+    assert mmstack("plan", "--stop", "gone").exit_code == 0
+    assert controls[-1].asked[-1][1][0] == ["gone"]
+    assert mmstack("logs", "old-stack").exit_code == 0
+    assert controls[-1].asked[-1][1][0] == ["lost"]
+    for verb in ("plan", "start", "restart", "rebuild"):
+        finished = mmstack(verb, "gone")
+        assert finished.exit_code == 2
+        assert "'gone' is neither a stack nor a service" in finished.stderr
+    assert mmstack("logs", "gnoe").exit_code == 2
+
+
 def test_status_without_stats_measures_nothing(
     mmstack: Mmstack, controls: list[FakeControl]
 ) -> None:

@@ -275,7 +275,8 @@ def test_orphans_and_foreign_volumes_are_told_and_left_alone() -> None:
     state = observed(container(A), container(gone), volumes=(ObservedVolume(VOLUME.name, {}),))
     plan = plan_up(desired(A), state)
     assert plan.is_empty
-    assert any("gone-1 belongs to no service" in warning for warning in plan.warnings)
+    assert any("gone is no longer in the schema" in warning for warning in plan.warnings)
+    assert any("`mmstack stop gone`" in warning for warning in plan.warnings)
     assert any("made by somebody else" in warning for warning in plan.warnings)
 
 

@@ -118,3 +118,20 @@ def test_uptime_and_usage() -> None:
     other = status(seen)[SECOND]
     assert (other.uptime_seconds, other.cpu_percent, other.memory_bytes) == (None, None, None)
     assert other.to_json()["condition"] == "healthy"
+
+
+def test_what_left_the_schema_is_shown_after_its_stack() -> None:
+    first = RUNNING.containers[0]
+    gone = replace(first, id="gone", service="gone", name="gone-1")
+    lost = replace(first, id="lost", service="lost", name="lost-1", stack="no-stack")
+    foreign = replace(gone, id="foreign", service="foreign", environment="production")
+    oneoff = replace(gone, id="oneoff", service="oneoff", oneoff=True)
+    seen = replace(RUNNING, containers=(gone, lost, foreign, oneoff, *RUNNING.containers))
+    found = status(seen, usage={"gone": Usage(1.0, 5)})
+    assert list(found) == [FIRST, SECOND, "gone", "lost"]
+    one = found["gone"]
+    assert (one.declared, one.wanted, one.condition) == (False, False, "healthy")
+    assert (one.replicas_up, one.replicas_wanted, one.memory_bytes) == (1, 0, 5)
+    assert one.drift == ("no longer in the schema; `mmstack stop gone` removes it",)
+    assert one.to_json()["declared"] is False
+    assert found[FIRST].declared

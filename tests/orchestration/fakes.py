@@ -64,6 +64,8 @@ class FakeControl:
     stuck: set[str] = field(default_factory=set)
     """Networks that the engine won't let go."""
     conflicts: ConflictReport = field(default_factory=lambda: ConflictReport((), {}))
+    left: dict[str, str] = field(default_factory=dict)
+    """Services that have left the schema and still have containers → their stacks."""
     cancelled: threading.Event = field(default_factory=threading.Event)
     holding: threading.Event = field(default_factory=threading.Event)
 
@@ -124,6 +126,11 @@ class FakeControl:
         self.calls.append(("down", tuple(targets), {"keep_containers": keep_containers}))
         return self._plan("down", targets, dependencies=False)
 
+    def undeclared(self) -> dict[str, str]:
+        if self.raises is not None:
+            raise self.raises
+        return dict(self.left)
+
     def plan_restart(self, targets: Sequence[str]) -> Plan:
         self.calls.append(("restart", tuple(targets), {}))
         return self._plan("restart", targets, dependencies=False)
@@ -131,16 +138,23 @@ class FakeControl:
     def _plan(self, operation: str, targets: Sequence[str], *, dependencies: bool) -> Plan:
         if self.raises is not None:
             raise self.raises
-        names = self.catalogue.select(targets, dependencies=dependencies)
+        declared = [target for target in targets if target not in self.left]
+        names = self.catalogue.select(declared, dependencies=dependencies)
+        stacks = {name: self.catalogue.services[name].stack for name in names}
+        if operation == "down":
+            everything = self.catalogue.environment in targets
+            for name, stack in self.left.items():
+                if everything or {name, stack} & set(targets):
+                    stacks[name] = stack
         services = tuple(
             ServiceSpec(
                 name=name,
-                stack=self.catalogue.services[name].stack,
+                stack=stack,
                 project="p",
                 image=ImageSource("i", "V"),
                 replicas=(),
             )
-            for name in names
+            for name, stack in stacks.items()
         )
         return Plan(
             environment=self.catalogue.environment,
@@ -187,7 +201,7 @@ class FakeControl:
 
     def _result(self, plan: Plan, service: ServiceSpec, down: set[str]) -> ServiceResult:
         name, stack = service.name, service.stack
-        if down.intersection(self.catalogue.dependencies[name]):
+        if down.intersection(self.catalogue.dependencies.get(name, [])):
             return ServiceResult(name, stack, "skipped", reason="what it needs is not up")
         if name in self.broken | self.late_failures:
             return ServiceResult(

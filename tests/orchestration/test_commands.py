@@ -73,3 +73,23 @@ def test_stopping_the_environment_can_keep_all_containers(catalogue: Catalogue) 
     assert kept.run_config == {
         "ops": {"stop_environment_services": {"config": {"keep_containers": True}}}
     }
+
+
+def test_a_stop_names_what_has_left_the_schema(catalogue: Catalogue) -> None:
+    def stop(*targets: str, removed: dict[str, str]) -> RunRequest:
+        return run_request(catalogue, "stop", targets, PLAIN, removed=removed)
+
+    assert stop("gone", removed={"gone": "core"}) == RunRequest(
+        "stop_core", {"ops": {"stop_core_services": {"config": {"services": ["gone"]}}}}
+    )
+    both = stop("gone", "redis", "elsewhere", removed={"gone": "core", "elsewhere": "old"})
+    assert both == RunRequest(
+        "stop_environment",
+        {
+            "ops": {
+                "stop_environment_services": {
+                    "config": {"services": ["redis", "gone", "elsewhere"]}
+                }
+            }
+        },
+    )

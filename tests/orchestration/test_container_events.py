@@ -92,6 +92,14 @@ def test_unhealthy_asks_for_a_restart_of_that_service_only(staging: Ticks) -> No
     }
 
 
+def test_what_left_the_schema_is_neither_restarted_nor_recorded(staging: Ticks) -> None:
+    staging.tick()
+    staging.now += 15
+    data = staging.tick(_event("gone", NOW + 1), _event("redis", NOW + 2, "start"))
+    assert [event.description for event in data.asset_events] == ["start"]
+    assert not data.run_requests
+
+
 def test_the_same_tick_twice_asks_for_the_same_run(staging: Ticks) -> None:
     staging.tick()
     staging.now += 15

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mmstack_ops.domain.networks.reach import Reach
     from mmstack_ops.domain.networks.validate import NetworkState
     from mmstack_ops.domain.secrets.values import EnvironmentValues
-    from mmstack_ops.domain.stacks.observed import ObservedContainer, ObservedState
+    from mmstack_ops.domain.stacks.observed import ObservedState
 
 # How long a second start waits for the first before it is refused.
 LOCK_WAIT_SECONDS = 600.0
@@ -167,19 +167,42 @@ class StackControl:
     def plan_down(self, targets: Sequence[str], *, keep_containers: bool = False) -> Plan:
         """Plan a stop of ``targets``: dependants first, volumes never.
 
+        What left the schema and still has containers is stopped by its name, and with its stack
+        or the environment.
+
         Args:
             keep_containers: stop only; else containers go, and networks that are left empty.
         """
-        names = self.catalogue.select(targets, dependencies=False)
+        observed = self._reader.observe(self._owner)
+        names, left = self._present(targets, observed)
         stacks = dict.fromkeys(self.catalogue.services[name].stack for name in names)
         return plan_down(
             self._owner,
             self.catalogue.environment,
-            names,
-            self._reader.observe(self._owner),
+            (*names, *left),
+            observed,
             networks=network_specs(self.catalogue, stacks),
             dependencies=self.catalogue.dependencies,
             keep_containers=keep_containers,
+        )
+
+    def undeclared(self) -> dict[str, str]:
+        """Return service → stack of what left the schema and still has containers."""
+        observed = self._reader.observe(self._owner)
+        return observed.undeclared(self.catalogue.environment, self.catalogue.services)
+
+    def _present(
+        self, targets: Sequence[str], observed: ObservedState
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the services ``targets`` name: those of the schema, and those that left it."""
+        environment = self.catalogue.environment
+        left = observed.undeclared(environment, self.catalogue.services)
+        gone = {*left, *left.values()} - {*self.catalogue.services, *self.catalogue.schema.stacks}
+        known = [target for target in targets if target not in gone]
+        return self.catalogue.select(known, dependencies=False), tuple(
+            name
+            for name, stack in left.items()
+            if name in targets or stack in targets or environment in targets
         )
 
     def plan_restart(self, targets: Sequence[str]) -> Plan:
@@ -285,7 +308,7 @@ class StackControl:
             yield
 
     def status(self, *, stats: bool = True) -> tuple[ServiceStatus, ...]:
-        """Return the status of every service of the schema.
+        """Return the status of every service of the schema, and of what left it and is there.
 
         Args:
             stats: measure CPU and memory too (takes a twentieth of a second).
@@ -326,8 +349,13 @@ class StackControl:
         """
         from mmstack_ops.adapters.stacks.logs import read_logs
 
-        names = set(self.catalogue.select(targets, dependencies=False))
-        found = [c for c in self._containers() if c.service in names]
+        observed = self._reader.observe(self._owner)
+        names = {name for found in self._present(targets, observed) for name in found}
+        found = [
+            container
+            for container in observed.containers
+            if container.environment == self.catalogue.environment and container.service in names
+        ]
         if not found:
             raise EngineError(
                 f"no logs: {', '.join(targets)} has no containers in {self.catalogue.environment}",
@@ -349,13 +377,6 @@ class StackControl:
     def observe(self) -> ObservedState:
         """Return all that this project has on the engine, of every environment."""
         return self._reader.observe(self._owner)
-
-    def _containers(self) -> list[ObservedContainer]:
-        return [
-            container
-            for container in self._reader.observe(self._owner).containers
-            if container.environment == self.catalogue.environment
-        ]
 
     def _values(self) -> EnvironmentValues:
         return load_values(self._project, self.catalogue)

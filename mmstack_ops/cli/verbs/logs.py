@@ -33,6 +33,6 @@ def logs(
 
     session = context.obj.named(environment)
     moment = parse_since(since) if since is not None else None
-    wanted = session.targets(targets)
+    wanted, _ = session.present_targets(targets)
     lines = session.control.logs(wanted, follow=follow, since=moment, tail=tail)
     print_lines(lines, timestamps=timestamps, as_json=as_json)

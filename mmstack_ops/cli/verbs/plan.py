@@ -31,7 +31,7 @@ def plan(
             remedy="give at most one of them",
         )
     session = context.obj.named(environment)
-    wanted = session.targets(targets)
+    wanted = session.present_targets(targets)[0] if stop else session.targets(targets)
     if stop:
         found = session.control.plan_down(wanted)
     elif restart:

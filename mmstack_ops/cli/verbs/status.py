@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mmstack_ops.cli.parameters import AsJson, Environment, Targets
 from mmstack_ops.cli.session import Session
 from mmstack_ops.domain.errors import InputError
+
+if TYPE_CHECKING:
+    from mmstack_ops.domain.stacks.status import ServiceStatus
 
 
 def status(
@@ -34,7 +38,7 @@ def status(
     if everything:
         _system(session, targets, as_json=as_json, stats=not no_stats)
         return
-    names = None if not targets else frozenset(_services(session, targets))
+    names = None if not targets else _services(session, targets)
     if as_json:
         from mmstack_ops.cli.output.documents import print_json
 
@@ -44,7 +48,7 @@ def status(
 
     def table() -> Any:
         found = session.control.status(stats=not no_stats)
-        return statuses.environment_table(session.environment, _only(found, names))
+        return statuses.environment_table(session.environment, _only(session, found, names))
 
     if watch is None:
         statuses.show(table())
@@ -52,20 +56,32 @@ def status(
         statuses.keep_showing(table, seconds=watch)
 
 
-def _services(session: Session, targets: list[str]) -> tuple[str, ...]:
+def _services(session: Session, targets: list[str]) -> frozenset[str]:
+    """Return the services that ``targets`` name, and the targets: what left the schema, too."""
+    wanted, removed = session.present_targets(targets)
     profiles = [p for e in session.catalogue.services.values() for p in e.definition.profiles]
-    return session.catalogue.select(targets, dependencies=False, profiles=profiles)
+    known = [target for target in wanted if target not in removed]
+    chosen = session.catalogue.select(known, dependencies=False, profiles=profiles)
+    return frozenset((*chosen, *wanted))
 
 
-def _only(found: Any, names: frozenset[str] | None) -> list[Any]:
-    return [one for one in found if names is None or one.service in names]
+def _only(
+    session: Session, found: Sequence[ServiceStatus], names: frozenset[str] | None
+) -> list[ServiceStatus]:
+    return [
+        one
+        for one in found
+        if names is None
+        or one.service in names
+        or (not one.declared and not names.isdisjoint((one.stack, session.environment)))
+    ]
 
 
 def _document(session: Session, names: frozenset[str] | None, *, stats: bool) -> dict[str, Any]:
     found = session.control.status(stats=stats)
     return {
         "environment": session.environment,
-        "services": [one.to_json() for one in _only(found, names)],
+        "services": [one.to_json() for one in _only(session, found, names)],
     }
 
 

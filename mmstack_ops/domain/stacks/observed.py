@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -95,3 +96,18 @@ class ObservedState:
     has_gpu: bool = False
     foreign_names: dict[str, str] = field(default_factory=dict)
     """Names of containers that aren't ours → id: a name we want may be taken."""
+
+    def undeclared(self, environment: str, declared: Container[str]) -> dict[str, str]:
+        """Return service → stack of what has containers in ``environment`` and isn't declared.
+
+        Args:
+            declared: the services of the schema.
+        """
+        return {
+            container.service: container.stack
+            for container in sorted(self.containers, key=lambda c: (c.service, -c.number))
+            if container.environment == environment
+            and not container.oneoff
+            and container.service
+            and container.service not in declared
+        }

@@ -58,12 +58,11 @@ def plan_up(
         *images.values(),
         *on_services,
     ]
+    left = observed.undeclared(desired.environment, desired.known_services)
     orphans = [
-        f"container {container.name} belongs to no service of the schema; remove it with"
-        f" `docker rm -f {container.name}` if you don't need it"
-        for container in observed.containers
-        if container.environment == desired.environment
-        and container.service not in desired.known_services
+        f"{service} is no longer in the schema and still has a container; if you don't need it,"
+        f" remove it with `mmstack stop {service}`"
+        for service in left
     ]
     return Plan(
         environment=desired.environment,

@@ -41,6 +41,8 @@ class ServiceStatus:
     """Why drift couldn't be checked; empty when it was."""
     health_output: str = ""
     container_ids: tuple[str, ...] = field(default=())
+    declared: bool = True
+    """The schema has it; one that left the schema is shown while it has containers."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as JSON values."""
@@ -48,6 +50,7 @@ class ServiceStatus:
             "service": self.service,
             "stack": self.stack,
             "wanted": self.wanted,
+            "declared": self.declared,
             "condition": self.condition,
             "replicas": {"up": self.replicas_up, "wanted": self.replicas_wanted},
             "uptime_seconds": self.uptime_seconds,
@@ -82,6 +85,8 @@ def build_status(
 ) -> tuple[ServiceStatus, ...]:
     """Reduce one look at the engine to one status for each service of the schema.
 
+    Services that left the schema and still have containers come after those of their stack.
+
     Args:
         specs: service → its specification, or the reason why there is none (then drift
             can't be told).
@@ -93,7 +98,7 @@ def build_status(
         if container.environment == catalogue.environment and not container.oneoff:
             by_service.setdefault(container.service, []).append(container)
     live_stacks = {c.stack for found in by_service.values() for c in found if c.state == "running"}
-    return tuple(
+    found = [
         _status(
             catalogue,
             entry,
@@ -105,7 +110,48 @@ def build_status(
             stack_is_live=entry.stack in live_stacks,
         )
         for name, entry in catalogue.services.items()
+    ]
+    for name in observed.undeclared(catalogue.environment, catalogue.services):
+        containers = sorted(by_service[name], key=lambda c: c.number)
+        found.append(_undeclared_status(name, containers, usage, now))
+    order = {stack: index for index, stack in enumerate(catalogue.schema.stacks)}
+    return tuple(sorted(found, key=lambda one: order.get(one.stack, len(order))))
+
+
+def _undeclared_status(
+    name: str, containers: list[ObservedContainer], usage: Mapping[str, Usage], now: datetime
+) -> ServiceStatus:
+    return ServiceStatus(
+        service=name,
+        stack=containers[0].stack,
+        wanted=False,
+        declared=False,
+        condition=_condition(containers),
+        replicas_up=sum(container.is_up for container in containers),
+        replicas_wanted=0,
+        drift=(f"no longer in the schema; `mmstack stop {name}` removes it",),
+        **_measures(containers, usage, now),
     )
+
+
+def _measures(
+    containers: list[ObservedContainer], usage: Mapping[str, Usage], now: datetime
+) -> dict[str, Any]:
+    """Return the fields of a status that depend on its containers alone."""
+    measured = [usage[c.id] for c in containers if c.id in usage]
+    limits = [c.memory_limit for c in containers if c.memory_limit]
+    started = [_moment(c.started_at) for c in containers if c.state == "running" and c.started_at]
+    return {
+        "uptime_seconds": max(0.0, (now - max(started)).total_seconds()) if started else None,
+        "restarts": sum(container.restart_count for container in containers),
+        "cpu_percent": sum(u.cpu_percent for u in measured) if measured else None,
+        "memory_bytes": sum(u.memory_bytes for u in measured) if measured else None,
+        "memory_limit_bytes": sum(limits) if limits else None,
+        "image": containers[0].image if containers else "",
+        "ports": tuple(port for container in containers for port in container.ports),
+        "health_output": next((c.health_output for c in containers if c.health == "unhealthy"), ""),
+        "container_ids": tuple(container.id for container in containers),
+    }
 
 
 def _status(
@@ -119,9 +165,6 @@ def _status(
     *,
     stack_is_live: bool,
 ) -> ServiceStatus:
-    measured = [usage[c.id] for c in containers if c.id in usage]
-    limits = [c.memory_limit for c in containers if c.memory_limit]
-    started = [_moment(c.started_at) for c in containers if c.state == "running" and c.started_at]
     wanted = entry.name in catalogue.started
     drift: tuple[str, ...] = ()
     if not isinstance(spec, str) and (containers or (wanted and stack_is_live)):
@@ -133,17 +176,9 @@ def _status(
         condition=_condition(containers),
         replicas_up=sum(container.is_up for container in containers),
         replicas_wanted=entry.definition.replicas,
-        uptime_seconds=max(0.0, (now - max(started)).total_seconds()) if started else None,
-        restarts=sum(container.restart_count for container in containers),
-        cpu_percent=sum(u.cpu_percent for u in measured) if measured else None,
-        memory_bytes=sum(u.memory_bytes for u in measured) if measured else None,
-        memory_limit_bytes=sum(limits) if limits else None,
-        image=containers[0].image if containers else "",
-        ports=tuple(port for container in containers for port in container.ports),
         drift=drift,
         drift_unknown=spec if isinstance(spec, str) else "",
-        health_output=next((c.health_output for c in containers if c.health == "unhealthy"), ""),
-        container_ids=tuple(container.id for container in containers),
+        **_measures(containers, usage, now),
     )
 
 

@@ -62,13 +62,13 @@ def container_events_sensor(
             since = max(watch.since, now - MAX_SPAN_SECONDS)
             events, watch = watch.take(control.events(since=since, until=now))
         requests: list[dg.RunRequest] = []
-        for event in last_unhealthy(events) if restarts else ():
+        known = [event for event in events if event.service in catalogue.services]
+        for event in last_unhealthy(known) if restarts else ():
             if not watch.may_restart(event.service, now=now):
                 context.log.warning(f"{event.service} was restarted often; now it's up to you")
             elif _is_unhealthy(control, event.service):
                 requests.append(_restart(catalogue, event))
                 watch = watch.with_restart(event.service, now=now)
-        known = [event for event in events if event.service in catalogue.services]
         for event in known:
             context.log.info(f"{event.service}: {event.action} {event.detail}".rstrip())
         return dg.SensorResult(

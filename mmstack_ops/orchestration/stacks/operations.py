@@ -1,6 +1,6 @@
 """Steps that stop or restart services, dependants first or dependencies first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -29,13 +29,15 @@ def stop_op(catalogue: Catalogue, stack: str | None) -> dg.OpDefinition:
     )
     def stop(context: dg.OpExecutionContext, config: StopConfig) -> None:
         control: StackControl = context.resources.control
-        services = config.services or members
+        # With the scope itself, services go that have left the schema.
+        targets = config.services or [*members, stack or catalogue.environment]
         _apply(
             context,
             catalogue,
             stack,
             config.services,
-            lambda: control.plan_down(services, keep_containers=config.keep_containers),
+            lambda: control.plan_down(targets, keep_containers=config.keep_containers),
+            left=control.undeclared,
         )
 
     return stop
@@ -82,17 +84,30 @@ def _apply(
     stack: str | None,
     named: list[str],
     make_plan: Callable[[], Plan],
+    left: Callable[[], Mapping[str, str]] = dict,
 ) -> None:
+    """Carry out a plan for the services ``named``, or for all of ``stack``.
+
+    Args:
+        left: returns service → stack of what has left the schema and may be named too.
+    """
     failed: list[ServiceResult] = []
     total = 0
     scope = stack or catalogue.environment
     with only_safe_errors(f"{context.op.name} in {scope}"):
+        known = members_of(catalogue, stack)
+        if not set(named) <= set(known):
+            known += [name for name, of in left().items() if stack in (None, of)]
         for service in named:
-            require_known(f"service of {scope}", service, members_of(catalogue, stack))
+            require_known(f"service of {scope}", service, known)
         for result in results_of(context, make_plan):
             total += 1
             if not result.ok:
                 failed.append(result)
+                continue
+            if result.service not in catalogue.services:
+                # It has left the schema, and its asset with it.
+                context.log.info(f"{result.service}: {result.outcome}: {result.reason}")
                 continue
             # An observation, not a materialization: nothing was made. The health check reads
             # it to tell a stop on request from a crash.

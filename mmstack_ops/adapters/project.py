@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from mmstack_ops.adapters.parse_cache import ParseCache
 from mmstack_ops.domain.errors import InputError, SchemaError
@@ -233,12 +234,31 @@ def _read_settings(project: Project) -> Settings:
     for name, variable in _VARIABLES.items():
         if os.environ.get(variable):
             values[name] = os.environ[variable]
+    if "docker_base_url" in values:
+        _refuse_wrong_address(values["docker_base_url"])
     for name in ("image_overrides", "age_identity", "lock_directory"):
         if name in values:
             # The file speaks of the project's folder, a variable of the current one.
             base = Path.cwd() if os.environ.get(_VARIABLES[name]) else project.root
             values[name] = base / Path(values[name]).expanduser()
     return Settings(**values)
+
+
+def _refuse_wrong_address(url: str) -> None:
+    """Return if the engine's address has a host and a port that can be.
+
+    Raises:
+        InputError: it hasn't.
+    """
+    try:
+        _ = urlsplit(url).port
+    except ValueError as error:
+        raise InputError(
+            "the address of the Docker engine isn't one",
+            why=str(error),
+            remedy="set DOCKER_HOST (or docker_base_url in the settings) to an address such as"
+            " unix:///var/run/docker.sock or tcp://127.0.0.1:2375",
+        ) from None
 
 
 def _settings_in(document: Document) -> dict[str, Any]:

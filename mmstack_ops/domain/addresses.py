@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
+from mmstack_ops.domain.units import shown
+
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -24,7 +26,12 @@ def parse_address(value: object) -> object:
     except ValueError:
         address = None
     if address is None or "%" in bare or (bare != value and address.version == 4):
-        raise ValueError(f"{value!r} is not an IP address such as '127.0.0.1' or '::1'")
+        raise ValueError(
+            f"{shown(value)} is not an IP address such as 127.0.0.1 or ::1; a port has a key of its"
+            " own"
+        )
+    if address.is_multicast:
+        raise ValueError(f"{value} is a multicast address: nothing can listen on it")
     return str(address)
 
 

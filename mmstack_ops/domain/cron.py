@@ -6,6 +6,8 @@ _MONTHS = (
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
 )  # fmt: skip
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+"""Days of each month, of February in a leap year."""
 _FIELDS = (
     ("minute", 0, 59, ()),
     ("hour", 0, 23, ()),
@@ -29,7 +31,34 @@ def cron_problem(expression: str) -> str | None:
             problem = _item_problem(item, low, high, names)
             if problem:
                 return f"{expression!r}: {name} {item!r} {problem}"
+    if not _exists(days=fields[2], months=fields[3]):
+        return f"{expression!r} never fires: no month it names has such a day"
     return None
+
+
+def _exists(*, days: str, months: str) -> bool:
+    """Return whether any of the months ever has one of the days.
+
+    A day of the week would be an alternative by crontab(5), but not to Dagster's scheduler: it
+    looks for the day of the month first, and fails.
+    """
+    longest = max(_LONGEST[month - 1] for month in _numbers(months, 3))
+    return min(_numbers(days, 2)) <= longest
+
+
+def _numbers(text: str, field: int) -> set[int]:
+    """Return the numbers that a valid field stands for."""
+    _, low, high, names = _FIELDS[field]
+    found: set[int] = set()
+    for item in text.split(","):
+        span, slash, step = item.partition("/")
+        first, dash, last = ("*", "", "") if span == "*" else span.partition("-")
+        begin = _number(first, low, names) or low
+        end = _number(last, low, names) or high if dash else begin
+        if first == "*" or (slash and not dash):
+            end = high
+        found.update(range(begin, end + 1, int(step) if slash else 1))
+    return found
 
 
 def _item_problem(item: str, low: int, high: int, names: tuple[str, ...]) -> str | None:
@@ -47,6 +76,9 @@ def _item_problem(item: str, low: int, high: int, names: tuple[str, ...]) -> str
         return f"is outside {low}-{high}"
     if len(numbers) == 2 and numbers[0] > numbers[1]:
         return "is a range that runs backwards"
+    if numbers[0] == (high if slash and not dash else numbers[-1]) and (dash or slash):
+        # Dagster would take it for `*`: hourly, where somebody meant once a day.
+        return f"is a range of one: write {numbers[0]}"
     return None
 
 

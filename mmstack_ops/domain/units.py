@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
 
-from pydantic import BeforeValidator, WithJsonSchema
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-DURATION_PATTERN = r"^(\d+(\.\d+)?(ms|s|m|h|d|w))+$"
+DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w))+$"
+LONGEST = "36500d"
+"""The longest duration, 100 years: it stands for ever."""
 
 # Docker and Compose read K, M, G as powers of 1024; storage quotas (KB, MB, GB, TB)
 # are sold and billed in powers of 1000.
@@ -19,39 +18,80 @@ _BYTES = {
     "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4,
     "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4,
 }  # fmt: skip
-SIZE_PATTERN = r"^\d+(\.\d+)?\s*(B|[KMGT](iB|B)?)?$"
-_SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$")
+SIZE_PATTERN = r"^[0-9]+(\.[0-9]+)?\s*(B|[KMGT](iB|B)?)?$"
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
+LARGEST = "1000000TB"
+"""The largest size, an exabyte."""
 
 
-def parse_duration(value: object) -> float:
+def parse_duration(value: object, low: str = "0s", high: str = LONGEST) -> float:
     """Turn ``"1h30m"`` or ``"7d"`` into seconds.
 
+    Args:
+        value: such a text, or a number of seconds.
+        low, high: the range it must be in, both included.
+
     Raises:
-        ValueError: when the text is not a sequence of numbers with units ms, s, m, h, d, w.
+        ValueError: the text is not a sequence of numbers with units ms, s, m, h, d, w; or the
+            duration is out of range, or not a number (NaN).
     """
+    found = _seconds(value)
+    # Not true of NaN either.
+    if _seconds(low) <= found <= _seconds(high):
+        return float(found)
+    years = " (100 years)" if high == LONGEST else ""
+    raise ValueError(f"{shown(value)} is out of range: {low} to {high}{years}")
+
+
+def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError("expected a duration such as '30s', '5m', '7d'")
-    if isinstance(value, int | float):
-        return float(value)
-    if not re.match(DURATION_PATTERN, value):
-        raise ValueError(f"{value!r} is not a duration such as '30s', '1h30m', '7d'")
+    if not isinstance(value, str):
+        return value
+    if not is_duration(value):
+        raise ValueError(f"{shown(value)} is not a duration such as '30s', '1h30m', '7d'")
     return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(value))
 
 
-def parse_size(value: object) -> int:
+def is_duration(text: str) -> bool:
+    """Return whether a text has the form of a duration, whatever its range."""
+    return re.fullmatch(DURATION_PATTERN, text) is not None and not text.endswith("\n")
+
+
+def parse_size(value: object, low: str = "0B", high: str = LARGEST) -> int:
     """Turn ``"4G"`` (binary, as Docker reads it) or ``"100 GB"`` (decimal) into bytes.
 
+    Args:
+        value: such a text, or a number of bytes.
+        low, high: the range it must be in, both included.
+
     Raises:
-        ValueError: when the text is not a number with a known unit.
+        ValueError: the text is not a number with a known unit, or the size is out of range.
     """
+    found = _bytes(value)
+    if _bytes(low) <= found <= _bytes(high):
+        return int(found)
+    raise ValueError(f"{shown(value)} is out of range: {low} to {high}")
+
+
+def _bytes(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError("expected a size such as '512M', '4G', '100GB'")
-    if isinstance(value, int):
+    if not isinstance(value, str):
         return value
-    match = _SIZE.match(value.strip())
+    match = _SIZE.fullmatch(value.strip())
     if match is None or match[2] not in _BYTES:
-        raise ValueError(f"{value!r} is not a size such as '512M', '4G', '100GB'")
-    return int(float(match[1]) * _BYTES[match[2]])
+        raise ValueError(f"{shown(value)} is not a size such as '512M', '4G', '100GB'")
+    return float(match[1]) * _BYTES[match[2]]
+
+
+def shown(value: object) -> str:
+    """Return a value as messages show it; a long one is cut."""
+    if isinstance(value, int) and abs(value) >= 10**40:
+        # Python refuses to write a number of thousands of digits.
+        return "a number of more than 40 digits"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def format_bytes(count: int) -> str:
@@ -76,25 +116,3 @@ def format_seconds(seconds: float) -> str:
         return f"{hours}h {minutes:02d}m"
     days, hours = divmod(hours, 24)
     return f"{days}d {hours}h"
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(parse_duration),
-    WithJsonSchema(
-        {
-            "anyOf": [{"type": "string", "pattern": DURATION_PATTERN}, {"type": "number"}],
-            "description": "seconds, or a text such as 30s, 5m, 7d",
-        }
-    ),
-]
-Size = Annotated[
-    int,
-    BeforeValidator(parse_size),
-    WithJsonSchema(
-        {
-            "anyOf": [{"type": "string", "pattern": SIZE_PATTERN}, {"type": "integer"}],
-            "description": "bytes, or a text such as 512M, 4G (binary), 100GB (decimal)",
-        }
-    ),
-]

@@ -88,14 +88,14 @@ CASES = {
     "bind that is no address": (
         "container: 5432, host: 5432}",
         "container: 5432, host: 5432, bind: localhost} #!",
-        "services.database.ports[0].bind: 'localhost' is not an IP address such as '127.0.0.1'"
-        " or '::1'",
+        "services.database.ports[0].bind: 'localhost' is not an IP address such as 127.0.0.1"
+        " or ::1; a port has a key of its own",
     ),
     "bind with a port": (
         "container: 5432, host: 5432}",
         "container: 5432, host: 5432, bind: '[::1]:80'} #!",
-        "services.database.ports[0].bind: '[::1]:80' is not an IP address such as '127.0.0.1'"
-        " or '::1'",
+        "services.database.ports[0].bind: '[::1]:80' is not an IP address such as 127.0.0.1"
+        " or ::1; a port has a key of its own",
     ),
     "variable of a container with white space": (
         "      DATABASE_URL: ${DATABASE_URL}\n",
@@ -259,7 +259,7 @@ CASES = {
     "not a port": (
         "host: 6379}",
         "host: 66666} #!",
-        "services.cache.ports[0].host: Input should be less than or equal to 65535",
+        "services.cache.ports[0].host: 66666 is out of range: 1 to 65535",
     ),
     "replicas beyond the ports": (
         "  cache:\n    description: Cache.\n",

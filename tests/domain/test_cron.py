@@ -13,8 +13,8 @@ _LIMITS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 @st.composite
 def valid_field(draw: st.DrawFn, low: int, high: int) -> str:
     def item() -> str:
-        first = draw(st.integers(low, high))
-        last = draw(st.integers(first, high))
+        first = draw(st.integers(low, high - 1))
+        last = draw(st.integers(first + 1, high))
         span = draw(st.sampled_from(["*", str(first), f"{first}-{last}"]))
         step = draw(st.sampled_from(["", "/1", "/5"]))
         return span + step
@@ -25,7 +25,33 @@ def valid_field(draw: st.DrawFn, low: int, high: int) -> str:
 @given(st.data())
 def test_valid_expressions(data: st.DataObject) -> None:
     fields = [data.draw(valid_field(low, high)) for low, high in _LIMITS]
+    fields[2] = data.draw(valid_field(1, 28))
     assert cron_problem(" ".join(fields)) is None
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "0 0 30 2 *",
+        "0 0 30,31 feb *",
+        "0 0 31 4,6,9,11 *",
+        "0 0 31 4-6/2 *",
+        # Dagster's scheduler fails at the day of the month, whatever the day of the week.
+        "0 0 30 2 1",
+    ],
+)
+def test_a_day_that_no_month_has_never_comes(expression: str) -> None:
+    assert cron_problem(expression) == (
+        f"{expression!r} never fires: no month it names has such a day"
+    )
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["0 0 29 2 *", "0 0 31 * *", "0 0 31 2,3 *", "0 0 28-31 2 *", "0 0 */15 2 *", "0 0 31 */2 *"],
+)
+def test_a_day_that_some_month_has_is_fine(expression: str) -> None:
+    assert cron_problem(expression) is None
 
 
 @given(st.data())
@@ -51,6 +77,9 @@ def test_one_number_out_of_range(data: st.DataObject) -> None:
         ("0 0 0 * *", "'0 0 0 * *': day of month '0' is outside 1-31"),
         ("0 0 * foo *", f"'0 0 * foo *': month 'foo' {NO_ITEM}"),
         ("0 0 L * *", f"'0 0 L * *': day of month 'L' {NO_ITEM}"),
+        ("0 5-5 * * *", "'0 5-5 * * *': hour '5-5' is a range of one: write 5"),
+        ("0 5-5/2 * * *", "'0 5-5/2 * * *': hour '5-5/2' is a range of one: write 5"),
+        ("59/1 3 * * *", "'59/1 3 * * *': minute '59/1' is a range of one: write 59"),
         ("0, * * * *", f"'0, * * * *': minute '' {NO_ITEM}"),
     ],
 )  # fmt: skip

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from mmstack_ops.domain.errors import (
     RetentionError,
 )
 from mmstack_ops.domain.interpolation import interpolate
+from mmstack_ops.domain.moments import cutoff
 from mmstack_ops.domain.retention.live import LivePlan, RuleCleaned, RulePlan, age_of, plan_rule
 from mmstack_ops.domain.schema.retention import RetentionRule, label_of
 
@@ -185,8 +186,7 @@ class LiveRetention:
                 place.connection,
                 owner=self.catalogue.schema.config.project,
                 environment=self.catalogue.environment,
-                before=self._now()
-                - timedelta(seconds=self.catalogue.schema.retention.run_containers),
+                before=cutoff(self._now(), self.catalogue.schema.retention.run_containers),
             )
 
     def clean_containers(self, planned: Sequence[EndedContainer]) -> tuple[EndedContainer, ...]:
@@ -289,7 +289,7 @@ class LiveRetention:
             return Site(
                 bench=bench,
                 instance=instance,
-                before=made_at - timedelta(seconds=age),
+                before=cutoff(min(made_at, self._now()), age),
                 age=age,
                 tell=lambda message: tell(f"{label_of(rule)}: {message}"),
                 archive=lambda name: self._archive(place, instance.service, name),

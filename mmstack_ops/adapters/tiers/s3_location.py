@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from mmstack_ops.adapters.tiers.keys import checked_key
 from mmstack_ops.domain.errors import InputError
@@ -42,7 +42,7 @@ def parse_location(text: str, *, endpoint: str = "") -> S3Location:
         InputError: it is neither, lacks the bucket, or holds credentials. The message shows
             no part of a location that holds credentials.
     """
-    parsed = urlsplit(text)
+    parsed = _split(text, "the location of an S3 tier")
     if "@" in parsed.netloc or parsed.query or parsed.fragment:
         raise InputError(
             "the location of an S3 tier holds more than endpoint, bucket and prefix",
@@ -67,13 +67,34 @@ def parse_location(text: str, *, endpoint: str = "") -> S3Location:
 
 
 def _plain_endpoint(text: str) -> str:
-    parsed = urlsplit(text)
+    parsed = _split(text, "BACKUP_CLOUD_ENDPOINT")
     if parsed.scheme not in ("http", "https") or not parsed.netloc or "@" in parsed.netloc:
         raise InputError(
             "BACKUP_CLOUD_ENDPOINT isn't the address of an endpoint",
             remedy="write https://host[:port], without user or password",
         )
     return f"{parsed.scheme}://{parsed.netloc}"
+
+
+def _split(text: str, what: str) -> SplitResult:
+    """Return the parts of a URL.
+
+    Raises:
+        InputError: its host or port can't be one. The message shows no part of it, since a
+            password may be in it.
+    """
+    try:
+        parsed = urlsplit(text)
+        # Reading it checks it.
+        _ = parsed.port
+    except ValueError as error:
+        wrong = "port" if "ort" in str(error) else "host"
+        raise InputError(
+            f"{what} has a {wrong} that isn't one",
+            why="a port is a number from 0 to 65535; an IPv6 address stands in brackets",
+            remedy="write https://host[:port]",
+        ) from None
+    return parsed
 
 
 def _unreadable(text: str, why: str) -> InputError:

@@ -183,7 +183,8 @@ def list_backups(
     types: Types = None,
     tiers: Tiers = None,
     last: Annotated[
-        int | None, typer.Option("-n", "--last", metavar="N", min=1, help="Only the newest N.")
+        int | None,
+        typer.Option("-n", "--last", metavar="N", min=1, max=1_000_000, help="Only the newest N."),
     ] = None,
     environment: Environment = None,
     as_json: AsJson = False,

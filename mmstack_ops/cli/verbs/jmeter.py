@@ -18,13 +18,18 @@ def jmeter(
         typer.Argument(metavar="[PLAN.jmx]", help="A test plan; the project's own when not given."),
     ] = None,
     users: Annotated[
-        int | None, typer.Option(min=1, help="Property `users` of the plan: how many at once.")
+        int | None,
+        typer.Option(min=1, max=100_000, help="Property `users` of the plan: how many at once."),
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="Property `rounds`: how often each repeats it.")
+        int | None,
+        typer.Option(
+            min=1, max=1_000_000_000, help="Property `rounds`: how often each repeats it."
+        ),
     ] = None,
     within: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="End it after so long: a failure.")
+        float,
+        typer.Option(metavar="SECONDS", min=1, max=604800, help="End it after so long: a failure."),
     ] = 600.0,
     environment: Environment = None,
     as_json: AsJson = False,

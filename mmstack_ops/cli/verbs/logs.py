@@ -19,7 +19,14 @@ def logs(
     ] = None,
     tail: Annotated[
         int | None,
-        typer.Option("-n", "--tail", metavar="N", min=0, help="Last N lines of each container."),
+        typer.Option(
+            "-n",
+            "--tail",
+            metavar="N",
+            min=0,
+            max=1_000_000_000,
+            help="Last N lines of each container.",
+        ),
     ] = None,
     timestamps: Annotated[
         bool, typer.Option("-t", "--timestamps", help="Show the time of each line.")

@@ -71,7 +71,7 @@ def drill(
     tier: Tier = None,
     limit: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Without targets: N that wait longest."),
+        typer.Option(metavar="N", min=1, max=1000, help="Without targets: N that wait longest."),
     ] = None,
     environment: Environment = None,
     as_json: AsJson = False,

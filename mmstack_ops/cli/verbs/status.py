@@ -23,7 +23,9 @@ def status(
     ] = False,
     watch: Annotated[
         float | None,
-        typer.Option("--watch", metavar="SECONDS", help="Show it again every SECONDS.", min=0.5),
+        typer.Option(
+            "--watch", metavar="SECONDS", help="Show it again every SECONDS.", min=0.5, max=86400
+        ),
     ] = None,
     no_stats: Annotated[
         bool, typer.Option("--no-stats", help="Without CPU and memory: a little faster.")

@@ -19,9 +19,9 @@ from mmstack_ops.domain.errors import InputError
 MANIFEST = "manifest.json"
 PACKS = "packs"
 RECORDS_SUFFIX = ".records"
-_FORMAT = "%Y%m%dT%H%M%SZ"
-_ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
-_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+_SECOND = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -82,7 +82,9 @@ def new_id(now: datetime, randomness: bytes) -> str:
 
 def second_of(moment: datetime) -> str:
     """Return what the ids of backups that begin at ``moment`` begin with."""
-    return moment.astimezone(UTC).strftime(_FORMAT)
+    # Not strftime: it writes the year 831 as three digits.
+    text = moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat()
+    return f"{text.replace('-', '').replace(':', '')}Z"
 
 
 def moment_of(backup_id: str) -> datetime:
@@ -91,7 +93,10 @@ def moment_of(backup_id: str) -> datetime:
     Raises:
         ValueError: it isn't the id of a backup.
     """
-    return datetime.strptime(backup_id.partition("-")[0], _FORMAT).replace(tzinfo=UTC)
+    second = backup_id[:16]
+    if _SECOND.fullmatch(second) is None or backup_id[16:17] not in ("", "-"):
+        raise ValueError(f"{backup_id!r} isn't the id of a backup")
+    return datetime.fromisoformat(second)
 
 
 def parse_ref(text: str) -> BackupRef:
@@ -101,14 +106,12 @@ def parse_ref(text: str) -> BackupRef:
         InputError: when ``text`` isn't of that form.
     """
     parts = text.strip("/").split("/")
-    if len(parts) == 4 and _ID.match(parts[3]) and all(_NAME.match(part) for part in parts[:3]):
-        try:
-            ref = BackupRef(*parts)
-            _ = ref.created
-        except ValueError:
-            pass
-        else:
-            return ref
+    if (
+        len(parts) == 4
+        and is_backup_id(parts[3])
+        and all(_NAME.fullmatch(part) for part in parts[:3])
+    ):
+        return BackupRef(*parts)
     raise InputError(
         f"{text!r} doesn't name a backup",
         why="expected environment/service/type/id, such as"
@@ -118,5 +121,11 @@ def parse_ref(text: str) -> BackupRef:
 
 
 def is_backup_id(text: str) -> bool:
-    """Say whether a folder's name is the id of a backup."""
-    return _ID.match(text) is not None
+    """Return whether a folder's name is the id of a backup: one of a moment that exists."""
+    if _ID.fullmatch(text) is None:
+        return False
+    try:
+        moment_of(text)
+    except ValueError:
+        return False
+    return True

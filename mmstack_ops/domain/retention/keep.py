@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from functools import lru_cache
 
-from mmstack_ops.domain.backups.reference import moment_of, second_of
+from mmstack_ops.domain.backups.reference import moment_of
+from mmstack_ops.domain.moments import later
 from mmstack_ops.domain.units import format_seconds
 
 _PERIODS = ("hourly", "daily", "weekly", "monthly", "yearly")
@@ -60,11 +61,11 @@ def keep(ids: Sequence[str], rules: Rules) -> dict[str, tuple[str, ...]]:
         return {}
     found: dict[str, tuple[str, ...]] = dict.fromkeys(ids[: rules.last], ("last",))
     if rules.within:
-        limit = second_of(moment_of(ids[0]) - timedelta(seconds=rules.within))
+        limit = later(moment_of(ids[0]), -rules.within)
         reason = f"within {format_seconds(rules.within)} of the newest"
         for backup_id in ids:
             # The newest are first: from here on all are older.
-            if backup_id[: len(limit)] <= limit:
+            if moment_of(backup_id) <= limit:
                 break
             found[backup_id] = (*found[backup_id], reason) if backup_id in found else (reason,)
     for name in _PERIODS:

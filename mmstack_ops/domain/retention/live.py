@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import PlanStaleError
+from mmstack_ops.domain.moments import cutoff
 from mmstack_ops.domain.retention.plan import refuse_old
 from mmstack_ops.domain.schema.retention import RetentionRule, label_of
 
@@ -228,7 +229,8 @@ def plan_rule(
         service=service,
         rule=rule,
         age=age,
-        before=made_at - timedelta(seconds=age),
+        # A plan's moment is never ahead of the clock: what is young would be old by it.
+        before=cutoff(min(made_at, now), age),
         found=found,
         backup_first=policy.backup_before_cleanup if first is None else first,
         problem=problem,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -14,6 +14,7 @@ from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef, moment_of
 from mmstack_ops.domain.backups.status import BackupCopy, BackupRow
 from mmstack_ops.domain.errors import PlanStaleError
+from mmstack_ops.domain.moments import later
 from mmstack_ops.domain.retention.keep import Rules, keep
 from mmstack_ops.domain.retention.series import Copy, SeriesPlan, plan_series
 from mmstack_ops.domain.schema.policies import Keep, Tier
@@ -204,7 +205,7 @@ def _copy(row: BackupRow, tier: TierRules, now: datetime) -> Copy:
     lock = tier.policy.object_lock
     # A copy came later than the backup was begun: its lock ends later still, which the store
     # says itself when it is to be deleted.
-    locked = lock is not None and now < moment_of(row.ref.id) + timedelta(seconds=lock)
+    locked = lock is not None and now < later(moment_of(row.ref.id), lock)
     return Copy(
         id=row.ref.id,
         verified=copy.usable

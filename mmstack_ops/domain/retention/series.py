@@ -5,6 +5,7 @@ The rails, each after a way in which others lost a history:
 - only usable copies count, and what nobody has read yet never takes the place of what was;
 - the newest copy, the newest verified one and the last proven one stay, whatever the rules say;
 - what is on hold or under object lock stays, and what the next tier wants but hasn't got;
+- what is younger than an hour stays;
 - with nothing verified, with a backup from the future, or when most would go at once, nothing
   goes: a clock that jumped looks like that.
 """
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.reference import moment_of, second_of
 from mmstack_ops.domain.errors import InputError
+from mmstack_ops.domain.moments import EARLIEST, YOUNGEST, cutoff, later
 from mmstack_ops.domain.retention.keep import Rules, keep
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -126,9 +128,9 @@ def plan_series(
             remedy=f"set `retention` of the tier {tier} in the schema",
         )
     ordered = sorted(copies, key=attrgetter("id"), reverse=True)
-    # Sorts behind every id of its second.
-    latest = second_of(now + CLOCK_TOLERANCE) + "~"
-    timely = [copy for copy in ordered if copy.id <= latest]
+    moments = {copy.id: moment_of(copy.id) for copy in ordered}
+    # An id has whole seconds: one of this very second isn't from the future.
+    timely = [copy for copy in ordered if moments[copy.id] <= now + CLOCK_TOLERANCE]
     counted = [copy for copy in timely if not copy.safety and not copy.corrupt]
     verified = [copy for copy in counted if copy.verified]
     kept = keep([copy.id for copy in verified], rules)
@@ -147,11 +149,16 @@ def plan_series(
     if awaited:
         waiting = (copy for copy in ordered if copy.id in awaited)
         _add(kept, f"not on {awaited_by} yet", waiting)
-    limit = second_of(now - timedelta(seconds=rules.within)) if rules.within else ""
-    _add(kept, "a restore took it of late", (c for c in ordered if c.safety and c.id > limit))
+    limit = later(now, -rules.within) if rules.within else EARLIEST
+    late = (copy for copy in ordered if copy.safety and moments[copy.id] > limit)
+    _add(kept, "a restore took it of late", late)
     if not verified:
         unknown = (copy for copy in ordered if copy.id not in kept)
         _add(kept, "nothing of this series is verified here", unknown)
+    # Whatever the ages say: a mistake in them has an hour to be noticed.
+    limit = cutoff(now, YOUNGEST)
+    young = (copy for copy in ordered if copy.id not in kept and moments[copy.id] > limit)
+    _add(kept, "younger than an hour", young)
     decisions = tuple(
         Decision(copy.id, False, kept[copy.id])
         if copy.id in kept
@@ -239,10 +246,10 @@ def _leap(counted: Sequence[Copy], decisions: Sequence[Decision], rules: Rules) 
 def _behind_longest_pause(ids: Sequence[str]) -> int | None:
     """Return where the ids before the longest pause begin; None when there was no long one."""
     longest, found = _PAUSE, None
-    for index, (later, earlier) in enumerate(pairwise(ids), start=1):
+    for index, (newer, older) in enumerate(pairwise(ids), start=1):
         # Within one month of the calendar there is no pause of a month.
-        if later[:6] != earlier[:6]:
-            pause = moment_of(later) - moment_of(earlier)
+        if newer[:6] != older[:6]:
+            pause = moment_of(newer) - moment_of(older)
             if pause > longest:
                 longest, found = pause, index
     return found

@@ -13,6 +13,8 @@ _HIDDEN_BREAK = re.compile("[\x85\u2028\u2029]")
 
 Path = tuple[str | int, ...]
 
+_INTEGER, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+
 
 @dataclass(frozen=True)
 class Document:
@@ -98,6 +100,8 @@ def _record_lines(
     if id(node) in active:
         problems.append(f"{source}:{node.start_mark.line + 1}: an alias refers to itself")
         return
+    if node.tag in (_INTEGER, _FLOAT) and (reading := _odd_number(node.tag, node.value)):
+        problems.append(f"{source}:{node.start_mark.line + 1}: {dotted(path)}: {reading}")
     active = active | {id(node)}
     if node.id == "mapping":
         seen: set[str] = set()
@@ -118,6 +122,16 @@ def _record_lines(
         for index, item in enumerate(node.value):
             lines[(*path, index)] = item.start_mark.line + 1
             _record_lines(item, (*path, index), lines, problems, source, active)
+
+
+def _odd_number(tag: str, text: str) -> str | None:
+    """Return what is wrong with a number that YAML 1.1 reads as another than it seems to be."""
+    digits = text.lstrip("+-")
+    if ":" in text:
+        return f"YAML reads {text[:40]} as a number to the base of 60: quote it, or write a unit"
+    if tag == _INTEGER and len(digits) > 1 and digits[0] == "0":
+        return f"YAML reads {text[:40]} to another base than ten: write a decimal number"
+    return None
 
 
 def dotted(path: Path) -> str:

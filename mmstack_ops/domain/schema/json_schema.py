@@ -25,7 +25,11 @@ def json_schema() -> dict[str, Any]:
         definition = schema["$defs"].get(model, {})
         for field, text in texts.items():
             if field in definition.get("properties", {}):
-                definition["properties"][field]["description"] = text
+                described = definition["properties"][field]
+                # A number's range is described already.
+                described["description"] = "\n\n".join(
+                    filter(None, (text, described.get("description")))
+                )
     return schema
 
 

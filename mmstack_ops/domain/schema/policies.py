@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
-
 from mmstack_ops.domain.schema.base import Name, SchemaModel
-from mmstack_ops.domain.units import Duration, Size
+from mmstack_ops.domain.schema.ranges import (
+    Age,
+    Bytes,
+    Count,
+    Number,
+    Period,
+    Seconds,
+    Share,
+    Storage,
+)
+from mmstack_ops.domain.units import LARGEST, LONGEST
 
-_Count = Annotated[int, Field(ge=0)]
+MOST_DRILLS = 1000
+"""Series that one scheduled drill proves at most."""
 
 
 class Keep(SchemaModel):
     """Backups that stay beyond the retention's age; the words are restic's, and add up."""
 
-    last: _Count = 0
+    last: Count = 0
     """So many of the newest."""
-    hourly: _Count = 0
+    hourly: Count = 0
     """The newest of so many hours that have one (UTC); likewise below."""
-    daily: _Count = 0
-    weekly: _Count = 0
-    monthly: _Count = 0
-    yearly: _Count = 0
+    daily: Count = 0
+    weekly: Count = 0
+    monthly: Count = 0
+    yearly: Count = 0
 
 
 class Tier(SchemaModel):
@@ -32,9 +41,9 @@ class Tier(SchemaModel):
     description: str = ""
     location: str = ""
     """A path or URL; `${NAME}` is taken from the environment file."""
-    quota: Size | None = None
+    quota: Storage | None = None
     """None: unlimited."""
-    retention: Duration
+    retention: Age
     """How much older than the newest of its series a backup may become here."""
     keep: Keep = Keep()
     after: Name | None = None
@@ -44,9 +53,9 @@ class Tier(SchemaModel):
     region: str = "us-east-1"
     """S3: the region that requests are signed for."""
     server_side_encryption: Literal["none", "AES256", "aws:kms"] = "none"
-    object_lock: Duration | None = None
+    object_lock: Age | None = None
     """S3: how long the bucket refuses to delete a file (governance mode); None: not used."""
-    volume_size: Size | None = None
+    volume_size: Storage | None = None
     """Tape volume files: the size of one volume; devices say themselves when they are full."""
 
 
@@ -54,36 +63,36 @@ class BackupPolicy(SchemaModel):
     """Tiers, and how artifacts are made."""
 
     tiers: dict[Name, Tier]
-    compression_level: Annotated[int, Field(ge=1, le=19)] = 3
-    compression_threads: Annotated[int, Field(ge=0, le=64)] = 2
+    compression_level: Annotated[int, Number(1, 19)] = 3
+    compression_threads: Annotated[int, Number(0, 64)] = 2
     """zstd worker threads; 0 compresses in the reading thread."""
     encryption: Literal["when-keyed", "required", "none"] = "when-keyed"
     """age, to the recipients in `BACKUP_AGE_RECIPIENTS`; `required` refuses to go without."""
-    rate_limit: Size | None = None
+    rate_limit: Annotated[int, Bytes("10KB", "1TB")] | None = None
     """Bytes a second a backup or copy may write; None: as fast as it goes."""
-    max_age: Duration = 26 * 3600.0
+    max_age: Period = 26 * 3600.0
     """Age at which the newest backup of a service is too old."""
-    models_max_age: Duration = 8 * 86400.0
-    proven_within: Duration = 8 * 86400.0
+    models_max_age: Period = 8 * 86400.0
+    proven_within: Period = 8 * 86400.0
     """How long ago a series' last proven restore may be."""
     models_cron: str = "0 4 * * 0"
     drill_cron: str = "0 5 * * 0"
-    drills: Annotated[int, Field(ge=1)] = 4
+    drills: Annotated[int, Number(1, MOST_DRILLS)] = 4
     """Series proven by each scheduled drill, in turn; the one waiting longest comes first."""
     verify_cron: str = "0 6 * * *"
-    verify_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    verify_share: Share = 0.1
     """Share of all copies that each scheduled verification reads whole, the oldest look first."""
     check_cron: str = "20 * * * *"
     """When ages, proofs and quotas are judged; that changes nothing."""
     sweep_cron: str = "30 6 * * 0"
     """When leftovers of killed writes and files no backup names are taken away."""
-    copy_retry: Duration = 1800.0
+    copy_retry: Annotated[float, Seconds("1m", "30d")] = 1800.0
     """How long after a copy that failed the same copy is asked for again."""
-    bucket_growth: Size = 10 * 10**9
+    bucket_growth: Annotated[int, Bytes("1KB", LARGEST)] = 10 * 10**9
     """Growth of a bucket since its last backup that asks for one before the schedule does."""
-    max_share_deleted: Annotated[float, Field(gt=0, le=1)] = 0.9
+    max_share_deleted: Share = 0.9
     """When retention would delete more than this share of a series, it deletes nothing."""
-    quota_warning: Annotated[float, Field(gt=0, le=1)] = 0.9
+    quota_warning: Share = 0.9
     """Share of a tier's quota beyond which people are told."""
 
 
@@ -92,14 +101,14 @@ class RetentionPolicy(SchemaModel):
 
     backup_before_cleanup: bool = True
     """Data is backed up, and that backup verified, before any of it goes."""
-    max_share_deleted: Annotated[float, Field(gt=0, le=1)] = 0.9
+    max_share_deleted: Share = 0.9
     """When a rule would delete more than this share of what it is about, it deletes nothing."""
     archive: str = ""
     """Folder of the rows that are archived before they go; `${NAME}` is taken from the
     environment file. Empty: the environment's state folder."""
-    runs: Duration = 30 * 86400.0
+    runs: Age = 30 * 86400.0
     """How long Dagster keeps runs that ended; an asset's newest stays."""
-    run_containers: Duration = 86400.0
+    run_containers: Age = 86400.0
     """How long a container of ours that ran once and ended stays to be looked at."""
 
 
@@ -108,7 +117,7 @@ class GeneratedSecret(SchemaModel):
 
     description: str
     kind: Literal["password", "hex", "urlsafe", "key"] = "password"
-    bytes: Annotated[int, Field(ge=16, le=128)] = 24
+    bytes: Annotated[int, Number(16, 128)] = 24
     """Bytes of randomness; 16 bytes are 128 bits."""
     prefix: str = ""
     """Constant text in front, such as `sk-`."""
@@ -120,7 +129,7 @@ class SecurityPolicy(SchemaModel):
     """Secrets, and the waivers of hardening rules."""
 
     secrets: dict[Name, GeneratedSecret]
-    max_age: Duration = 90 * 86400.0
+    max_age: Annotated[float, Seconds("1d", LONGEST)] = 90 * 86400.0
 
 
 class EnvironmentBackup(SchemaModel):
@@ -134,5 +143,5 @@ class EnvironmentRetention(SchemaModel):
     """An environment's retention of live data."""
 
     cron: str
-    default: Duration
-    services: dict[Name, Duration] = {}
+    default: Age
+    services: dict[Name, Age] = {}

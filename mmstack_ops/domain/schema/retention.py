@@ -7,18 +7,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mmstack_ops.domain.schema.base import SchemaModel
-from mmstack_ops.domain.units import Duration, Size
-
-_Share = Annotated[float, Field(gt=0, le=1)]
+from mmstack_ops.domain.schema.ranges import Age, Bytes, Number, Share
+from mmstack_ops.domain.units import LARGEST
 
 
 class _Rule(SchemaModel):
-    age: Duration | None = None
+    age: Age | None = None
     """How old data may become; None: the environment's. Where the environment has an age for
     this very service, the shorter holds."""
     backup_before_cleanup: bool | None = None
     """None: the policy's."""
-    max_share_deleted: _Share | None = None
+    max_share_deleted: Share | None = None
     """None: the policy's. 1 for what may go altogether, such as temporary files."""
 
 
@@ -42,7 +41,7 @@ class KeysRule(_Rule):
     strategy: Literal["keys"]
     pattern: str
     """Glob as `SCAN … MATCH` has it."""
-    database: Annotated[int, Field(ge=0)] = 0
+    database: Annotated[int, Number(0, 65535)] = 0
 
 
 class PointsRule(_Rule):
@@ -81,7 +80,7 @@ class FilesRule(_Rule):
     """A folder inside the container."""
     patterns: list[str] = ["*"]
     """Of paths relative to `path`; `*` stands for any text, slashes included."""
-    rotate_above: Size | None = None
+    rotate_above: Annotated[int, Bytes("1K", LARGEST)] | None = None
     """A file larger than this is copied, compressed, and emptied: for logs nobody rotates."""
 
 

@@ -15,8 +15,8 @@ from mmstack_ops.domain.schema.policies import (
     RetentionPolicy,
     SecurityPolicy,
 )
+from mmstack_ops.domain.schema.ranges import Deadline, Number
 from mmstack_ops.domain.schema.service import Service, ServiceOverride
-from mmstack_ops.domain.units import Duration
 
 WIPED_KINDS = ("db", "cache", "models", "logs", "test-results")
 """Kinds of data that can be wiped on their own, wherever they are: `Volume.holds`."""
@@ -30,7 +30,7 @@ class AddressPlan(SchemaModel):
     """Network name (the key under `networks`) → IPv4 subnet in CIDR notation."""
     network_suffix: str = ""
     """Appended to every network's name on the engine."""
-    port_offset: Annotated[int, Field(ge=0, le=50000)] = 0
+    port_offset: Annotated[int, Number(0, 50000)] = 0
     """Added to every published host port."""
 
 
@@ -46,8 +46,8 @@ class Config(SchemaModel):
     address_plan: Name
     """Which of `address_plans` holds where an environment doesn't choose another."""
     address_plans: dict[Name, AddressPlan]
-    pull_deadline: Duration = 1800.0
-    stop_deadline: Duration = 60.0
+    pull_deadline: Deadline = 1800.0
+    stop_deadline: Deadline = 60.0
 
 
 class Network(SchemaModel):

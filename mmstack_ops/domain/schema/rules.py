@@ -19,7 +19,12 @@ from mmstack_ops.domain.schema.problem import Problem as Problem
 from mmstack_ops.domain.schema.retention_rules import live_retention_is_possible
 from mmstack_ops.domain.schema.root import WIPED_KINDS, Environment, Schema
 from mmstack_ops.domain.schema.service import Service
+from mmstack_ops.domain.schema.service_rules import services_fit_together
 from mmstack_ops.domain.suggest import did_you_mean
+
+_THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
+_WIDEST, _NARROWEST = 8, 29
+"""Prefix lengths: a /30 has room for one container beside the gateway."""
 
 
 def find_problems(schema: Schema) -> list[Problem]:
@@ -294,6 +299,9 @@ def _subnets_dont_overlap(schema: Schema) -> Iterator[Problem]:
                 subnets[network] = ipaddress.IPv4Network(text)
             except ValueError as error:
                 yield Problem((*at, network), f"{text!r} is not an IPv4 subnet: {error}")
+                continue
+            if problem := _subnet_problem(subnets[network]):
+                yield Problem((*at, network), problem)
         for network in schema.networks:
             if network not in plan.subnets:
                 yield Problem(at, f"no subnet for network {network!r}")
@@ -301,6 +309,51 @@ def _subnets_dont_overlap(schema: Schema) -> Iterator[Problem]:
             if subnets[first].overlaps(subnets[second]):
                 message = f"{subnets[second]} overlaps {subnets[first]} of network {first!r}"
                 yield Problem((*at, second), message)
+
+
+def _subnet_problem(subnet: ipaddress.IPv4Network) -> str | None:
+    if not _WIDEST <= subnet.prefixlen <= _NARROWEST:
+        return (
+            f"{subnet} is out of range: a network has /{_WIDEST} to /{_NARROWEST}, with room for"
+            " a gateway and containers"
+        )
+    kinds = {
+        "loopback": subnet.is_loopback,
+        "link-local": subnet.is_link_local,
+        "multicast": subnet.is_multicast,
+        "reserved": subnet.is_reserved or subnet.network_address in _THIS_NETWORK,
+    }
+    for kind, is_kind in kinds.items():
+        if is_kind:
+            return f"{subnet} is {kind}: no container can have an address in it"
+    return None
+
+
+def _networks_have_room(schema: Schema) -> Iterator[Problem]:
+    seen: set[Problem] = set()
+    for name in schema.environments:
+        for problem in _crowded(resolve(schema, name)):
+            if problem not in seen:
+                seen.add(problem)
+                yield problem
+
+
+def _crowded(catalogue: Catalogue) -> Iterator[Problem]:
+    members: dict[str, int] = {}
+    for service, entry in catalogue.services.items():
+        for network in catalogue.networks_of(service):
+            count = members.get(network.key, 0) + entry.definition.replicas
+            members[network.key] = count
+    for network in catalogue.networks.values():
+        # Less the network's own address, the broadcast address and the gateway.
+        room = ipaddress.IPv4Network(network.subnet).num_addresses - 3
+        if members.get(network.key, 0) > room:
+            path: Path = ("config", "address_plans", catalogue.address_plan_name, "subnets")
+            message = (
+                f"{network.subnet} has room for {room} containers;"
+                f" {members[network.key]} of {catalogue.environment} are on this network"
+            )
+            yield Problem((*path, network.key), message)
 
 
 def _dependencies_cross_declared_stacks(schema: Schema) -> Iterator[Problem]:
@@ -338,9 +391,6 @@ def _clashes_in(catalogue: Catalogue) -> Iterator[Problem]:
                 continue
             path = (*at, "ports", index, "host")
             first, last = port.host
-            if last < first:
-                yield Problem(path, f"the range {first}-{last} runs backwards")
-                continue
             if last - first + 1 < definition.replicas:
                 yield Problem(
                     path,
@@ -388,9 +438,11 @@ _RULES: tuple[Callable[[Schema], Iterator[Problem]], ...] = (
     _references_are_closed,
     _subnets_dont_overlap,
     _methods_offer_types,
+    services_fit_together,
     live_retention_is_possible,
 )
 _LATE_RULES: tuple[Callable[[Schema], Iterator[Problem]], ...] = (
     _dependencies_cross_declared_stacks,
     _published_ports_and_names_dont_clash,
+    _networks_have_room,
 )

@@ -5,13 +5,25 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from mmstack_ops.domain.addresses import HostAddress
 from mmstack_ops.domain.schema.base import ContainerVariableName, Name, SchemaModel, VariableName
 from mmstack_ops.domain.schema.policies import Keep
+from mmstack_ops.domain.schema.ranges import (
+    Age,
+    Deadline,
+    Interval,
+    Memory,
+    MemoryFiles,
+    Number,
+    Period,
+    PortNumber,
+    Replicas,
+    Wait,
+)
 from mmstack_ops.domain.schema.retention import RetentionRule
-from mmstack_ops.domain.units import Duration, Size
+from mmstack_ops.domain.units import shown
 
 
 class Build(SchemaModel):
@@ -35,32 +47,45 @@ class Image(SchemaModel):
     pull: Literal["missing", "always", "never"] = "missing"
 
 
-_PORT_RANGE = re.compile(r"^([0-9]+)-([0-9]+)$")
+_PORT_RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_MOST_REPLICAS = 100
 
 
 def _parse_port_range(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool):
         return (value, value)
     if isinstance(value, str):
-        if value.isascii() and value.isdigit():
-            return (int(value), int(value))
-        if match := _PORT_RANGE.match(value):
-            return (int(match[1]), int(match[2]))
-        raise ValueError(f"{value!r} is not a port or a range such as 4000-4001")
+        match = _PORT_RANGE.fullmatch(value)
+        if match is None:
+            raise ValueError(f"{shown(value)} is not a port or a range such as 4000-4001")
+        return (int(match[1]), int(match[2] or match[1]))
     return value
 
 
-PortNumber = Annotated[int, Field(ge=1, le=65535)]
+def _checked_port_range(value: tuple[int, int]) -> tuple[int, int]:
+    first, last = value
+    if last < first:
+        raise ValueError(f"the range {first}-{last} runs backwards")
+    if last - first >= _MOST_REPLICAS:
+        raise ValueError(
+            f"{first}-{last} are {last - first + 1} ports; a service has at most"
+            f" {_MOST_REPLICAS} replicas"
+        )
+    return value
+
+
 PortRange = Annotated[
     tuple[PortNumber, PortNumber],
     BeforeValidator(_parse_port_range),
+    AfterValidator(_checked_port_range),
     WithJsonSchema(
         {
             "anyOf": [
                 {"type": "integer", "minimum": 1, "maximum": 65535},
-                {"type": "string", "pattern": r"^\d+(-\d+)?$"},
+                {"type": "string", "pattern": r"^[0-9]{1,5}(-[0-9]{1,5})?$"},
             ],
-            "description": "a port, or a range with one port for each replica (4000-4001)",
+            "description": "a port from 1 to 65535, or a range with one port for each replica"
+            " (4000-4001)",
         }
     ),
 ]
@@ -104,7 +129,7 @@ class Mount(SchemaModel):
     """A volume declared under `volumes`."""
     bind: str | None = None
     """A path on the host; relative ones begin at the project's root."""
-    tmpfs: Size | None = None
+    tmpfs: MemoryFiles | None = None
     """Size of a tmpfs."""
     read_only: bool = False
 
@@ -120,11 +145,11 @@ class HealthCheck(SchemaModel):
 
     test: Annotated[list[str], Field(min_length=2)]
     """`[CMD, program, argument…]` or `[CMD-SHELL, "shell text"]`."""
-    interval: Duration = 30.0
-    timeout: Duration = 5.0
-    retries: Annotated[int, Field(ge=1)] = 3
-    start_period: Duration = 10.0
-    start_interval: Duration = 2.0
+    interval: Interval = 30.0
+    timeout: Interval = 5.0
+    retries: Annotated[int, Number(1, 1000)] = 3
+    start_period: Wait = 10.0
+    start_interval: Interval = 2.0
     """Interval during the start period, on engines that know it (API 1.44 and later)."""
 
     @model_validator(mode="after")
@@ -146,8 +171,8 @@ class Dependency(SchemaModel):
 class ResourceAmount(SchemaModel):
     """Memory (bytes) and processors (cores)."""
 
-    memory: Size | None = None
-    cpus: Annotated[float, Field(gt=0)] | None = None
+    memory: Memory | None = None
+    cpus: Annotated[float, Number(0.01, 1024)] | None = None
 
 
 class Resources(SchemaModel):
@@ -155,7 +180,7 @@ class Resources(SchemaModel):
 
     limits: ResourceAmount = ResourceAmount()
     reservations: ResourceAmount = ResourceAmount()
-    pids: Annotated[int, Field(gt=0)] | None = None
+    pids: Annotated[int, Number(1, 4194304)] | None = None
 
     @model_validator(mode="after")
     def _reservation_below_limit(self) -> Resources:
@@ -168,7 +193,7 @@ class Resources(SchemaModel):
 class Gpu(SchemaModel):
     """Devices reserved when a start asks for GPUs: a count, or named devices."""
 
-    count: int | Literal["all"] | None = None
+    count: Annotated[int, Number(1, 128)] | Literal["all"] | None = None
     device_ids: list[str] = []
     driver: str = "nvidia"
     capabilities: list[str] = ["gpu"]
@@ -184,7 +209,7 @@ class SecretUse(SchemaModel):
     """A secret mounted as a file under /run/secrets."""
 
     secret: Name
-    uid: Annotated[int, Field(ge=0)] = 0
+    uid: Annotated[int, Number(0, 4294967294)] = 0
     """Owner of the file: Compose's file secrets are bind mounts and keep the host's owner."""
 
 
@@ -218,9 +243,9 @@ class ServiceBackup(SchemaModel):
     """Only these databases, collections, buckets (patterns); empty: all."""
     exclude: list[str] = []
     """Not these databases, collections, buckets, or paths below a volume (patterns)."""
-    max_age: Duration | None = None
+    max_age: Period | None = None
     """Age at which the newest backup is too old; None: the policy's."""
-    retention: Duration | None = None
+    retention: Age | None = None
     """How much older than the newest a backup may become; a tier's shorter one holds there."""
     keep: Keep = Keep()
     """What stays beyond that, on every tier."""
@@ -244,13 +269,13 @@ class Service(SchemaModel):
     ports: list[Port] = []
     mounts: list[Mount] = []
     healthcheck: HealthCheck | None = None
-    healthy_within: Duration = 180.0
+    healthy_within: Deadline = 180.0
     """Deadline from start to healthy (to running, for a service without a health check)."""
     depends_on: list[Dependency] = []
     resources: Resources = Resources()
     gpu: Gpu | None = None
     restart: Literal["no", "always", "on-failure", "unless-stopped"] = "unless-stopped"
-    replicas: Annotated[int, Field(ge=0, le=100)] = 1
+    replicas: Replicas = 1
     profiles: list[Name] = []
     """A service with profiles starts only when one of them is asked for, or by its own name."""
     labels: dict[str, str] = {}
@@ -262,11 +287,11 @@ class Service(SchemaModel):
     cap_drop: list[str] = []
     security_opt: list[str] = []
     sysctls: dict[str, str] = {}
-    ulimits: dict[str, int] = {}
-    shm_size: Size | None = None
+    ulimits: dict[str, Annotated[int, Number(-1, 2**63 - 1)]] = {}
+    shm_size: MemoryFiles | None = None
     extra_hosts: dict[str, str] = {}
     stop_signal: str | None = None
-    stop_grace_period: Duration = 10.0
+    stop_grace_period: Wait = 10.0
     owners: list[str] = []
     """Who answers for it: e-mail addresses or `team:<name>`, shown in Dagster."""
     backup: ServiceBackup = ServiceBackup()
@@ -307,7 +332,7 @@ class Service(SchemaModel):
 class ServiceOverride(SchemaModel):
     """What an environment may change of a service."""
 
-    replicas: Annotated[int, Field(ge=0, le=100)] | None = None
+    replicas: Replicas | None = None
     environment: dict[ContainerVariableName, str] = {}
     """Merged over the service's own."""
     ports: list[Port] | None = None
@@ -315,6 +340,6 @@ class ServiceOverride(SchemaModel):
     restart: Literal["no", "always", "on-failure", "unless-stopped"] | None = None
     command: list[str] | None = None
     healthcheck: HealthCheck | None = None
-    healthy_within: Duration | None = None
+    healthy_within: Deadline | None = None
     labels: dict[str, str] = {}
     """Merged over the service's own."""

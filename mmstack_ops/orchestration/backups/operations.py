@@ -9,6 +9,8 @@ from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef, parse_ref
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import InputError
+from mmstack_ops.domain.limits import require_within
+from mmstack_ops.domain.schema.policies import MOST_DRILLS
 from mmstack_ops.domain.suggest import require_known
 from mmstack_ops.orchestration import names as stack_names
 from mmstack_ops.orchestration.backups import names, verdicts
@@ -98,6 +100,8 @@ def _copies_to_verify(
         if missing:
             raise _not_found(sorted(missing)[0], config.tiers)
         return found
+    if config.share is not None:
+        require_within("share", config.share, 0.001, 1)
     due = control.due_verifications(config.share)
     return [one for one in due if not config.tiers or one[1] in config.tiers]
 
@@ -183,6 +187,8 @@ def _backups_to_prove(
             if status.newest is not None
             and (not config.types or status.series.type in config.types)
         ]
+    if config.limit is not None:
+        require_within("limit", config.limit, 1, MOST_DRILLS)
     return list(control.due_drills(config.limit or catalogue.schema.backup.drills))
 
 

@@ -13,6 +13,7 @@ from mmstack_ops.domain.backups.moments import parse_moment
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import EngineUnavailableError
 from mmstack_ops.domain.retention.live import RuleCleaned, age_of, refuse_other
+from mmstack_ops.domain.retention.plan import refuse_old
 from mmstack_ops.domain.schema.retention import label_of
 from mmstack_ops.domain.units import format_seconds
 from mmstack_ops.orchestration import names as stack_names
@@ -52,8 +53,11 @@ def live_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition]:
     ) -> Iterator[dg.MaterializeResult[None]]:
         wanted = [by_key[key] for key in by_key if key in context.selected_asset_keys]
         control = live_of(context)
-        made_at = None if config.planned_at is None else parse_moment(config.planned_at, None)
         with only_safe_errors("planning the retention of live data"):
+            made_at = None if config.planned_at is None else parse_moment(config.planned_at, None)
+            if made_at is not None:
+                # Also where no plan was looked at: ages must not count from any other day.
+                refuse_old(made_at, control.now())
             plan = control.plan(wanted, made_at=made_at)
             if plan.down:
                 raise EngineUnavailableError("no live data was looked at", why=plan.down)

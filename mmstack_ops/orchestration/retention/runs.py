@@ -3,13 +3,15 @@
 Ticks of schedules and sensors go by ``retention`` in ``dagster.yaml``, which is Dagster's own.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import dagster as dg
 from dagster import DagsterRunStatus
 from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.moments import cutoff
+from mmstack_ops.domain.units import format_seconds
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.interrupts import interrupts_wait
 from mmstack_ops.orchestration.retention import names
@@ -23,7 +25,7 @@ _MOST_ROWS = 200
 
 def runs_asset(catalogue: Catalogue) -> dg.AssetsDefinition:
     """Return the retention of an environment's runs and of its containers that ran once."""
-    age = timedelta(seconds=catalogue.schema.retention.runs)
+    age = catalogue.schema.retention.runs
 
     @dg.asset(
         name=names.RUNS_PART,
@@ -31,14 +33,14 @@ def runs_asset(catalogue: Catalogue) -> dg.AssetsDefinition:
         group_name=names.WHOLE_GROUP,
         pool=names.cleanup_pool(catalogue.environment, names.RUNS_PART),
         required_resource_keys={names.LIVE},
-        description=f"Runs of {catalogue.environment} that ended {age.days} days ago go; the newest"
-        " of each asset stays. Containers that ran once go too.",
+        description=f"Runs of {catalogue.environment} that ended {format_seconds(age)} ago go; the"
+        " newest of each asset stays. Containers that ran once go too.",
     )
     def clean_runs_up(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         control = live_of(context)
         with only_safe_errors("cleaning up what runs left behind"):
             containers = control.clean_containers(control.plan_containers())
-        old = expired_runs(context.instance, catalogue, before_days=age.days)
+        old = expired_runs(context.instance, catalogue, before=cutoff(datetime.now(UTC), age))
         for run in old:
             # Each goes whole, its events with it.
             with interrupts_wait():
@@ -57,17 +59,17 @@ def runs_asset(catalogue: Catalogue) -> dg.AssetsDefinition:
 
 
 def expired_runs(
-    instance: dg.DagsterInstance, catalogue: Catalogue, *, before_days: int
+    instance: dg.DagsterInstance, catalogue: Catalogue, *, before: datetime
 ) -> list[dg.DagsterRun]:
     """Return the ended runs of an environment that are too old; the newest of an asset stays.
 
     Args:
-        before_days: runs whose last news is older than so many days.
+        before: runs whose last news is from before that.
     """
     filters = dg.RunsFilter(
         statuses=_ENDED,
         tags={REPOSITORY_LABEL_TAG: f"__repository__@{catalogue.environment}"},
-        updated_before=datetime.now(UTC) - timedelta(days=before_days),
+        updated_before=before,
     )
     kept = _newest_of_assets(instance, catalogue)
     found: list[dg.DagsterRun] = []

@@ -78,9 +78,9 @@ def test_what_nobody_has_read_takes_no_place_of_what_was() -> None:
 
 
 def test_a_damaged_one_counts_for_nothing() -> None:
-    plan = planned(copy(0, corrupt=True), copy(1), copy(2), rules=Rules(last=1))
-    assert gone(plan) == {backup_id(0), backup_id(2)}
-    assert why(plan, 0) == ("damaged, and no rule would keep it",)
+    plan = planned(copy(0.5, corrupt=True), copy(1), copy(2), rules=Rules(last=1))
+    assert gone(plan) == {backup_id(0.5), backup_id(2)}
+    assert why(plan, 0.5) == ("damaged, and no rule would keep it",)
 
 
 def test_with_nothing_verified_nothing_goes() -> None:

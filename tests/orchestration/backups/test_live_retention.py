@@ -120,8 +120,9 @@ def test_old_runs_go_but_the_newest_of_an_asset_stays(
     first = job.execute_in_process(instance=instance, tags=tag)
     foreign = job.execute_in_process(instance=instance, tags=other)
     last = job.execute_in_process(instance=instance, tags=tag)
-    # Everything that ended before tomorrow.
-    old = [run.run_id for run in expired_runs(instance, staging.catalogue, before_days=-1)]
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    old = [run.run_id for run in expired_runs(instance, staging.catalogue, before=tomorrow)]
     assert old == [first.run_id]
     assert {foreign.run_id, last.run_id}.isdisjoint(old)
-    assert expired_runs(instance, staging.catalogue, before_days=1) == []
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    assert expired_runs(instance, staging.catalogue, before=yesterday) == []

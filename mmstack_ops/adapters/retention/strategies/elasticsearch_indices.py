@@ -7,7 +7,7 @@ https://www.elastic.co/guide/en/elasticsearch/reference/8.19/cat-indices.html
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import ClassVar
 from urllib.parse import quote
@@ -15,6 +15,7 @@ from urllib.parse import quote
 from mmstack_ops.adapters.backups.types.elasticsearch_full import ElasticsearchServer
 from mmstack_ops.adapters.retention.strategies.base import Gone, Site, counted
 from mmstack_ops.domain.errors import RetentionError
+from mmstack_ops.domain.moments import from_epoch
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import IndicesRule
 
@@ -117,7 +118,7 @@ def _listed(server: ElasticsearchServer, site: Site, rule: IndicesRule) -> _List
         if lifecycle.get("managed"):
             policies[name] = str(lifecycle.get("policy", ""))
             continue
-        moment = datetime.fromtimestamp(int(one["creation.date"]) / 1000, UTC)
+        moment = from_epoch(int(one["creation.date"]) / 1000)
         found.append(_Index(name, moment, int(one["store.size"] or 0)))
     deleting = _deleting_policies(server) if policies else frozenset()
     endless = tuple(name for name, policy in sorted(policies.items()) if policy not in deleting)

@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,6 +25,7 @@ from mmstack_ops.adapters.retention.strategies.base import (
     opened_inside,
 )
 from mmstack_ops.domain.errors import RetentionError
+from mmstack_ops.domain.moments import from_epoch
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import RevisionsRule
 
@@ -285,4 +286,4 @@ def _use(repository: Path, folder: Path) -> tuple[frozenset[Path], datetime]:
             if target.parent == own and target.is_file():
                 last = max(last, _used_at(target.stat()))
                 blobs.add(target)
-    return frozenset(blobs), datetime.fromtimestamp(last, UTC)
+    return frozenset(blobs), from_epoch(last)

@@ -36,13 +36,28 @@ class _Table:
 
     Args:
         leaves: the tables that hold its rows: itself, or its partitions.
-        column: quoted.
+        column: its name.
+        kind: the column's type.
     """
 
     name: str
     leaves: tuple[tuple[str, str], ...]
     column: str
+    kind: str
     size: int
+
+    def expired(self, before: datetime) -> Composed:
+        """Return the condition of rows from before a moment.
+
+        A date is older than a moment when its whole day is: a row of today isn't. An infinite
+        time is none.
+        """
+        from psycopg import sql
+
+        limit: Any = before.astimezone(UTC).date() if self.kind == "date" else before
+        return sql.SQL("(isfinite({column}) AND {column} < {limit})").format(
+            column=sql.Identifier(self.column), limit=sql.Literal(limit)
+        )
 
 
 class PostgresRows:
@@ -58,12 +73,16 @@ class PostgresRows:
             table = _table(connection, site, rule)
             row = connection.execute(
                 sql.SQL(
-                    "SELECT count(*), count(*) FILTER (WHERE {column} < {before}),"
-                    " min({column})::timestamptz, max({column})::timestamptz, clock_timestamp(),"
-                    " count(*) FILTER (WHERE {column} IS NULL) FROM {table}"
+                    # PostgreSQL has years that Python's calendar hasn't.
+                    "SELECT count(*), count(*) FILTER (WHERE {expired}),"
+                    " (min(greatest({column}, '0001-01-02')) FILTER (WHERE {dated}))::timestamptz,"
+                    " (max(least({column}, '9999-12-30')) FILTER (WHERE {dated}))::timestamptz,"
+                    " clock_timestamp(), count(*) FILTER (WHERE ({dated}) IS NOT TRUE)"
+                    " FROM {table}"
                 ).format(
                     column=sql.Identifier(table.column),
-                    before=sql.Literal(site.before),
+                    dated=sql.SQL("isfinite({})").format(sql.Identifier(table.column)),
+                    expired=table.expired(site.before),
                     table=sql.Identifier(*_parts(rule)),
                 )
             ).fetchone()
@@ -77,7 +96,9 @@ class PostgresRows:
             oldest=oldest,
             newest=newest,
             clock=clock,
-            notes=(f"{undated} rows without {rule.column} stay",) if undated else (),
+            notes=(f"{undated} rows without {rule.column}, or an infinite one, stay",)
+            if undated
+            else (),
         )
 
     def clean(self, site: Site, rule: RowsRule) -> Gone:
@@ -173,13 +194,12 @@ def _batches(
     """
     from psycopg import sql
 
-    where = {"leaf": sql.Identifier(*leaf), "column": sql.Identifier(table.column)}
+    where = {"leaf": sql.Identifier(*leaf)}
     chosen = sql.SQL(
-        "SELECT ctid::text FROM {leaf} WHERE {column} < {before} LIMIT {batch}"
-        " FOR UPDATE SKIP LOCKED"
+        "SELECT ctid::text FROM {leaf} WHERE {expired} LIMIT {batch} FOR UPDATE SKIP LOCKED"
     ).format(
         **where,
-        before=sql.Literal(site.before),
+        expired=table.expired(site.before),
         batch=sql.Literal(_ARCHIVE_BATCH if archive is not None else _BATCH),
     )
     delete = sql.SQL("DELETE FROM {leaf} WHERE ctid = ANY(%s::tid[])").format(**where)
@@ -268,7 +288,7 @@ def _table(connection: Connection[Any], site: Site, rule: RowsRule) -> _Table:
             " FROM pg_partition_tree(%s)",
             (oid,),
         ).fetchone() or (0,)
-    return _Table(f"{schema}.{name}", tuple(leaves), rule.column, size)
+    return _Table(f"{schema}.{name}", tuple(leaves), rule.column, column[0], size)
 
 
 def _count(connection: Connection[Any], rule: RowsRule) -> int:

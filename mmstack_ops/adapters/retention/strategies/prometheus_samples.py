@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from mmstack_ops.adapters.backups.types.prometheus_full import PORT, ask
 from mmstack_ops.adapters.retention.strategies.base import Gone, Site, counted
 from mmstack_ops.domain.errors import BackupError, RetentionError
+from mmstack_ops.domain.moments import from_epoch
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import MetricsRule
 
@@ -17,6 +18,7 @@ _HOUR = 3600.0
 _OK = 200
 # What is in memory isn't in a block yet; the server writes blocks of two hours.
 _BLOCK_HOURS = 3
+_NOTHING = 2.0**53
 _LOWEST = "prometheus_tsdb_lowest_timestamp_seconds"
 _BYTES = "prometheus_tsdb_storage_blocks_bytes"
 
@@ -28,7 +30,7 @@ class PrometheusSamples:
 
     def look(self, site: Site, rule: MetricsRule) -> Found:  # noqa: ARG002 - all series alike
         """Look how far back it goes; see ``Strategy.look``."""
-        now = datetime.fromtimestamp(float(_value(site, "time()")), UTC)
+        now = from_epoch(float(_value(site, "time()")))
         begin = _begin(site)
         if begin is None:
             return Found("samples", 0, 0, clock=now)
@@ -83,9 +85,12 @@ def _hours(later: datetime, earlier: datetime) -> int:
 
 
 def _begin(site: Site) -> datetime | None:
-    """Return where the oldest block begins; None while there is nothing."""
+    """Return where the oldest block begins; None while there is nothing.
+
+    A server without samples tells the largest number there is.
+    """
     value = _metric(site, _LOWEST)
-    return None if value is None or value <= 0 else datetime.fromtimestamp(value, UTC)
+    return None if value is None or not 0 < value < _NOTHING else from_epoch(value)
 
 
 def _oldest(site: Site, begin: datetime) -> datetime:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
 from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer
 from mmstack_ops.adapters.retention.strategies.base import Gone, Site, counted
-from mmstack_ops.adapters.retention.strategies.qdrant_points import matching, moment_in
+from mmstack_ops.adapters.retention.strategies.qdrant_points import is_older, matching, moment_in
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import CollectionsRule
 
@@ -23,18 +24,18 @@ class QdrantCollections:
         names = list(matching(server, site, rule))
         aliased = set(server.aliases().values())
         dated = {
-            name: newest
+            name: state
             for name in names
-            if name not in aliased and (newest := _newest(server, site, rule, name)) is not None
+            if name not in aliased and (state := _looked_at(server, site, rule, name)) is not None
         }
-        expired = sorted(name for name, newest in dated.items() if newest < site.before)
+        expired = sorted(name for name, state in dated.items() if state.is_old)
         stay = len(names) - len(dated)
         return Found(
             things="collections",
             total=len(names),
             expired=len(expired),
-            oldest=min(dated.values(), default=None),
-            newest=max(dated.values(), default=None),
+            oldest=min((one.newest for one in dated.values()), default=None),
+            newest=max((one.newest for one in dated.values()), default=None),
             names=tuple(expired),
             notes=(f"{stay} stay: an alias names them, or none of their points has a moment",)
             if stay
@@ -47,8 +48,8 @@ class QdrantCollections:
         with counted(site, "collections") as tally:
             for name in matching(server, site, rule):
                 site.check()
-                newest = _newest(server, site, rule, name)
-                if newest is None or newest >= site.before:
+                state = _looked_at(server, site, rule, name)
+                if state is None or not state.is_old:
                     continue
                 # Asked last: an alias may have been given a moment ago.
                 if name in server.aliases().values():
@@ -59,12 +60,25 @@ class QdrantCollections:
         return Gone(tally.count, None)
 
 
-def _newest(server: QdrantServer, site: Site, rule: CollectionsRule, name: str) -> datetime | None:
-    """Return the newest moment in a collection; None when a point has none, or there is no point.
+@dataclass(frozen=True)
+class _Dated:
+    """A collection of which every point has a moment.
+
+    Args:
+        is_old: all of its points are from before the rule's moment.
+    """
+
+    newest: datetime
+    is_old: bool
+
+
+def _looked_at(server: QdrantServer, site: Site, rule: CollectionsRule, name: str) -> _Dated | None:
+    """Look at all points of a collection; None when one has no moment, or there is no point.
 
     A point that can't be dated may be the newest of all.
     """
     newest: datetime | None = None
+    is_old = True
     for points in server.payloads(name, rule.field):
         site.check()
         for _, value in points:
@@ -72,4 +86,5 @@ def _newest(server: QdrantServer, site: Site, rule: CollectionsRule, name: str) 
             if moment is None:
                 return None
             newest = moment if newest is None else max(newest, moment)
-    return newest
+            is_old = is_old and is_older(value, site.before)
+    return None if newest is None else _Dated(newest, is_old)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer, key_path
 from mmstack_ops.adapters.retention.strategies.base import Gone, Site, counted
 from mmstack_ops.domain.errors import RetentionError
+from mmstack_ops.domain.moments import later
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import CollectionsRule, PointsRule
+
+_DAY = 86400.0
 
 
 class QdrantPoints:
@@ -37,7 +40,7 @@ class QdrantPoints:
                         continue
                     oldest = moment if oldest is None else min(oldest, moment)
                     newest = moment if newest is None else max(newest, moment)
-                    if moment < site.before:
+                    if is_older(value, site.before):
                         expired[collection] = expired.get(collection, 0) + 1
         return Found(
             things="points",
@@ -56,11 +59,7 @@ class QdrantPoints:
             for collection in matching(server, site, rule):
                 for points in server.payloads(collection, rule.field):
                     site.check()
-                    old = {
-                        point: value
-                        for point, value in points
-                        if (moment := moment_in(value)) is not None and moment < site.before
-                    }
+                    old = {point: value for point, value in points if is_older(value, site.before)}
                     if old:
                         tally.count += _delete(server, collection, rule.field, old)
         return Gone(tally.count, None)
@@ -105,10 +104,30 @@ def moment_in(value: Any) -> datetime | None:
     try:
         if isinstance(value, str):
             moment = datetime.fromisoformat(value)
-            return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+            # Also so that it can be compared and shown in any time zone later.
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError):
         # It is something else: whoever wrote it knows what.
         return None
     return None
+
+
+def is_older(value: Any, before: datetime) -> bool:
+    """Return whether what a payload's value stands for is from before a moment.
+
+    A date without a time is, when its whole day is.
+    """
+    moment = moment_in(value)
+    if moment is None:
+        return False
+    return later(moment, _DAY) <= before if _is_date(value) else moment < before
+
+
+def _is_date(value: Any) -> bool:
+    try:
+        date.fromisoformat(value)
+    except (TypeError, ValueError):
+        return False
+    return True

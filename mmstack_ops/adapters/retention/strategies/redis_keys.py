@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from mmstack_ops.adapters.backups.types.redis_server import RedisServer
 from mmstack_ops.adapters.retention.strategies.base import Gone, Site
+from mmstack_ops.domain.moments import from_epoch
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import KeysRule
 
@@ -37,7 +37,7 @@ class RedisKeys:
             things="keys",
             total=total,
             expired=endless + late,
-            clock=datetime.fromtimestamp(seconds + microseconds / 1e6, UTC),
+            clock=from_epoch(seconds + microseconds / 1e6),
             notes=(f"{endless} without an end get one, {late} a nearer one",)
             if endless or late
             else (),

@@ -20,6 +20,7 @@ from mmstack_ops.adapters.retention.strategies.base import (
     opened_inside,
 )
 from mmstack_ops.domain.errors import RetentionError
+from mmstack_ops.domain.moments import from_epoch
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import FilesRule
 
@@ -134,7 +135,7 @@ def _files(site: Site, rule: FilesRule, root: int) -> Iterator[_File]:
                 seen = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            written = datetime.fromtimestamp(seen.st_mtime, UTC)
+            written = from_epoch(seen.st_mtime)
             fate: Literal["stays", "goes", "is rotated"] = "stays"
             if written < site.before:
                 fate = "goes"
@@ -162,7 +163,7 @@ def _unlink(site: Site, file: _File) -> bool:
     """Delete a file unless it was written again; say whether it went."""
     try:
         seen = os.stat(file.name, dir_fd=file.folder, follow_symlinks=False)
-        if datetime.fromtimestamp(seen.st_mtime, UTC) >= site.before:
+        if from_epoch(seen.st_mtime) >= site.before:
             return False
         os.unlink(file.name, dir_fd=file.folder)
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
@@ -106,7 +107,7 @@ def format_bytes(count: int) -> str:
 
 def format_seconds(seconds: float) -> str:
     """Return a span of time for people: ``0.4 s``, ``1m 05s``, ``3h 10m``, ``2d 4h``."""
-    if seconds < 60:
+    if seconds < 60 or not math.isfinite(seconds):
         return f"{seconds:.1f} s"
     minutes, rest = divmod(int(seconds), 60)
     if minutes < 60:

@@ -28,6 +28,23 @@ from tests.cli.conftest import Mmstack
         (["status", "--all", "core"], "every environment"),
         (["logs", "--since", "yesterday"], "neither a span nor a moment"),
         (["logs", "--tail", "-1"], "--tail"),
+        (["logs", "--tail", "9" * 30], "--tail"),
+        (["logs", "--since", "9999999d"], "is out of range: 0s to 36500d"),
+        (["logs", "--since", "0001-01-01"], "the year must be in 1971 to 9998"),
+        (["logs", "--since", "9999-12-31T23:59:59-12:00"], "the year must be in 1971 to 9998"),
+        (["status", "--watch", "nan"], "--watch"),
+        (["status", "--watch", "inf"], "--watch"),
+        (["status", "--watch", "1e300"], "--watch"),
+        (["jmeter", "--within", "nan"], "--within"),
+        (["jmeter", "--within", "1e18"], "--within"),
+        (["jmeter", "--users", "9" * 5000], "--users"),
+        (["drill", "--limit", "0"], "--limit"),
+        (["drill", "--limit", "9999999"], "--limit"),
+        (["backup", "list", "--last", "-1"], "--last"),
+        (["restore", "postgres", "--at", "0001-01-01"], "is no point in time"),
+        (["restore", "postgres", "--at", "9999-12-31T23:59:59-12:00"], "is no point in time"),
+        (["restore", "postgres", "--at", "2026-02-30"], "is no point in time"),
+        (["ui", "--port", "0"], "--port"),
         (["ui", "--stop", "--status"], "exclude each other"),
         (["ui", "--port", "70000"], "--port"),
         (["--project", "/nonexistent", "status"], "/nonexistent"),
@@ -89,3 +106,14 @@ def test_version_and_help(mmstack: Mmstack) -> None:
     verbs = "start stop restart rebuild plan status logs validate render secrets doctor ui"
     for verb in verbs.split():
         assert f" {verb} " in shown
+
+
+@pytest.mark.parametrize("host", ["tcp://127.0.0.1:99999", "tcp://[::1:2375"])
+def test_an_engine_at_a_port_that_cannot_be_is_refused(
+    mmstack: Mmstack, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    finished = mmstack("status")
+    assert finished.exit_code == 2
+    assert "the address of the Docker engine isn't one" in finished.stderr
+    assert "Traceback" not in finished.stderr

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmstack_ops.domain.compose.text import duration, size
-from mmstack_ops.domain.units import format_bytes, format_seconds, parse_duration, parse_size
+from mmstack_ops.domain.units import (
+    format_bytes,
+    format_seconds,
+    is_duration,
+    parse_duration,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,15 +73,32 @@ def test_sizes_survive_compose(count: int) -> None:
     assert parse_size(size(count).upper()) == count
 
 
-@given(st.text(max_size=12))
-def test_any_text_is_read_or_refused(text: str) -> None:
-    for parse in (parse_duration, parse_size):
+_TEXTS = st.one_of(
+    st.text(max_size=12),
+    st.from_regex(r"[0-9]{1,400}(\.[0-9]{1,9})?(ms|s|m|h|d|w|B|K|GiB|TB|)", fullmatch=True),
+)
+_VALUES = st.one_of(_TEXTS, st.integers(), st.floats(), st.booleans(), st.none(), st.just(10**5000))
+
+
+@given(_VALUES)
+def test_any_value_is_read_or_refused(value: object) -> None:
+    for parse, most in ((parse_duration, 36500 * 86400), (parse_size, 10**18)):
         message = "such as"
         try:
-            assert parse(text) >= 0
+            assert 0 <= parse(value) <= most
         except ValueError as error:
             message = str(error)
-        assert "such as" in message
+        assert "such as" in message or "is out of range: 0" in message
+        assert len(message) < 200
+
+
+@pytest.mark.parametrize(
+    "value", ["7d\n", "٧d", "1e3s", "+7d", "0x7d", "7d7", "inf", "nan", "1_0s"]
+)
+def test_what_only_looks_like_a_duration(value: str) -> None:
+    assert not is_duration(value)
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration(value)
 
 
 def test_amounts_for_people() -> None:

@@ -94,7 +94,8 @@ class Copies:
         wanted = digest(names)
         if wanted != self.asked:
             after = Copies(wanted, now, 1)
-        elif now - self.at >= retry_after:
+        elif now - self.at >= retry_after or self.at > now:
+            # A moment that lies ahead is a clock's that was put back since.
             after = Copies(wanted, now, self.attempt + 1)
         else:
             return None, self
@@ -166,7 +167,7 @@ class Told:
         if not cursor:
             return cls(since=now)
         values: dict[str, Any] = json.loads(cursor)
-        return cls(said=dict(values["said"]), since=float(values["since"]))
+        return cls(said=dict(values["said"]), since=min(float(values["since"]), now))
 
     def look(self, found: Mapping[str, str]) -> tuple[list[str], Told]:
         """Return the subjects to speak of, and what to remember.

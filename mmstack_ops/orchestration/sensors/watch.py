@@ -49,7 +49,8 @@ class Watch:
             return cls(since=now)
         values = json.loads(cursor)
         return cls(
-            since=values["since"],
+            # One that lies ahead is a clock's that was put back: nothing would be read till then.
+            since=min(values["since"], now),
             seen=frozenset(values["seen"]),
             restarts={name: tuple(times) for name, times in values["restarts"].items()},
         )

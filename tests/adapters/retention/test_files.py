@@ -208,3 +208,18 @@ def test_empty_folders_are_removed_by_the_way_they_were_found(
     monkeypatch.setattr(volume_files, "_remove_empty", swapped)
     assert KIND.clean(site(instance, days=7, folders=folders), rule()).count == 1
     assert (host / "b").is_dir()
+
+
+@pytest.mark.parametrize("moment", [2**40, 10**15, -(2**31)])
+def test_a_time_that_no_calendar_has_is_no_traceback(tmp_path: Path, moment: int) -> None:
+    """A container can give its files any time that the file system takes."""
+    path = write(tmp_path, "odd.log", days=0)
+    try:
+        os.utime(path, (moment, moment))
+    except OverflowError:
+        pytest.skip("the file system doesn't take it")
+    instance, folders = with_volume(tmp_path)
+    here = site(instance, days=7, folders=folders)
+    found = KIND.look(here, rule())
+    assert (found.total, found.expired) == (1, int(moment < 0))
+    assert KIND.clean(here, rule()).count == found.expired

@@ -106,3 +106,15 @@ def test_opening_loads_no_client() -> None:
         "sys.exit(f'loaded {heavy}' if heavy else 0)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["https://host:99999/bucket", "https://host:x/bucket", "https://[::1/bucket"],
+)
+def test_a_port_or_host_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="the location of an S3 tier has a"):
+        parse_location(text)
+    endpoint = text.removesuffix("/bucket")
+    with pytest.raises(InputError, match="BACKUP_CLOUD_ENDPOINT has a"):
+        parse_location("s3://bucket", endpoint=endpoint)

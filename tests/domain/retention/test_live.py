@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue, resolve
 from mmstack_ops.domain.errors import PlanStaleError
@@ -107,3 +109,53 @@ def test_another_or_an_old_plan_is_refused(catalogue: Catalogue) -> None:
         refuse_other(none, plan.digest, now=NOW)
     with pytest.raises(PlanStaleError, match="too old"):
         refuse_other(plan, plan.digest, now=NOW + timedelta(minutes=16))
+
+
+AGES = st.one_of(
+    st.integers(3600, 36500 * 86400),
+    st.integers(1, 5214).map(lambda weeks: f"{weeks}w"),
+    st.floats(allow_nan=True),
+    st.integers(),
+    st.sampled_from(["400000d", "9999999d", "59m", "0s", -604800]),
+)
+
+
+@given(AGES)
+def test_an_age_that_is_accepted_leaves_the_last_hour_alone(catalogue: Catalogue, age: Any) -> None:
+    try:
+        rule = rows(age=age)
+    except ValueError:
+        return
+    plan = plan_rule(catalogue, "postgres", rule, None, made_at=NOW, now=NOW)
+    assert plan.before <= NOW - timedelta(hours=1)
+
+
+@given(AGES, AGES)
+def test_a_longer_age_never_lets_more_go(catalogue: Catalogue, one: Any, other: Any) -> None:
+    try:
+        rules = [rows(age=one), rows(age=other)]
+    except ValueError:
+        return
+    short, long = sorted(rules, key=lambda rule: rule.age or 0.0)
+    plans = [
+        plan_rule(catalogue, "postgres", rule, None, made_at=NOW, now=NOW) for rule in (long, short)
+    ]
+    assert plans[0].before <= plans[1].before
+
+
+@given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=365 * 100)))
+def test_ages_never_count_from_a_moment_ahead_of_the_clock(
+    catalogue: Catalogue, ahead: timedelta
+) -> None:
+    """A plan of tomorrow would find today's data a day older than it is."""
+    plan = plan_rule(catalogue, "postgres", rows(age="1h"), None, made_at=NOW + ahead, now=NOW)
+    assert plan.before <= NOW - timedelta(hours=1)
+
+
+@pytest.mark.parametrize("age", [0.0, -604800.0, 1e300, float("inf")])
+def test_an_age_that_no_schema_accepts_deletes_nothing_young(
+    catalogue: Catalogue, age: float
+) -> None:
+    rule = rows(age="7d").model_copy(update={"age": age})
+    plan = plan_rule(catalogue, "postgres", rule, None, made_at=NOW, now=NOW)
+    assert plan.before <= NOW - timedelta(hours=1)

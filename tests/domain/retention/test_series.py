@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmstack_ops.domain.backups.plan import Series
-from mmstack_ops.domain.backups.reference import new_id
+from mmstack_ops.domain.backups.reference import moment_of, new_id
 from mmstack_ops.domain.errors import InputError
 from mmstack_ops.domain.retention.keep import Rules
 from mmstack_ops.domain.retention.series import Copy, SeriesPlan, plan_series
@@ -217,3 +218,41 @@ def test_no_history_is_ever_lost(copies: list[Copy], rules: Rules, awaited: set[
     # Doing it twice is doing it once.
     again = plan_series(SERIES, "local", left, rules, now=NOW, awaited=waiting, awaited_by="remote")
     assert not gone(again)
+
+
+AGES = st.one_of(
+    st.sampled_from([60.0, 3600.0, 86400.0, 7 * 86400.0, 36500 * 86400.0]),
+    # No schema lets these pass; what deletes stays safe all the same.
+    st.sampled_from([-604800.0, 400000 * 86400.0, 9999999 * 86400.0, 1e300, float("inf")]),
+)
+
+
+@pytest.mark.parametrize("days", [36500, 400000, 9999999, 10**12])
+def test_for_ever_is_for_ever(days: int) -> None:
+    """400000 days ago is the year 931: as text it stands behind every year of four digits."""
+    copies = [copy(number / 86400) for number in (0, 61, 62, 63)] + [copy(3000)]
+    assert not gone(planned(*copies, rules=Rules(within=days * 86400.0)))
+
+
+@given(COPIES, RULES, AGES, AGES)
+def test_a_longer_retention_never_deletes_more(
+    copies: list[Copy], rules: Rules, one: float, other: float
+) -> None:
+    short, long = sorted((one, other))
+    by_short = gone(planned(*copies, rules=replace(rules, within=short)))
+    by_long = gone(planned(*copies, rules=replace(rules, within=long)))
+    assert by_long <= by_short
+
+
+@given(COPIES, RULES, st.sampled_from(["last", "hourly", "daily", "weekly", "monthly", "yearly"]))
+def test_keeping_more_never_deletes_more(copies: list[Copy], rules: Rules, name: str) -> None:
+    more = replace(rules, **{name: getattr(rules, name) + 1})
+    assert gone(planned(*copies, rules=more)) <= gone(planned(*copies, rules=rules))
+
+
+@given(COPIES, RULES, AGES)
+def test_nothing_younger_than_an_hour_is_ever_deleted(
+    copies: list[Copy], rules: Rules, age: float
+) -> None:
+    for backup in gone(planned(*copies, rules=replace(rules, within=age))):
+        assert moment_of(backup) <= NOW - timedelta(hours=1)

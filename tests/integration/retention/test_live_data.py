@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -85,6 +86,37 @@ def test_old_rows_go_in_batches(server: Instance, monkeypatch: pytest.MonkeyPatc
     assert gone.notes[0].startswith("vacuumed")
     assert ids(server) == list(range(10))
     assert ROWS.look(here, rows()).expired == 0
+
+
+@pytest.mark.parametrize("kind", ["timestamp", "timestamptz", "date"])
+def test_a_time_is_compared_as_a_time(server: Instance, kind: str) -> None:
+    """Infinity is no age, a year before our era is an old one, and today isn't over."""
+    with Server.of(server).connect("app") as connection:
+        connection.execute(
+            f"CREATE TABLE public.odd (id int PRIMARY KEY, created_at {kind});"
+            "INSERT INTO public.odd VALUES (1, '-infinity'), (2, 'infinity'), (3, NULL),"
+            " (4, '0044-03-15 BC'), (5, '0831-01-01'), (6, now()), (7, now() - interval '3 days')"
+        )
+    # An hour, also on a day that is older than that.
+    here = site(server, days=1 / 24)
+    odd = rows(table="odd")
+    found = ROWS.look(here, odd)
+    assert (found.total, found.expired) == (7, 3)
+    assert found.oldest is not None
+    assert found.oldest.year == 1
+    assert found.newest is not None
+    assert found.newest <= datetime.now(UTC)
+    assert found.notes == ("3 rows without created_at, or an infinite one, stay",)
+    assert ROWS.clean(here, odd).count == 3
+    assert ids(server, "odd") == [1, 2, 3, 6]
+
+
+def test_a_year_beyond_the_calendar_is_the_future(server: Instance) -> None:
+    with Server.of(server).connect("app") as connection:
+        connection.execute("INSERT INTO public.logs VALUES (1000, '', '12345-01-01')")
+    found = ROWS.look(site(server, days=10), rows())
+    assert found.newest is not None
+    assert found.newest.year == 9999
 
 
 def test_rows_are_on_disk_before_they_go(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+import pytest
 
 from mmstack_ops.domain.retention.runs import EndedContainer
+from mmstack_ops.orchestration.retention import names
 from mmstack_ops.orchestration.retention.commands import cleanup_request
-from mmstack_ops.orchestration.retention.runs import expired_runs
+from mmstack_ops.orchestration.retention.runs import expired_runs, runs_asset
 from tests.orchestration.backups.conftest import World, failure_text
 from tests.orchestration.fakes import Run
 
@@ -75,6 +78,44 @@ def test_a_plan_is_carried_out_as_it_was_looked_at_and_soon(run: Run, staging: W
     result = run("retention_cleanup", run_config=request.run_config)
     assert "the retention plan is too old" in failure_text(result)
     assert staging.live.expired == {"postgres": 40}
+
+
+@pytest.mark.parametrize("days", [1, 36500, -1])
+def test_ages_count_from_no_other_day_than_today(run: Run, staging: World, days: int) -> None:
+    """From tomorrow, whatever was written today would be too old; no plan was looked at."""
+    staging.live.expired = {"postgres": 40}
+    moment = staging.live.clock + timedelta(days=days)
+    config = {"ops": {names.LIVE_OP: {"config": {"planned_at": moment.isoformat()}}}}
+    result = run("retention_cleanup", run_config=config)
+    assert "the retention plan is too old" in failure_text(result)
+    assert staging.live.expired == {"postgres": 40}
+
+
+@pytest.mark.parametrize("text", ["0001-01-01", "9999-12-31T23:59:59-12:00", "tomorrow"])
+def test_a_moment_that_cannot_be_is_refused(run: Run, staging: World, text: str) -> None:
+    staging.live.expired = {"postgres": 40}
+    config = {"ops": {names.LIVE_OP: {"config": {"planned_at": text}}}}
+    assert "is no point in time" in failure_text(run("retention_cleanup", run_config=config))
+    assert staging.live.expired == {"postgres": 40}
+
+
+def test_runs_of_today_stay_where_they_are_kept_for_half_a_day(
+    staging: World, instance: dg.DagsterInstance
+) -> None:
+    """A day is the unit of nothing here: twelve hours aren't none."""
+    policy = staging.catalogue.schema.retention.model_copy(update={"runs": 43200.0})
+    schema = staging.catalogue.schema.model_copy(update={"retention": policy})
+    catalogue = replace(staging.catalogue, schema=schema)
+    tag = {".dagster/repository": f"__repository__@{catalogue.environment}"}
+    job = staging.definitions.resolve_job_def("retention_cleanup")
+    first = job.execute_in_process(instance=instance, tags=tag)
+    job.execute_in_process(instance=instance, tags=tag)
+    resource = dg.ResourceDefinition.hardcoded_resource(staging.live)
+    done = dg.materialize(
+        [runs_asset(catalogue)], instance=instance, resources={names.LIVE: resource}
+    )
+    assert done.success
+    assert instance.has_run(first.run_id)
 
 
 def test_what_is_not_there_is_left_out(run: Run, staging: World) -> None:

@@ -7,9 +7,11 @@ import signal
 import threading
 
 import dagster as dg
+import pytest
 from dagster import DagsterRunStatus
 
 from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.orchestration.backups import names
 from mmstack_ops.orchestration.instance import open_instance
 from mmstack_ops.orchestration.launch import run_job
 from tests.orchestration.backups.conftest import World, failure_text
@@ -106,3 +108,18 @@ def test_a_run_of_the_command_line_tells_what_failed(staging: World) -> None:
     assert not outcome.success
     assert "postgres/full: postgres/full couldn't be dumped" in outcome.error
     assert "do:  make room" in outcome.error
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, 1.5, 1e300])
+def test_a_share_that_is_none_is_refused(run: Run, staging: World, share: float) -> None:
+    config = {"ops": {names.VERIFY_OP: {"config": {"share": share}}}}
+    result = run("backup_verify", run_config=config)
+    assert "share" in failure_text(result)
+    assert "is out of range" in failure_text(result)
+
+
+@pytest.mark.parametrize("limit", [0, -1, 10**9])
+def test_a_number_of_drills_that_is_none_is_refused(run: Run, staging: World, limit: int) -> None:
+    config = {"ops": {names.DRILL_OP: {"config": {"limit": limit}}}}
+    result = run("restore_drill", run_config=config)
+    assert f"limit {limit} is out of range" in failure_text(result)

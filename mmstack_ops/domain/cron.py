@@ -1,6 +1,10 @@
-"""Cron expressions: five fields, as Dagster's schedules take them."""
+"""Cron expressions: five fields, as Dagster's schedules take them, and when they run next."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 _MONTHS = (
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
@@ -91,3 +95,98 @@ def _number(text: str, low: int, names: tuple[str, ...]) -> int | None:
     if _is_number(text):
         return int(text)
     return names.index(text.lower()) + low if text.lower() in names else None
+
+
+_CHANGING_HOURS = (1, 2, 3)
+"""Hours of the night in which Dagster expects clocks to be changed."""
+_LAST_SAFE_DAY = 28
+_LOOK_BACK = timedelta(hours=3)
+"""More than any clock is changed by."""
+
+
+def next_run(expression: str, now: datetime, zone: ZoneInfo) -> datetime:
+    """Return the first moment, ``now`` or later, at which Dagster runs a schedule.
+
+    Schedules go by the wall clock of ``zone``. Where clocks are changed, a time that is left out
+    is taken at the end of the gap, and of a time that comes twice the second one; schedules of
+    every hour just run every hour.
+
+    Args:
+        expression: a cron expression without problems.
+        now: with a time zone.
+    """
+    # Only here: validating a schema needs none of it.
+    from croniter import croniter
+
+    fields: Sequence[Sequence[int | str]] = croniter.expand(expression)[0]
+    minutes, hours = fields[0], fields[1]
+    if minutes != ["*"] and all(field == ["*"] for field in fields[1:]):
+        return _next_in_hour(minutes, now, zone)
+    wall = now.astimezone(zone).replace(tzinfo=None)
+    times: Iterator[datetime] = croniter(expression, wall - _LOOK_BACK).all_next(datetime)
+    if hours == ["*"]:
+        return _next_of_every_hour(times, now, zone, until=wall + _LOOK_BACK)
+    is_plain = _is_plain(fields)
+    return next(
+        moment.astimezone(zone)
+        for moment in (_moment(time, zone, is_plain=is_plain) for time in times)
+        if moment.astimezone(UTC) >= now
+    )
+
+
+def _next_in_hour(minutes: Sequence[int | str], now: datetime, zone: ZoneInfo) -> datetime:
+    moment = now.astimezone(UTC).replace(second=0, microsecond=0)
+    if moment < now:
+        moment += timedelta(minutes=1)
+    while moment.astimezone(zone).minute not in minutes:
+        moment += timedelta(minutes=1)
+    return moment.astimezone(zone)
+
+
+def _next_of_every_hour(
+    times: Iterator[datetime], now: datetime, zone: ZoneInfo, *, until: datetime
+) -> datetime:
+    """Return the first of ``times``, each taken as often as it comes on the clock.
+
+    Args:
+        until: near a change of clocks, a time before it may be an earlier moment than those
+            found so far.
+    """
+    found: list[datetime] = []
+    for time in times:
+        both = (time.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
+        found += [m.astimezone(UTC) for m in both if _exists(m) and m.astimezone(UTC) >= now]
+        if found and time > until:
+            break
+    return min(found).astimezone(zone)
+
+
+def _is_plain(fields: Sequence[Sequence[int | str]]) -> bool:
+    """Return whether it is one time a day, on all days, some weekdays, or one day of the month."""
+    minutes, hours, days, months, weekdays = fields
+    if len(minutes) > 1 or len(hours) > 1 or "*" in (*minutes, *hours) or months != ["*"]:
+        return False
+    if days == ["*"]:
+        return True
+    first = days[0]
+    one_day = len(days) == 1 and isinstance(first, int) and first <= _LAST_SAFE_DAY
+    return one_day and weekdays == ["*"]
+
+
+def _moment(time: datetime, zone: ZoneInfo, *, is_plain: bool) -> datetime:
+    """Return the moment of a time on the clock as Dagster takes it."""
+    local = time.replace(tzinfo=zone)
+    may_change = time.hour in _CHANGING_HOURS
+    if not _exists(local):
+        if not may_change:
+            return local
+        # Where the winter has the saving (Ireland), this ends in the gap too, as Dagster does.
+        saving = (local + timedelta(hours=1)).dst() or timedelta()
+        return (local.replace(minute=0) + saving).replace(fold=int(is_plain))
+    # Of a plain schedule Dagster looks at these hours only.
+    return local.replace(fold=1) if may_change or not is_plain else local
+
+
+def _exists(local: datetime) -> bool:
+    there_and_back = local.astimezone(UTC).astimezone(local.tzinfo)
+    return there_and_back.replace(tzinfo=None) == local.replace(tzinfo=None)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
+from zoneinfo import ZoneInfo
 
 from mmstack_ops.adapters.backups.holdings import Holdings
 from mmstack_ops.adapters.environment.values import load_values
@@ -23,6 +24,7 @@ from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.backups.status import BackupRow, SeriesStatus, TierStatus
 from mmstack_ops.domain.backups.verifications import due_verifications
 from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.cron import next_run
 from mmstack_ops.domain.errors import MmstackError
 from mmstack_ops.domain.suggest import require_known
 
@@ -363,13 +365,7 @@ class BackupOverview:
     def _next(self, cron: str) -> datetime | None:
         if not self.catalogue.settings.schedules_running:
             return None
-        from zoneinfo import ZoneInfo
-
-        from croniter import croniter
-
-        local = self._now().astimezone(ZoneInfo(self.catalogue.timezone))
-        found: datetime = croniter(cron, local).get_next(datetime)
-        return found
+        return next_run(cron, self._now(), ZoneInfo(self.catalogue.timezone))
 
     def probe_models(self) -> str:
         """Return a digest that changes when the model caches do; empty while unreadable."""

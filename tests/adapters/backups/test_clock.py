@@ -45,3 +45,18 @@ def test_a_backup_of_the_future_is_listed_and_makes_nothing_young(
     assert not status.late
     assert control.due_drills() == (past,)
     assert {one.ref for one in control.missing_copies("remote")} == {future, past}
+
+
+def test_the_next_run_is_the_second_of_a_time_that_comes_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Dagster takes it: the clean-up of staging is at 2, and the clock goes from 3 to 2."""
+    project = make_project(tmp_path, monkeypatch)
+    text = project.schema_path.read_text()
+    assert "\n  timezone: UTC\n" in text
+    text = text.replace("\n  timezone: UTC\n", "\n  timezone: Europe/Berlin\n")
+    project.schema_path.write_text(text)
+    now = datetime.fromisoformat("2026-10-24T12:00Z")
+    found = BackupControl(project, "staging", now=lambda: now).next_cleanup()
+    assert found is not None
+    assert found.isoformat() == "2026-10-25T02:00:00+01:00"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mmstack_ops.domain.backups.copies import missing_copies
 from mmstack_ops.domain.backups.status import BackupRow, TierStatus
 from mmstack_ops.domain.errors import InputError, TierError, TierUnavailableError
 from mmstack_ops.domain.interpolation import interpolate, references
@@ -49,16 +50,30 @@ class EnvironmentTiers:
             depth, after = depth + 1, policies[after].after
         return depth
 
-    def before(self, name: str) -> str | None:
-        """Return the tier that ``name`` is copied from; None for the first.
-
-        A tier that the environment doesn't use is passed over.
-        """
+    def before(self, name: str) -> tuple[str, ...]:
+        """Return the tiers before ``name`` that the environment uses, the nearest to it first."""
         policies = self._catalogue.schema.backup.tiers
-        found = policies[name].after
-        while found is not None and found not in self.names:
-            found = policies[found].after
-        return found
+        found: list[str] = []
+        before = policies[name].after
+        while before is not None:
+            if before in self.names:
+                found.append(before)
+            before = policies[before].after
+        return tuple(found)
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """Return the tiers that ``name`` is copied from, the nearest to it first.
+
+        One that isn't configured on this machine is passed over. Empty for the first tier.
+        """
+        return tuple(one for one in self.before(name) if self._is_configured(one))
+
+    def _is_configured(self, name: str) -> bool:
+        try:
+            self.open(name)
+        except TierUnavailableError:
+            return False
+        return True
 
     def policy(self, name: str) -> TierPolicy:
         """Return the schema's tier.
@@ -135,16 +150,11 @@ class EnvironmentTiers:
 
     def _status(self, name: str, rows: Sequence[BackupRow]) -> TierStatus:
         policy = self.policy(name)
-        before = self.before(name)
         settings = {"retention": format_seconds(policy.retention)}
         if policy.object_lock is not None:
             settings["object lock"] = format_seconds(policy.object_lock)
         here = sum(name in row.copies for row in rows)
-        missing = sum(
-            before in row.copies and row.copies[before].usable and name not in row.copies
-            for row in rows
-            if before is not None and not row.safety
-        )
+        missing = len(missing_copies(rows, name, self.sources(name)))
         location = interpolate(
             policy.location, self._values.variables, where=lambda: self._place(name)
         )

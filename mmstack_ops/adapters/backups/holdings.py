@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.backups.environment_tiers import EnvironmentTiers
+from mmstack_ops.domain.backups.copies import missing_copies, nearest_usable
 from mmstack_ops.domain.backups.plan import PlannedCopy, Series
 from mmstack_ops.domain.errors import InputError, TierError
 
@@ -95,39 +96,44 @@ class Holdings:
     def source_for(self, ref: BackupRef, target: str) -> Tier:
         """Return where to copy a backup from: the tier before ``target``, else the nearest.
 
+        A copy that is known to be damaged is taken only when there is no other.
+
         Raises:
             InputError: no other tier has it.
         """
-        others = [tier for tier in self.holders(ref) if tier.name != target]
+        others = {tier.name: tier for tier in self.holders(ref) if tier.name != target}
         if not others:
             raise self._nowhere(ref, [name for name in self.tiers.names if name != target])
-        before = self.tiers.before(target)
-        return next((tier for tier in others if tier.name == before), others[0])
+        before = [name for name in self.tiers.sources(target) if name in others]
+        order = [*before, *(name for name in others if name not in before)]
+        series = [Series(ref.service, ref.type)]
+        rows = [row for row in self.contents(order, series=series).rows if row.ref == ref]
+        usable = nearest_usable(rows[0], order) if rows else None
+        return others[usable or order[0]]
 
     def missing_copies(self, tier: str) -> tuple[PlannedCopy, ...]:
         """Return what hasn't been copied to ``tier`` yet, the newest first.
 
+        Each copy comes from the tier right before that has the backup; one that is down or
+        isn't configured is passed over.
+
         Raises:
-            TierUnavailableError: this tier, or the one before it, can't be read.
+            TierUnavailableError: this tier, or every one before it, isn't configured or is down.
         """
         self.tiers.policy(tier)
-        source = self.tiers.before(tier)
-        if source is None:
+        before = self.tiers.before(tier)
+        if not before:
             return ()
-        self.tiers.open(source)
         self.tiers.open(tier)
-        contents = self.contents([source, tier])
-        for error in contents.down.values():
-            raise error
-        return tuple(
-            PlannedCopy(row.ref, source, tier)
-            for row in contents.rows
-            # What a restore kept of what it replaced is to undo that soon: it stays near.
-            if not row.safety
-            and source in row.copies
-            and row.copies[source].usable
-            and tier not in row.copies
-        )
+        sources = self.tiers.sources(tier)
+        if not sources:
+            self.tiers.open(before[0])
+        contents = self.contents([*sources, tier])
+        if tier in contents.down:
+            raise contents.down[tier]
+        if all(name in contents.down for name in sources):
+            raise contents.down[sources[0]]
+        return missing_copies(contents.rows, tier, sources)
 
     def _nowhere(self, ref: BackupRef, names: Sequence[str]) -> InputError:
         return InputError(

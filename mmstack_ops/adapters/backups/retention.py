@@ -49,7 +49,8 @@ def plan_on_tiers(
         TierRules(
             name=tier.name,
             policy=holdings.tiers.policy(tier.name),
-            after=holdings.tiers.before(tier.name),
+            # What isn't configured is waited for by nobody.
+            after=next(iter(holdings.tiers.sources(tier.name)), None),
             readable=tier.name not in contents.down,
         )
         for tier in holdings.tiers.configured()

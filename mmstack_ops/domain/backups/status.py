@@ -130,7 +130,7 @@ class TierStatus:
     free: int | None = None
     backups: int = 0
     missing: int = 0
-    """Backups of the tier before that haven't been copied here yet."""
+    """Backups that a tier before this one has and that haven't been copied here yet."""
     settings: dict[str, str] = field(default_factory=dict)
     """What else people ask about it: retention, object lock."""
 

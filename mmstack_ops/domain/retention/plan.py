@@ -160,15 +160,17 @@ def plan_retention(
             if not here or not tier.readable:
                 continue
             backup = services.get(series.service)
-            following = next((one for one in known if one.after == tier.name), None)
+            awaited = {
+                one.name: _awaited(own, one, backup) for one in known if one.after == tier.name
+            }
             plan = plan_series(
                 series,
                 tier.name,
                 [_copy(row, tier, now) for row in here],
                 rules_of(tier.policy, backup),
                 now=now,
-                awaited=_awaited(own, following, backup) if following is not None else (),
-                awaited_by=following.name if following is not None else "",
+                awaited=frozenset().union(*awaited.values()),
+                awaited_by=", ".join(name for name, ids in awaited.items() if ids),
                 max_share=max_share,
             )
             found.append(_measured(plan, here))

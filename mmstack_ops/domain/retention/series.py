@@ -115,7 +115,7 @@ def plan_series(
 
     Args:
         copies: all of them, in any order.
-        awaited: ids that ``awaited_by``, the next tier, wants and hasn't got.
+        awaited: ids that ``awaited_by``, the tiers copied from this one, want and haven't got.
         max_share: when more than this share would go, nothing may.
 
     Raises:

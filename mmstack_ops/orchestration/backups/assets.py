@@ -134,8 +134,13 @@ def _copied(
     control = backups_of(context)
     parts = Parts(context, "copy", f"copies to {tier}")
     newest: dict[dg.AssetKey, BackupDone] = {}
-    for index, one in enumerate(planned):
-        gone = False
+    gone: set[str] = set()
+    waiting = 0
+    for one in planned:
+        if one.source in gone:
+            # Each further copy would only wait for the same tier.
+            waiting += 1
+            continue
         with parts.part(one.ref.service, one.ref.type, tier):
             try:
                 done = carried_out(
@@ -149,7 +154,7 @@ def _copied(
                     ),
                 )
             except TierUnavailableError:
-                gone = True
+                gone.add(one.source)
                 raise
             tell(context, done)
             key = names.backup_key(catalogue, tier, Series(one.ref.service, one.ref.type))
@@ -158,12 +163,8 @@ def _copied(
                 context.log_event(
                     dg.AssetMaterialization(asset_key=key, metadata=done_metadata(done))
                 )
-        if gone:
-            # Each further copy would only wait for the same tier.
-            rest = len(planned) - index - 1
-            if rest:
-                context.log.warning(f"{rest} more copies to {tier} wait until it is back")
-            break
+    if waiting:
+        context.log.warning(f"{waiting} more copies to {tier} wait until the tiers are back")
     for done in newest.values():
         yield _result(catalogue, done)
     parts.finish()

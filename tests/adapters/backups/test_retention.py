@@ -28,20 +28,22 @@ DAY = timedelta(days=1)
 class World:
     """Two tiers in memory, and a clock."""
 
-    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str = "development"
+    ) -> None:
         monkeypatch.setenv("MMSTACK_LOCK_DIR", str(tmp_path / "locks"))
         project = make_project(tmp_path, monkeypatch)
-        generate(project, project.catalogue("development"))
+        generate(project, project.catalogue(environment))
         self.tiers = {name: MemoryTier(name) for name in ("local", "remote")}
         monkeypatch.setattr(
-            "mmstack_ops.adapters.tiers.open.open_tier", lambda name, *_, **__: self.tiers[name]
+            "mmstack_ops.adapters.tiers.open.open_tier", lambda name, *_, **__: self.tiers.get(name)
         )
         self.now = NOW
-        self.control = BackupControl(project, "development", now=lambda: self.now)
+        self.control = BackupControl(project, environment, now=lambda: self.now)
         self.events: list[BackupEvent] = []
 
     def take(self, days_ago: float, *tiers: str, service: str = "postgres") -> BackupRef:
-        ref = named(self.now - days_ago * DAY, service)
+        ref = named(self.now - days_ago * DAY, service, self.control.catalogue.environment)
         for name in tiers or self.tiers:
             take_dump(self.tiers[name], ref)
             write_verified(self.tiers[name], VerifyResult(ref, name, self.now, 1.0, 10, ()))
@@ -67,8 +69,10 @@ class World:
         return [row.ref for row in rows]
 
 
-def named(moment: datetime, service: str = "postgres") -> BackupRef:
-    return BackupRef("development", service, "full", new_id(moment, b"0000"))
+def named(
+    moment: datetime, service: str = "postgres", environment: str = "development"
+) -> BackupRef:
+    return BackupRef(environment, service, "full", new_id(moment, b"0000"))
 
 
 @pytest.fixture
@@ -110,6 +114,20 @@ def test_a_next_tier_that_is_down_is_waited_for(
     assert "remote is down" in plan.down["remote"]
     assert {one.tier for one in plan.series} == {"local"}
     assert not any(one.deletions for one in plan.series)
+
+
+def test_a_tier_in_between_that_is_not_configured_is_not_waited_for_but_the_one_behind_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, monkeypatch, "staging")
+    world.tiers["cloud"] = MemoryTier("cloud")
+    del world.tiers["remote"]
+    world.take(0)
+    old = world.take(20, "local")
+    (decision,) = [one for one in world.plan().decisions if one.id == old.id]
+    assert decision.reasons == ("not on cloud yet",)
+    take_dump(world.tiers["cloud"], old)
+    assert [one.id for one in world.plan().deletions] == [old.id]
 
 
 def between(world: World, change: Callable[[], object]) -> tuple[SeriesPlan, SeriesCleaned]:

@@ -113,6 +113,8 @@ class FakeBackups(FakeOverview):
     ) -> BackupDone:
         self._act(f"copy {ref} to {to}")
         self._refuse_down(to)
+        if source is not None:
+            self._refuse_down(source)
         on_event(BackupProgress(ref.service, ref.type, "copying", to, 500, 1000))
         if Series(ref.service, ref.type) in self.broken:
             raise BackupError(f"{ref} couldn't be copied", why="the link broke")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from mmstack_ops.domain.backups.copies import missing_copies
 from mmstack_ops.domain.backups.events import (
     BackupEvent,
     Proof,
@@ -129,14 +130,17 @@ class FakeOverview:
 
     def missing_copies(self, tier: str) -> tuple[PlannedCopy, ...]:
         self._act(f"missing_copies {tier}")
-        before = self.tier_names[self.tier_names.index(tier) - 1]
+        before = self.tier_names[: self.tier_names.index(tier)]
         self._refuse_down(tier)
-        self._refuse_down(before)
-        return tuple(
-            PlannedCopy(ref, before, tier)
-            for ref, manifest in self.stored[before].items()
-            if ref not in self.stored[tier]
-        )
+        sources = [one for one in reversed(before) if one not in self.unused]
+        up = [one for one in sources if one not in self.down]
+        if not up:
+            self._refuse_down(sources[0])
+        rows = (self._row(ref, [*up, tier]) for ref in self._on(up))
+        return missing_copies(rows, tier, up)
+
+    def _on(self, tiers: Sequence[str]) -> list[BackupRef]:
+        return list(dict.fromkeys(ref for tier in reversed(tiers) for ref in self.stored[tier]))
 
     def backups(
         self,
@@ -302,7 +306,7 @@ class FakeOverview:
             raise self.raises
 
     def _refuse_down(self, tier: str) -> None:
-        if tier in self.down:
+        if tier in self.down | self.unused:
             raise TierUnavailableError(f"{tier} is not mounted", remedy="mount it")
 
     def _services(self, targets: Sequence[str]) -> set[str]:

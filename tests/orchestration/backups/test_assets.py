@@ -225,6 +225,35 @@ def test_a_tier_that_is_down_does_not_hinder_another(run: Run, staging: World) -
     assert ref in staging.backups.stored["cloud"]
 
 
+@pytest.mark.parametrize("state", ["down", "unused"])
+def test_copies_go_past_a_tier_in_between(run: Run, staging: World, state: str) -> None:
+    ref = staging.backups.take(FULL)
+    setattr(staging.backups, state, {"remote"})
+    assert run("backup_copy", asset_selection=[staging.key("cloud", "postgres_full")]).success
+    assert ref in staging.backups.stored["cloud"]
+    assert ref not in staging.backups.stored["remote"]
+    setattr(staging.backups, state, set())
+    assert run("backup_copy", asset_selection=[staging.key("remote", "postgres_full")]).success
+    assert ref in staging.backups.stored["remote"]
+
+
+def test_a_source_that_goes_away_spares_copies_from_another(
+    run: Run, staging: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, far, farther = (staging.backups.take(FULL) for _ in range(3))
+    for ref in (far, farther):
+        staging.backups.stored["remote"][ref] = staging.backups.manifest(ref)
+    planned = staging.backups.missing_copies("cloud")
+    assert {one.source for one in planned} == {"local", "remote"}
+    monkeypatch.setattr(staging.backups, "missing_copies", lambda _: planned)
+    staging.backups.down = {"remote"}
+    result = run("backup_copy", asset_selection=[staging.key("cloud", "postgres_full")])
+    assert not result.success
+    assert list(staging.backups.stored["cloud"]) == [near]
+    # The second copy from there isn't even tried.
+    assert len([c for c in staging.backups.calls if c.startswith("copy")]) == 2
+
+
 def test_progress_reaches_listener_and_log_once(run: Run, staging: World) -> None:
     result = run("backup_service", asset_selection=[staging.key("local", "postgres_full")])
     progress = [e for e in staging.events if isinstance(e, BackupProgress)]

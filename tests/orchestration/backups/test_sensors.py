@@ -100,7 +100,29 @@ def test_a_tier_that_is_down_delays_only_itself_and_catches_up(staging: World, t
     assert len(remote.requests()) == 1
     staging.backups.down = set()
     (request,) = cloud.requests(60)
+    # What isn't on the tier in between yet comes from the one before that.
+    assert request.asset_selection == [
+        staging.key("cloud", "minio_bucket"),
+        staging.key("cloud", "postgres_full"),
+    ]
+
+
+@pytest.mark.parametrize("state", ["down", "unused"])
+def test_a_tier_in_between_keeps_nothing_from_the_next(
+    staging: World, ticks: Any, state: str
+) -> None:
+    ref = staging.backups.take(FULL)
+    remote, cloud = ticks("copy_to_remote"), ticks("copy_to_cloud")
+    setattr(staging.backups, state, {"remote"})
+    (request,) = cloud.requests()
     assert request.asset_selection == [staging.key("cloud", "postgres_full")]
+    assert "can't be used now" in remote.tick().skip_message
+    staging.backups.stored["cloud"][ref] = staging.backups.manifest(ref)
+    # It catches up, and the copy that went past it isn't made again.
+    setattr(staging.backups, state, set())
+    (request,) = remote.requests(60)
+    assert request.asset_selection == [staging.key("remote", "postgres_full")]
+    assert cloud.requests(60) == []
 
 
 @pytest.mark.parametrize(

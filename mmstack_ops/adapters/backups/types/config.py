@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import stat
 import tarfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
@@ -14,13 +15,15 @@ from typing import Any, ClassVar, Literal, cast
 from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
 from mmstack_ops.adapters.files import make_private_directory, write_atomically
 from mmstack_ops.domain.backups.facts import Facts
-from mmstack_ops.domain.errors import BackupError
 from mmstack_ops.domain.interpolation import references
 from mmstack_ops.domain.secrets.redact import redactor
+from mmstack_ops.domain.units import format_bytes
 
 _FILES = "config.tar"
 _SECRETS = "secrets.json"
 _INSIDE = "restored-config"
+# It is packed in memory; a file that is larger is data, not configuration.
+_LARGEST = 32 << 20
 
 
 class Config:
@@ -39,14 +42,17 @@ class Config:
 
     def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:  # noqa: ARG002 - nothing runs
         """Store the configuration; see ``BackupType.capture``."""
-        documents = _documents(instance)
+        found = _Inventory.of(instance)
         with capture.payload(_FILES, "files") as sink:
-            sink.write(_packed(documents))
+            sink.write(_packed(found.documents))
         secrets = _secrets(instance)
         kept = "its secrets, which are encrypted" if capture.encrypted else "not its secrets"
         if capture.encrypted:
             with capture.payload(_SECRETS, "files") as sink:
                 sink.write(json.dumps(secrets, indent=1, sort_keys=True).encode())
+        else:
+            why = "a secret, and the backup isn't encrypted"
+            found.excluded.update({f"secrets/{name}": why for name in secrets})
         capture.note(
             method=f"read from the schema, the templates and this host; {kept}",
             versions={},
@@ -55,7 +61,7 @@ class Config:
                 "# schema.json is the service's entry, container.json what its container is made",
                 "# from, variables.env its values, files/ what is mounted into it from the host",
             ),
-            facts=_facts(documents),
+            facts=found.facts(),
         )
 
     def check(self, bench: Workbench, artifact: OpenArtifact, image: str) -> list[str]:  # noqa: ARG002 - no tool is needed
@@ -105,7 +111,7 @@ class Config:
             }
             return _facts(found)
         if instance.running or not instance.container_id:
-            return _facts(_documents(instance))
+            return _Inventory.of(instance).facts()
         with (
             bench.read_tree(instance, f"/{_INSIDE}") as stream,
             tarfile.open(fileobj=cast("Any", stream), mode="r|") as archive,
@@ -113,8 +119,73 @@ class Config:
             return _facts(_members(archive))
 
 
-def _documents(instance: Instance) -> dict[str, bytes]:
-    """Return file name → content of all that is no secret."""
+@dataclass
+class _Inventory:
+    """What there is of a service's configuration, stored or not.
+
+    Args:
+        documents: file name → content of all that is no secret.
+        not_covered: name → why it couldn't be read.
+        excluded: name → why it is never kept.
+    """
+
+    documents: dict[str, bytes] = field(default_factory=dict)
+    not_covered: dict[str, str] = field(default_factory=dict)
+    excluded: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, instance: Instance) -> _Inventory:
+        """Look at a service's configuration; what can't be read is named."""
+        found = cls(_described(instance))
+        secrets = Path(instance.values.secret_directory)
+        for mount in instance.spec.mounts:
+            source = Path(mount.source)
+            if mount.kind == "bind" and not source.is_relative_to(secrets):
+                found._add(source, source, f"files{mount.target}")
+        return found
+
+    def facts(self) -> Facts:
+        """Return it as facts."""
+        return replace(_facts(self.documents), not_covered=self.not_covered, excluded=self.excluded)
+
+    def _add(self, path: Path, root: Path, name: str) -> None:
+        """Add what stands at ``path``, with all that is below it."""
+        try:
+            if path.is_symlink() and path != root and not _leads_inside(path, root):
+                # What it leads to may be anything of this host.
+                self.excluded[name] = f"a link to {path.readlink()}"
+                return
+            mode = path.stat().st_mode
+            if stat.S_ISDIR(mode):
+                inside = sorted(path.iterdir())
+                if not inside:
+                    self.excluded[name] = "an empty folder"
+                for one in inside:
+                    self._add(one, root, f"{name}/{one.name}")
+            elif not stat.S_ISREG(mode):
+                self.excluded[name] = "a socket, a pipe or a device"
+            else:
+                self._read(path, name)
+        except FileNotFoundError:
+            self.not_covered[name] = f"{path} isn't there"
+        except OSError as error:
+            self.not_covered[name] = f"{path} can't be read: {error.strerror or error}"
+
+    def _read(self, path: Path, name: str) -> None:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            self.not_covered[name] = f"{path} is larger than {format_bytes(_LARGEST)}"
+        else:
+            self.documents[name] = content
+
+
+def _leads_inside(link: Path, root: Path) -> bool:
+    return link.resolve().is_relative_to(root.resolve()) and link.is_file()
+
+
+def _described(instance: Instance) -> dict[str, bytes]:
+    """Return file name → content of what the schema and the templates say."""
     values = instance.values
     public = instance.spec.public(
         secret_variables=frozenset(
@@ -131,36 +202,13 @@ def _documents(instance: Instance) -> dict[str, bytes]:
         if name not in values.secret_variables
     }
     lines = [f"{name}={values.variables[name]}" for name in sorted(named & set(values.variables))]
-    documents = {
+    return {
         "schema.json": instance.definition.model_dump_json(indent=1).encode(),
         "container.json": json.dumps(
             _redacted(instance, public), indent=1, sort_keys=True
         ).encode(),
         "variables.env": ("\n".join(lines) + "\n").encode(),
     }
-    for mount in instance.spec.mounts:
-        if mount.kind != "bind" or mount.source.startswith(values.secret_directory):
-            continue
-        documents |= _mounted(instance.service, Path(mount.source), mount.target)
-    return documents
-
-
-def _mounted(service: str, source: Path, target: str) -> dict[str, bytes]:
-    paths = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.is_file())
-    if not paths and not source.exists():
-        raise BackupError(
-            f"{source}, which is mounted into {service}, isn't there",
-            remedy="put it back, or take the mount out of the schema",
-        )
-    base = f"files{target}"
-    found: dict[str, bytes] = {}
-    for path in paths:
-        name = base if path == source else f"{base}/{path.relative_to(source)}"
-        try:
-            found[name] = path.read_bytes()
-        except OSError as error:
-            raise BackupError(f"{path} can't be read", why=error.strerror or "") from None
-    return found
 
 
 def _secrets(instance: Instance) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mmstack_ops.domain.backups.events import BackupDone, BackupProgress, Proof
+from mmstack_ops.domain.backups.events import BackupDone, BackupProgress, Proof, RestoreDone
 from mmstack_ops.domain.backups.facts import Comparison
 from mmstack_ops.domain.backups.outcomes import PartFailed
 from mmstack_ops.domain.backups.plan import Series
@@ -284,3 +284,15 @@ def test_export_writes_a_file(mmstack: Mmstack, backups: FakeBackups, tmp_path: 
     path = tmp_path / "postgres.tar"
     document = mmstack("export", ref.id, str(path), "--json").document
     assert document == {"backup": str(ref), "file": str(path), "bytes": path.stat().st_size}
+
+
+def test_the_last_line_of_a_restore_names_what_was_passed_over(
+    mmstack: Mmstack, runs: Runs, backups: FakeBackups
+) -> None:
+    ref = backups.take(FULL)
+    why = "another is newer, but a restore drill of it failed: passed over"
+    done = RestoreDone(ref, "local", "copy", 1.0, None, Comparison(42, (), 0), passed_over=(why,))
+    runs.events = [done]
+    text = mmstack("restore", "postgres", "--into-scratch").stdout
+    (line,) = [line for line in text.splitlines() if line.startswith("1 restored")]
+    assert line == f"1 restored; {why}"

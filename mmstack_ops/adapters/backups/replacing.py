@@ -76,6 +76,7 @@ def replace_content(
         safety_backup=safety.manifest.ref if safety else None,
         comparison=comparison,
         refused=refused,
+        passed_over=item.passed_over,
     )
 
 

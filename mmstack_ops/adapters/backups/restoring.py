@@ -234,6 +234,7 @@ def _copy(
         safety_backup=None,
         comparison=comparison,
         refused=refused,
+        passed_over=item.passed_over,
         reach=_reach(target),
         remove=_removal(target),
     )

@@ -109,7 +109,8 @@ def outcome(event: Event) -> tuple[str, str, str]:
             named = "; ".join(f"{name}: {why}" for name, why in list(event.refused.items())[:3])
             count = f"{len(event.refused)} not taken back"
             return "partial", "yellow", f"{event.ref.id} into {event.target}, {count}: {named}"
-        return "restored", "green", f"{event.ref.id} into {event.target}"
+        style = "yellow" if event.passed_over else "green"
+        return "restored", style, f"{event.ref.id} into {event.target}"
     if isinstance(event, SeriesCleaned):
         freed = f"{len(event.deleted)} backups on {event.tier}, {format_bytes(event.freed_bytes)}"
         kept = f"; {len(event.kept)} kept after all" if event.kept else ""

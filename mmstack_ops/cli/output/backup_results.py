@@ -34,9 +34,10 @@ def show_outcomes(events: Sequence[Event]) -> None:
         table.add_row(subject_of(event), Text(word, style=style), details)
     console = stdout()
     console.print(table)
-    console.print(
-        Text(", ".join(f"{count} {word}" for word, count in counts.items()), style="bold")
-    )
+    passed_over = [why for one in events if isinstance(one, RestoreDone) for why in one.passed_over]
+    total = ", ".join(f"{count} {word}" for word, count in counts.items())
+    # In the same line: "restored" alone would be read as the newest.
+    console.print(Text("; ".join([total, *passed_over]), style="bold"), soft_wrap=True)
     for event in events:
         if isinstance(event, RestoreDone) and event.remove:
             console.print(Text(f"\n{event.target}: {event.reach}", style="bold"), soft_wrap=True)

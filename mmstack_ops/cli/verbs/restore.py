@@ -132,12 +132,14 @@ def _confirmed(plan: RestorePlan, given: str | None) -> str:
     Raises:
         InputError: it isn't the plan's, or nobody is there to type it.
     """
+    passed_over = any(item.passed_over for item in plan.items)
+    aside = " (it isn't the newest or nearest: see the warnings)" if passed_over else ""
     given = typed(
         given,
         plan.confirmation,
         lambda: _show(plan, as_json=False),
         what="the restore",
-        question=f"Type {plan.confirmation} to replace this",
+        question=f"Type {plan.confirmation} to replace this{aside}",
     )
     if given != plan.confirmation:
         raise InputError(

@@ -208,6 +208,8 @@ class RestoreDone:
     """How to get at a restored copy; empty for a restore in place."""
     remove: tuple[str, ...] = ()
     """Commands that remove a restored copy; empty for a restore in place."""
+    passed_over: tuple[str, ...] = ()
+    """What is newer, or nearer, and wasn't taken: each with why."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """What the service refused to take back: name → why. All else was restored."""
 
@@ -226,6 +228,7 @@ class RestoreDone:
             "target": self.target,
             "reach": self.reach,
             "remove": list(self.remove),
+            "passed_over": list(self.passed_over),
             "seconds": round(self.seconds, 3),
             "safety_backup": str(self.safety_backup) if self.safety_backup else None,
             "compared": self.comparison.compared,

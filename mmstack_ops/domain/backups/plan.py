@@ -63,6 +63,8 @@ class PlannedRestore:
     """Containers and volumes whose content it replaces; empty for a scratch target."""
     reason: str = ""
     """Why this backup, for people."""
+    passed_over: tuple[str, ...] = ()
+    """What is newer, or nearer, and isn't taken: each with why."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class RestorePlan:
                     "seconds_before": item.seconds_before,
                     "replaces": list(item.replaces),
                     "reason": item.reason,
+                    "passed_over": list(item.passed_over),
                 }
                 for item in self.items
             ],

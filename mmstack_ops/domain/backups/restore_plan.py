@@ -90,18 +90,19 @@ def plan_restore(
     items: list[PlannedRestore] = []
     if wish.backup is not None:
         row = _exactly(wish.backup, rows)
-        items.append(_planned(row, scope, wish, at=None, reason="asked for", warnings=warnings))
+        planned = _planned(row, scope, wish, at=None, reason="asked for", passed_over=())
+        items.append(planned)
     else:
         problems: list[str] = []
         for service in scope.services:
             groups = _groups(service, scope, wish, problems)
             for types in groups:
-                found = _newest(service, types, rows, at, wish, warnings)
+                found = _newest(service, types, rows, at, wish)
                 if found is None:
                     problems.append(_none_there(service, types, rows, wish))
                 else:
-                    row, reason = found
-                    planned = _planned(row, scope, wish, at=at, reason=reason, warnings=warnings)
+                    row, reason, passed = found
+                    planned = _planned(row, scope, wish, at=at, reason=reason, passed_over=passed)
                     items.append(planned)
         if problems or not items:
             raise InputError(
@@ -110,6 +111,9 @@ def plan_restore(
                 remedy="`mmstack backup list` shows all backups; choose another time, tier or"
                 " service",
             )
+    by_ref = {row.ref: row for row in rows}
+    for item in items:
+        warnings += [*item.passed_over, *_doubts(by_ref[item.ref])]
     _warn_apart(items, warnings)
     restored = {item.ref.service for item in items}
     stops: tuple[str, ...] = ()
@@ -157,17 +161,14 @@ def _newest(
     rows: Sequence[BackupRow],
     at: datetime,
     wish: RestoreWish,
-    warnings: list[str],
-) -> tuple[BackupRow, str] | None:
-    candidates = [
+) -> tuple[BackupRow, str, tuple[str, ...]] | None:
+    """Return the backup to take, why it is that one, and what is newer and passed over."""
+    there = [
         row
         for row in rows
-        if not row.safety
-        and row.ref.service == service
-        and row.ref.type in types
-        and row.ref.created <= at
-        and _usable_tiers(row, wish)
+        if row.ref.service == service and row.ref.type in types and row.ref.created <= at
     ]
+    candidates = [row for row in there if not row.safety and _usable_tiers(row, wish)]
     if not candidates:
         return None
     sound = [row for row in candidates if row.disproven_at is None] or candidates
@@ -179,28 +180,33 @@ def _newest(
         reason += f" of {' and '.join(sorted({row.ref.type for row in ranked}))}"
     elif len(types) > 1:
         reason += f" {chosen.ref.type}"
-    warnings += [
-        f"{row.ref} is newer, but a restore took it as its safety backup; name it to undo that"
-        for row in rows
-        if row.safety
-        and row.ref.service == service
-        and row.ref.type in types
-        and chosen.ref.created <= row.ref.created <= at
-    ]
-    for row in candidates:
-        if row.ref.created < chosen.ref.created:
-            continue
-        # Times in names are whole seconds: of two in one second either may be the later.
-        newer = row.ref.created > chosen.ref.created
-        if row.disproven_at is not None and row is not chosen:
-            when = "newer" if newer else "of the same second"
-            warnings.append(f"{row.ref} is {when}, but a restore drill of it failed: passed over")
-        elif newer and _DATA_RANK.get(row.ref.type, 9) > best:
-            warnings.append(
-                f"{row.ref} is newer than the {chosen.ref.type} backup that is taken; ask for"
-                f" type {row.ref.type} to have it"
-            )
-    return chosen, reason
+    passed = [why for row in there if (why := _why_not(row, chosen, best, wish)) is not None]
+    return chosen, reason, tuple(passed)
+
+
+def _why_not(row: BackupRow, chosen: BackupRow, best: int, wish: RestoreWish) -> str | None:
+    """Return why ``row``, which may be the newest, isn't taken; None when it is older anyway."""
+    if row is chosen or row.ref.created < chosen.ref.created:
+        return None
+    # Times in names are whole seconds: of two in one second either may be the later.
+    newer = row.ref.created > chosen.ref.created
+    when = "newer" if newer else "of the same second"
+    if row.safety:
+        return (
+            f"{row.ref} is {when}, but a restore took it as its safety backup; name it to undo that"
+        )
+    if not _usable_tiers(row, wish):
+        where = f" on {wish.tier}" if wish.tier else ""
+        copies = _copies_in_words(row)
+        return f"{row.ref} is {when}, but no copy{where} can be used ({copies}): passed over"
+    if row.disproven_at is not None:
+        return f"{row.ref} is {when}, but a restore drill of it failed: passed over"
+    if newer and _DATA_RANK.get(row.ref.type, 9) > best:
+        return (
+            f"{row.ref} is newer than the {chosen.ref.type} backup that is taken; ask for type"
+            f" {row.ref.type} to have it"
+        )
+    return None
 
 
 def _planned(
@@ -210,7 +216,7 @@ def _planned(
     *,
     at: datetime | None,
     reason: str,
-    warnings: list[str],
+    passed_over: tuple[str, ...],
 ) -> PlannedRestore:
     ref = row.ref
     usable = _usable_tiers(row, wish)
@@ -225,11 +231,8 @@ def _planned(
     tier = min(usable, key=lambda name: _distance(name, scope.tiers))
     corrupt = sorted(name for name, copy in row.copies.items() if not copy.usable)
     if corrupt:
-        warnings.append(f"the copy of {ref} on {', '.join(corrupt)} is corrupt; {tier}'s is taken")
-    if row.disproven_at is not None:
-        warnings.append(f"a restore drill of {ref} failed on {_shown(row.disproven_at)}")
-    elif row.proven_at is None:
-        warnings.append(f"{ref} was never proven by a restore drill")
+        where = ", ".join(corrupt)
+        passed_over += (f"the copy of {ref} on {where} is corrupt; {tier}'s is taken",)
     before = 0.0 if at is None else max(0.0, (at - ref.created).total_seconds())
     return PlannedRestore(
         ref=ref,
@@ -237,7 +240,15 @@ def _planned(
         seconds_before=before,
         replaces=scope.replaces.get(ref.service, ()) if wish.mode == "in-place" else (),
         reason=f"{reason}, from {tier}",
+        passed_over=passed_over,
     )
+
+
+def _doubts(row: BackupRow) -> list[str]:
+    """Return what speaks against the backup that is taken."""
+    if row.disproven_at is not None:
+        return [f"a restore drill of {row.ref} failed on {_shown(row.disproven_at)}"]
+    return [] if row.proven_at is not None else [f"{row.ref} was never proven by a restore drill"]
 
 
 def _exactly(ref: BackupRef, rows: Sequence[BackupRow]) -> BackupRow:

@@ -109,6 +109,8 @@ def restored_metadata(done: RestoreDone) -> Metadata:
         metadata["reach"] = dg.MetadataValue.md(code(done.reach))
     if done.remove:
         metadata["remove"] = dg.MetadataValue.md(code("\n".join(done.remove)))
+    if done.passed_over:
+        metadata["passed_over"] = dg.MetadataValue.md(_list(done.passed_over))
     if done.safety_backup is not None:
         metadata["safety_backup"] = dg.MetadataValue.text(str(done.safety_backup))
     return metadata

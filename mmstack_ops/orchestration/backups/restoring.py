@@ -114,7 +114,9 @@ def _restore(
         context.log_event(
             dg.AssetObservation(
                 asset_key=stack_names.asset_key(catalogue, one.ref.service),
-                description=f"restored from {one.ref} into {one.target}",
+                description="; ".join(
+                    (f"restored from {one.ref} into {one.target}", *one.passed_over)
+                ),
                 metadata={**restored_metadata(one), "mode": dg.MetadataValue.text(mode)},
             )
         )

@@ -98,6 +98,35 @@ def test_of_two_backups_of_one_second_the_one_whose_drill_failed_is_told(
     assert any("same second" in warning and "passed over" in warning for warning in plan.warnings)
 
 
+@pytest.mark.parametrize(
+    ("newer", "wish", "why"),
+    [
+        (row("redis", "rdb", 5, disproven=6), RestoreWish(), "a restore drill of it failed"),
+        (replace(row("redis", "rdb", 5), safety=True), RestoreWish(), "its safety backup"),
+        (row("redis", "rdb", 5, corrupt=("local",)), RestoreWish(), "no copy can be used"),
+        (row("redis", "rdb", 5), RestoreWish(tier="remote"), "no copy on remote can be used"),
+    ],
+)
+def test_whatever_is_newer_and_not_taken_is_told_with_the_part_it_concerns(
+    newer: BackupRow, wish: RestoreWish, why: str
+) -> None:
+    older = row("redis", "rdb", 1, tiers=("local", "remote"), proven=2)
+    plan = plan_restore(REDIS, wish, [older, newer], now=NOW)
+    (item,) = plan.items
+    assert item.ref == older.ref
+    (told,) = item.passed_over
+    assert str(newer.ref) in told
+    assert why in told
+    assert told in plan.warnings
+    assert plan.to_json()["items"][0]["passed_over"] == [told]
+
+
+def test_what_is_taken_as_the_newest_passes_nothing_over() -> None:
+    rows = [row("redis", "rdb", 1), row("redis", "rdb", 5, corrupt=("remote",), tiers=("local",))]
+    (item,) = plan_restore(REDIS, RestoreWish(), rows, now=NOW).items
+    assert item.passed_over == ()
+
+
 def test_a_disproven_backup_is_better_than_none_and_comes_with_a_warning() -> None:
     plan = plan_restore(REDIS, RestoreWish(), [row("redis", "rdb", 5, disproven=6)], now=NOW)
     assert any("drill" in w and "failed" in w for w in plan.warnings)

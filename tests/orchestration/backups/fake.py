@@ -205,6 +205,7 @@ class FakeBackups(FakeOverview):
                 else None,
                 comparison=Comparison(42, (), 0),
                 refused=self.refused,
+                passed_over=item.passed_over,
                 reach="" if item.replaces else "docker exec scratch",
                 remove=() if item.replaces else (f"docker rm scratch-{item.ref.service}",),
             )

@@ -68,6 +68,7 @@ class FakeOverview:
     raises: Exception | None = None
     used: dict[str, int] = field(default_factory=dict)
     interrupted: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
     models: str = ""
     schema: str = ""
     buckets: dict[str, int] = field(default_factory=dict)
@@ -274,7 +275,9 @@ class FakeOverview:
             source = tier or next(iter(rows[0].copies))
             replaces = (f"{service}-1", f"{service}_data") if mode == "in-place" else ()
             before = ((at or self.now) - rows[0].ref.created).total_seconds()
-            items.append(PlannedRestore(rows[0].ref, source, before, replaces))
+            items.append(
+                PlannedRestore(rows[0].ref, source, before, replaces, passed_over=self.passed_over)
+            )
         if not items:
             raise InputError("there is no backup to restore from")
         return RestorePlan(

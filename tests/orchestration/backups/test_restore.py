@@ -63,6 +63,20 @@ def test_a_restore_in_part_fails_its_run_and_names_what_was_refused(
     assert done.outcome == "partial"
 
 
+def test_what_is_newer_and_was_not_taken_stands_in_the_result(
+    run: Run, staging: World, backup: BackupRef, instance: dg.DagsterInstance
+) -> None:
+    why = "staging/postgres/full/x is newer, but a restore drill of it failed: passed over"
+    staging.backups.passed_over = (why,)
+    assert run("restore", run_config=config()).success
+    (record,) = instance.fetch_observations(
+        dg.AssetKey(["staging", "core", "postgres"]), limit=5
+    ).records
+    assert record.asset_observation is not None
+    assert why in str(record.asset_observation.description)
+    assert why in str(record.asset_observation.metadata["passed_over"].value)
+
+
 @pytest.mark.parametrize("typed", ["", "staging", "production/postgres", "staging/postgres,minio"])
 def test_another_confirmation_is_refused(
     run: Run, staging: World, backup: BackupRef, typed: str

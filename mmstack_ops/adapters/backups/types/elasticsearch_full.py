@@ -9,28 +9,34 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
-from mmstack_ops.adapters.backups.types.credentials import password_from
+from mmstack_ops.adapters.backups.types.elasticsearch_facts import FirstForm, look_at, merged
+from mmstack_ops.adapters.backups.types.elasticsearch_restore import (
+    REPOSITORY,
+    IndicesRestore,
+    delete_copies,
+)
+from mmstack_ops.adapters.backups.types.elasticsearch_server import ElasticsearchServer, Source
 from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree, structure_problems
-from mmstack_ops.domain.backups.facts import Facts
+from mmstack_ops.domain.backups.facts import Facts, is_below
+from mmstack_ops.domain.backups.unchanged import unchanged
 from mmstack_ops.domain.errors import BackupError, CancelledError, RestoreError
 
-_PORT = 9200
-_USER = "elastic"
-_REPOSITORY = "/_snapshot/mmstack"
 _PATH_REPO = "ES_SETTING_PATH_REPO"
-# What people and Logstash wrote; Elasticsearch's own indices begin with a dot and belong to
-# the version that made them.
-_INDICES = "*,-.*"
 _DEADLINE = 6 * 3600.0
 _POLL = 1.0
+_OWN = "Elasticsearch's own: it belongs to the version that made it"
+_CLUSTER = "part of the cluster's state, which isn't taken"
+_CLOSED = "it is closed, so that its documents can't be read: open it to have it backed up"
 
 
 class ElasticsearchFull:
-    """All indices that aren't Elasticsearch's own, at one moment, while the server works."""
+    """All indices and data streams that aren't Elasticsearch's own, while the server works."""
 
     method: ClassVar[str] = "elasticsearch"
     name: ClassVar[str] = "full"
@@ -42,20 +48,40 @@ class ElasticsearchFull:
     def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
         """Store a snapshot; see ``BackupType.capture``."""
         server = ElasticsearchServer(instance)
+        delete_copies(bench, instance, server)
         version = server.ask("GET", "/")["version"]["number"]
-        before = server.counts()
-        server.register()
+        sources = server.sources()
+        excluded = {one.place: _OWN for one in sources if one.own}
+        excluded |= dict.fromkeys(server.cluster_names(), _CLUSTER)
+        missing = {one.place: _CLOSED for one in sources if one.closed and not one.own}
+        wanted = [one for one in sources if not one.own and not one.closed]
+        before = _looked_at(bench, server, wanted, missing)
+        _register(server, instance)
         made = f"mmstack-{int(time.time())}-{secrets.token_hex(4)}"
         bench.tell(f"snapshot of {instance.service}")
-        server.snapshot(bench, made)
+        missing |= _snapshot(server, bench, instance, made, wanted)
+        if wanted and all(one.place in missing for one in wanted):
+            raise BackupError(
+                f"no index of {instance.service} could be backed up",
+                why=next(missing[one.place] for one in wanted),
+                remedy="look at the server's log; red indices can't be backed up",
+            )
         tree = _repository(bench, instance)
         capture.tree(tree.scan(), tree.open)
         # Only now: whatever went wrong before, the last good snapshot is still there.
-        for name in server.snapshots():
+        for name in _snapshots(server):
             if name != made:
-                server.ask("DELETE", f"{_REPOSITORY}/{quote(name, safe='')}")
-        after = server.counts()
-        same = {index: count for index, count in before.items() if after.get(index) == count}
+                server.ask("DELETE", f"{REPOSITORY}/{quote(name, safe='')}")
+        there = {one.place for one in server.sources()}
+        again: dict[str, str] = {}
+        held = [one for one in wanted if one.place not in missing]
+        after = _looked_at(bench, server, held, again)
+        # What was deleted meanwhile isn't missed.
+        missing |= {place: why for place, why in again.items() if place in there}
+        facts = unchanged(
+            merged(one for place, one in before.items() if place not in missing),
+            merged(one for place, one in after.items() if place not in missing),
+        )
         capture.note(
             method="a snapshot made by the server into its repository",
             versions={"elasticsearch": str(version)},
@@ -64,9 +90,12 @@ class ElasticsearchFull:
                 "# register it (PUT _snapshot/mmstack) and POST _snapshot/mmstack/NAME/_restore",
             ),
             facts=Facts(
-                figures={"indices": len(before)} if len(before) == len(after) else {},
-                items={f"index {index}": f"{count} documents" for index, count in same.items()},
-                complete=False,
+                figures=facts.figures,
+                items=facts.items,
+                complete=facts.complete,
+                bounds=facts.bounds,
+                not_covered=missing,
+                excluded=excluded,
             ),
         )
 
@@ -79,46 +108,123 @@ class ElasticsearchFull:
         return problems
 
     def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
-        """Put the repository back and restore from it; see ``BackupType.restore``."""
+        """Put the repository back and restore from it; see ``BackupType.restore``.
+
+        An index that is there is replaced only after it was restored beside and compared.
+        """
         try:
             server = ElasticsearchServer(instance)
             repository = _repository(bench, instance)
-            server.ask("DELETE", _REPOSITORY, missing_is_fine=True)
+            server.ask("DELETE", REPOSITORY, missing_is_fine=True)
             repository.replace(artifact)
-            server.register()
-            found = server.snapshots()
+            _register(server, instance)
+            found = _snapshots(server)
             if not found:
                 raise RestoreError(
                     f"{instance.service} finds no snapshot in what was put back",
                     remedy="verify the backup, then look at the server's log",
                 )
-            for index in server.counts():
-                server.ask("DELETE", f"/{quote(index, safe='')}")
             bench.tell(f"restoring snapshot {found[-1]}")
-            answer = server.ask(
-                "POST",
-                f"{_REPOSITORY}/{quote(found[-1], safe='')}/_restore?wait_for_completion=true",
-                {"indices": _INDICES, "include_global_state": False},
-                within=_DEADLINE,
-            )
-            failed = answer.get("snapshot", {}).get("shards", {}).get("failed", 0)
-            if failed:
-                raise RestoreError(
-                    f"{failed} shards of {instance.service} weren't restored",
-                    remedy="look at the server's log",
-                )
+            IndicesRestore(bench, instance, server, artifact, found[-1]).run()
         except BackupError as error:
             raise RestoreError(error.what, why=error.why, remedy=error.remedy) from None
         return instance
 
-    def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:  # noqa: ARG002 - all is counted
-        """Count documents; see ``BackupType.inspect``."""
-        counts = ElasticsearchServer(instance).counts()
-        return Facts(
-            figures={"indices": len(counts)},
-            items={f"index {index}": f"{count} documents" for index, count in counts.items()},
-            complete=False,
-        )
+    def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
+        """Look at what a server holds; see ``BackupType.inspect``."""
+        server = ElasticsearchServer(instance)
+        left_out = like.left_out if like is not None else ()
+        wanted = [
+            one for one in server.sources() if not one.own and not is_below(one.place, left_out)
+        ]
+        if like is not None and FirstForm.is_of(like):
+            return FirstForm.look(server, wanted)
+        missing = {one.place: _CLOSED for one in wanted if one.closed}
+        open_ones = [one for one in wanted if not one.closed]
+        parts = _looked_at(bench, server, open_ones, missing)
+        found = merged(parts.values())
+        return Facts(figures=found.figures, items=found.items, not_covered=missing)
+
+
+def _looked_at(
+    bench: Workbench,
+    server: ElasticsearchServer,
+    sources: Iterable[Source],
+    missing: dict[str, str],
+) -> dict[str, Facts]:
+    """Look at each; what can't be looked at is noted in ``missing``."""
+    found: dict[str, Facts] = {}
+    for one in sources:
+        try:
+            found[one.place] = look_at(server, one, check=partial(_refuse_cancelled, bench))
+        except BackupError as error:
+            missing[one.place] = "; ".join(filter(None, (error.what, error.why)))
+    return found
+
+
+def _refuse_cancelled(bench: Workbench) -> None:
+    if bench.cancel.is_set():
+        raise CancelledError("the work on Elasticsearch was cancelled")
+
+
+def _register(server: ElasticsearchServer, instance: Instance) -> None:
+    settings = {"location": _location(instance)}
+    server.ask("PUT", REPOSITORY, {"type": "fs", "settings": settings})
+
+
+def _snapshots(server: ElasticsearchServer) -> list[str]:
+    """Return the names of all snapshots in the repository, the oldest first."""
+    found = server.ask("GET", f"{REPOSITORY}/*?sort=start_time")["snapshots"]
+    return [str(one["snapshot"]) for one in found]
+
+
+def _snapshot(
+    server: ElasticsearchServer,
+    bench: Workbench,
+    instance: Instance,
+    name: str,
+    sources: Sequence[Source],
+) -> dict[str, str]:
+    """Make a snapshot; wait until it is there; return what isn't whole in it: place → why."""
+    path = f"{REPOSITORY}/{name}"
+    wanted = {
+        # No pattern: what is in the backup is what was found by name.
+        "indices": [one.name for one in sources] or ["-*"],
+        "include_global_state": False,
+        # One index whose shards aren't there doesn't stop the others.
+        "partial": True,
+    }
+    server.ask("PUT", f"{path}?wait_for_completion=false", wanted)
+    deadline = time.monotonic() + _DEADLINE
+    while True:
+        (found,) = server.ask("GET", path)["snapshots"]
+        failures = found.get("failures") or []
+        if found["state"] == "SUCCESS":
+            return {}
+        if found["state"] == "PARTIAL" and failures:
+            return _incomplete(failures, sources)
+        if found["state"] != "IN_PROGRESS" or time.monotonic() > deadline:
+            server.ask("DELETE", path, missing_is_fine=True)
+            raise BackupError(
+                f"the snapshot of {instance.service} ended as {found['state']}",
+                why=json.dumps(failures)[:300],
+                remedy="look at the server's log; red indices can't be backed up",
+            )
+        if bench.cancel.wait(_POLL):
+            server.ask("DELETE", path, missing_is_fine=True)
+            raise CancelledError(f"the snapshot of {instance.service} was cancelled")
+
+
+def _incomplete(failures: Iterable[Mapping[str, Any]], sources: Sequence[Source]) -> dict[str, str]:
+    by_index = {name: one for one in sources for name in (one.name, *one.behind)}
+    found: dict[str, str] = {}
+    for failure in failures:
+        index = str(failure.get("index", ""))
+        source = by_index.get(index)
+        place = source.place if source is not None else f"index/{index}"
+        reason = str(failure.get("reason", ""))[:200]
+        found[place] = f"shard {failure.get('shard_id', '?')} isn't in the snapshot: {reason}"
+    return found
 
 
 def _location(instance: Instance) -> str:
@@ -150,89 +256,3 @@ def _repository(bench: Workbench, instance: Instance) -> VolumeTree:
     return VolumeTree(
         bench, instance, below=path.removeprefix(f"{mount.target}/"), only=[str(mount.volume)]
     )
-
-
-class ElasticsearchServer:
-    """One server's API, as far as backups and retention need it."""
-
-    def __init__(self, instance: Instance) -> None:
-        self._instance = instance
-        self._url = f"http://{instance.address}:{instance.definition.server_port('http', _PORT)}"
-        password = password_from(instance, "ELASTIC_PASSWORD")
-        self._auth = (_USER, password) if password else None
-
-    def register(self) -> None:
-        """Register the repository of our snapshots."""
-        settings = {"location": _location(self._instance)}
-        self.ask("PUT", _REPOSITORY, {"type": "fs", "settings": settings})
-
-    def snapshots(self) -> list[str]:
-        """Return the names of all snapshots in the repository, the oldest first."""
-        found = self.ask("GET", f"{_REPOSITORY}/*?sort=start_time")["snapshots"]
-        return [str(one["snapshot"]) for one in found]
-
-    def counts(self) -> dict[str, int]:
-        """Return index → documents."""
-        found = self.ask("GET", f"/_cat/indices/{quote(_INDICES)}?format=json&h=index,docs.count")
-        return {str(one["index"]): int(one["docs.count"] or 0) for one in found}
-
-    def snapshot(self, bench: Workbench, name: str) -> None:
-        """Make a snapshot; wait until it is whole."""
-        path = f"{_REPOSITORY}/{name}"
-        wanted = {"indices": _INDICES, "include_global_state": False}
-        self.ask("PUT", f"{path}?wait_for_completion=false", wanted)
-        deadline = time.monotonic() + _DEADLINE
-        while True:
-            (found,) = self.ask("GET", path)["snapshots"]
-            if found["state"] == "SUCCESS":
-                return
-            if found["state"] != "IN_PROGRESS" or time.monotonic() > deadline:
-                self.ask("DELETE", path, missing_is_fine=True)
-                raise BackupError(
-                    f"the snapshot of {self._instance.service} ended as {found['state']}",
-                    why=json.dumps(found.get("failures", ""))[:300],
-                    remedy="look at the server's log; red indices can't be backed up",
-                )
-            if bench.cancel.wait(_POLL):
-                self.ask("DELETE", path, missing_is_fine=True)
-                raise CancelledError(f"the snapshot of {self._instance.service} was cancelled")
-
-    def ask(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        within: float = 60.0,
-        missing_is_fine: bool = False,
-    ) -> Any:
-        """Send a request; return its JSON.
-
-        Raises:
-            BackupError: what the server said.
-        """
-        import requests
-
-        session = requests.Session()
-        # The address is the container's: no proxy and no ~/.netrc of this machine matter.
-        session.trust_env = False
-        doing = f"{method} {path.partition('?')[0]}"
-        try:
-            with (
-                session,
-                session.request(
-                    method, self._url + path, json=body, auth=self._auth, timeout=(10, within)
-                ) as response,
-            ):
-                if response.ok:
-                    return response.json() if response.content else {}
-                if missing_is_fine and response.status_code == 404:
-                    return {}
-                why = f"status {response.status_code}: {response.text[:300]}"
-        except (requests.RequestException, ValueError) as error:
-            why = type(error).__name__
-        raise BackupError(
-            f"{self._instance.service} refused {doing}",
-            why=why,
-            remedy=f"look at its log: `mmstack logs {self._instance.service}`",
-        )

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import ClassVar
 from urllib.parse import quote
 
-from mmstack_ops.adapters.backups.types.elasticsearch_full import ElasticsearchServer
+from mmstack_ops.adapters.backups.types.elasticsearch_server import ElasticsearchServer
 from mmstack_ops.adapters.retention.strategies.base import Gone, Site, counted
 from mmstack_ops.domain.errors import RetentionError
 from mmstack_ops.domain.moments import from_epoch

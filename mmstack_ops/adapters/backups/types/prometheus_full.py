@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -23,6 +24,8 @@ _OK, _NO_CONTENT = 200, 204
 # A server names a snapshot when the request reaches it, before the work.
 _ANSWERED_WITHIN = timedelta(seconds=10)
 _FOLDER = "snapshots"
+# A block's folder has a ULID as its name.
+_BLOCK = re.compile("[0-9A-HJKMNP-TV-Z]{26}")
 _JOURNAL = "prometheus-snapshot"
 _ASKED = "prometheus-snapshot-asked-for"
 
@@ -38,6 +41,7 @@ class PrometheusFull(VolumesFull):
         _delete_leftovers(bench, instance)
         version = ask(instance, "GET", "/api/v1/status/buildinfo")["version"]
         bench.tell(f"snapshot of {instance.service}")
+        before = _live_blocks(bench, instance)
         failure: BaseException | None = None
         # Its name is known only when it is there: until then the journal knows the others, and when
         # it was asked for.
@@ -53,6 +57,7 @@ class PrometheusFull(VolumesFull):
                     files = {file.path: file for file in _unversioned(tree.scan())}
                     capture.tree(iter(files.values()), tree.open)
                     facts = tree.facts(files, files)
+                    missing = _left_by_the_server(bench, instance, before, files)
                 except BaseException as error:
                     # The server's disk first: the snapshot keeps old blocks from being deleted.
                     failure = error
@@ -64,7 +69,12 @@ class PrometheusFull(VolumesFull):
             versions={"prometheus": str(version)},
             restore_by_hand=by_hand(tree),
             # A server that starts adds files of its own, such as its log of writes.
-            facts=replace(facts, complete=False, figures={"blocks": _blocks(files)}),
+            facts=replace(
+                facts,
+                complete=False,
+                figures={"blocks": _blocks(files)},
+                not_covered={**facts.not_covered, **missing},
+            ),
         )
 
     def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
@@ -84,6 +94,32 @@ def _unversioned(files: Iterator[TreeFile]) -> Iterator[TreeFile]:
 
 def _blocks(paths: Any) -> int:
     return sum(path.endswith("/meta.json") for path in paths)
+
+
+def _live_blocks(bench: Workbench, instance: Instance) -> set[str]:
+    """Return the blocks that stand on the server's volume, whatever the server makes of them."""
+    return {
+        f"{root.name}/{one.name}"
+        for root in VolumeTree(bench, instance).roots
+        for one in root.folder.iterdir()
+        if _BLOCK.fullmatch(one.name) and one.is_dir()
+    }
+
+
+def _left_by_the_server(
+    bench: Workbench, instance: Instance, before: set[str], files: Iterable[str]
+) -> dict[str, str]:
+    """Return what stands on the volume and isn't in the snapshot: name → why."""
+    held = {"/".join(path.split("/")[:2]) for path in files}
+    # One that was compacted, or came to be, meanwhile is in the snapshot in another form.
+    there = before & _live_blocks(bench, instance)
+    why = "the server left this block out of its snapshot: it can't read it, see its log"
+    found = dict.fromkeys(sorted(there - held), why)
+    for root in VolumeTree(bench, instance).roots:
+        log = root.folder / "wbl"
+        if log.is_dir() and any(one.is_file() and one.stat().st_size for one in log.iterdir()):
+            found[f"{root.name}/wbl"] = "samples that came out of order are in no snapshot yet"
+    return found
 
 
 def _delete_leftovers(bench: Workbench, instance: Instance) -> None:

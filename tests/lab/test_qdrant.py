@@ -200,6 +200,31 @@ def test_what_it_does_not_offer_is_an_error(api: Api) -> None:
     assert "expected dim" in api.call("PUT", "/collections/docs/points", wrong, status=400)
 
 
+def test_strict_mode_limits_what_one_request_asks_for(api: Api) -> None:
+    strict = {"strict_mode_config": {"enabled": True, "max_query_limit": 10}}
+    api.call("PATCH", "/collections/docs", strict)
+    shown = api.call("GET", "/collections/docs")["config"]["strict_mode_config"]
+    assert shown == strict["strict_mode_config"]
+    error = api.call("POST", "/collections/docs/points/scroll", {"limit": 11}, status=400)
+    assert "Limit exceeded 11 > 10" in error
+    assert len(api.call("POST", "/collections/docs/points/scroll", {"limit": 10})["points"]) == 10
+    off = {"strict_mode_config": {"enabled": False}}
+    api.call("PATCH", "/collections/docs", off)
+    assert len(api.call("POST", "/collections/docs/points/scroll", {"limit": 11})["points"]) == 11
+
+
+def test_a_name_may_be_too_long_for_its_snapshot(api: Api) -> None:
+    name = "l" * 200
+    api.call("PUT", f"/collections/{name}", {"vectors": {"size": 2, "distance": "Dot"}})
+    assert "File name too long" in api.call("POST", f"/collections/{name}/snapshots", status=500)
+    assert api.call("GET", f"/collections/{name}/snapshots") == []
+    other = "\u6f22" * 40
+    api.call("PUT", f"/collections/{other}", {"vectors": {"size": 2, "distance": "Dot"}})
+    made = api.call("POST", f"/collections/{other}/snapshots")
+    path = f"{api.base}/collections/{other}/snapshots/{made['name']}"
+    assert len(api.session.get(path, timeout=30).content) == made["size"]
+
+
 def test_the_grpc_port_takes_connections(server: Running) -> None:
     port = int(server.url(6334).rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:

@@ -41,7 +41,15 @@ PARAMS = (
     "replication_factor",
     "write_consistency_factor",
 )
-IGNORED = ("timeout", "init_from", "sharding_method", "strict_mode_config", "metadata")
+IGNORED = ("timeout", "init_from", "sharding_method")
+# Kept as they were given, and changed by PATCH.
+SETTINGS = (
+    "hnsw_config",
+    "optimizers_config",
+    "quantization_config",
+    "strict_mode_config",
+    "metadata",
+)
 
 
 def given(*sources: Json) -> Json:
@@ -65,10 +73,8 @@ def configured(body: Json) -> Json:
     known = (
         *PARAMS,
         *IGNORED,
-        "hnsw_config",
-        "optimizers_config",
+        *SETTINGS,
         "wal_config",
-        "quantization_config",
     )
     unknown = body.keys() - set(known)
     if unknown:
@@ -85,7 +91,21 @@ def configured(body: Json) -> Json:
         "optimizer_config": {**OPTIMIZERS, **given(body.get("optimizers_config") or {})},
         "wal_config": given(WAL, body.get("wal_config") or {}),
         "quantization_config": body.get("quantization_config"),
+        "strict_mode_config": body.get("strict_mode_config"),
+        **given({"metadata": body.get("metadata")}),
     }
+
+
+def changed(config: Json, body: Json) -> Json:
+    """Return a configuration with what a PATCH gives."""
+    unknown = body.keys() - {*SETTINGS, "params"}
+    if unknown:
+        raise BadRequest(f"unknown field `{sorted(unknown)[0]}`")
+    result = dict(config)
+    for name, value in body.items():
+        shown = "optimizer_config" if name == "optimizers_config" else name
+        result[shown] = {**(config.get(shown) or {}), **given(value or {})}
+    return result
 
 
 def write_json(path: Path, content: object) -> None:
@@ -138,6 +158,20 @@ class Collection:
             "config": self.config,
             "payload_schema": convert.shown_indexes(info.payload_schema),
         }
+
+    def change(self, body: Json) -> None:
+        self.config = changed(self.config, body)
+        write_json(self.folder / "collection.json", self.config)
+
+    def check_limit(self, limit: int) -> None:
+        """Refuse a request for more points than strict mode allows."""
+        strict = self.config.get("strict_mode_config") or {}
+        most = strict.get("max_query_limit") if strict.get("enabled") else None
+        if most is not None and limit > most:
+            raise BadRequest(
+                f'Bad request: Limit exceeded {limit} > {most} for "limit".'
+                ' Help: Reduce the "limit" parameter.'
+            )
 
     def close(self) -> None:
         with self.lock:

@@ -137,6 +137,14 @@ def collection_info(request: Request) -> Json:
         return collection.info()
 
 
+@route("PATCH", "/collections/{collection}")
+def update_collection(request: Request) -> bool:
+    body = request.body()
+    with request.store.using(request.name) as collection:
+        collection.change(body)
+    return True
+
+
 @route("DELETE", "/collections/{collection}")
 def delete_collection(request: Request) -> bool:
     return request.store.delete(request.name)
@@ -181,6 +189,8 @@ def reading(path: str, function: Callable[[Any, Json], Any]) -> None:
     def read(request: Request) -> Any:
         body = request.body()
         with request.store.using(request.name) as collection:
+            if isinstance(body.get("limit"), int):
+                collection.check_limit(body["limit"])
             return function(collection.shard, body)
 
 

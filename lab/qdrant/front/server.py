@@ -152,7 +152,9 @@ class Handler(BaseHTTPRequestHandler):
         with path.open("rb") as file:
             self.send_response(200)
             self.send_header("Content-Type", "application/octet-stream")
-            self.send_header("Content-Disposition", f'attachment; filename="{path.name}"')
+            # A header holds Latin-1 alone; names of collections don't.
+            name = urllib.parse.quote(path.name)
+            self.send_header("Content-Disposition", f"attachment; filename*=UTF-8''{name}")
             self.send_header("Content-Length", str(os.fstat(file.fileno()).st_size))
             self.end_headers()
             self.wfile.flush()

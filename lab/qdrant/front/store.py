@@ -24,7 +24,8 @@ from pathlib import Path
 from front.collection import Collection, Json, checked_name, configured, write_json
 from front.errors import BadRequest, Conflict, NotFound
 
-PEER = 1
+# As long as upstream's, which are random: names of snapshots hold it.
+PEER = 5234325345345345
 
 
 def sha256_of(path: Path) -> str:
@@ -161,7 +162,8 @@ class Store:
                     break
                 # Names carry whole seconds, as upstream's do.
                 time.sleep(0.1)
-            part = path.with_name(f".{path.name}.part")
+            # Long names of collections make names of files that no file system takes, as upstream.
+            part = path.with_name(f".{path.name}-{uuid.uuid4()}.part")
             collection.shard.flush()
             try:
                 # The engine's files are preallocated: without --sparse this is 100 MB of zeros.

@@ -15,6 +15,10 @@ from tests.integration.world import World
 QDRANT = "mmstack-lab/qdrant:lab"
 KEY = "qdrant-key"
 ODD = "söme collection 100%"
+LONG = "l" * 200
+"""A name whose snapshot no server can write: the name of its file is too long."""
+ESCAPED = "漢" * 40
+"""120 bytes, and 360 when it is escaped."""
 PAYLOADS: list[dict[str, Any]] = [
     {"text": "wört 漢字", "number": -7, "real": 0.1, "yes": True, "nothing": None},
     {"list": ["a", "b"], "nested": {"deep": {"er": [1, 2, {"x": "y"}]}}},
@@ -83,11 +87,73 @@ def filled(instance: Instance) -> None:
         ask(instance, "POST", "/collections/aliases", {"actions": [action]})
 
 
+def awkward(instance: Instance) -> None:
+    """Fill a server with collections that a backup of all of them once died from."""
+    for name in (LONG, ESCAPED, "docs", "docs 2024"):
+        vectors = {
+            "text": {"size": 4, "distance": "Cosine"},
+            "colours": {
+                "size": 2,
+                "distance": "Dot",
+                "multivector_config": {"comparator": "max_sim"},
+            },
+        }
+        body = {
+            "vectors": vectors,
+            "sparse_vectors": {"words": {"modifier": "idf"}},
+            "hnsw_config": {"m": 24},
+        }
+        ask(instance, "PUT", f"/collections/{name}", body)
+        points = [
+            {
+                "id": number,
+                "vector": {
+                    "text": [number, 0.1, -3.3, 2],
+                    "colours": [[number, 0.5], [0.25, 1e-7 * number]],
+                    "words": {"indices": [number, 7000, 3000], "values": [0.3, number, 1.5]},
+                },
+                "payload": {**PAYLOADS[number % 4], "of": name},
+            }
+            for number in range(120)
+        ]
+        # Parts of points: a name without its vector, a point of sparse words alone.
+        points[7]["vector"] = {"words": {"indices": [1], "values": [1.0]}}
+        points[8]["vector"] = {"text": [1, 2, 3, 4]}
+        ask(instance, "PUT", f"/collections/{name}/points?wait=true", {"points": points})
+        index = {"field_name": "of", "field_schema": "keyword"}
+        ask(instance, "PUT", f"/collections/{name}/index?wait=true", index)
+    ask(instance, "PUT", "/collections/strict", {"vectors": {"size": 2, "distance": "Euclid"}})
+    points = [{"id": n, "vector": [n, 1], "payload": {"n": n}} for n in range(95)]
+    ask(instance, "PUT", "/collections/strict/points?wait=true", {"points": points})
+    strict = {"strict_mode_config": {"enabled": True, "max_query_limit": 10}}
+    ask(instance, "PATCH", "/collections/strict", strict)
+    for alias, collection in (("newest", "docs 2024"), ("long", LONG)):
+        action = {"create_alias": {"alias_name": alias, "collection_name": collection}}
+        ask(instance, "POST", "/collections/aliases", {"actions": [action]})
+
+
 def everything(instance: Instance) -> dict[str, Any]:
+    """Everything a server holds, by plain HTTP: settings, indexes, and points with vectors."""
     found: dict[str, Any] = {}
     for one in ask(instance, "GET", "/collections")["collections"]:
         path = f"/collections/{one['name']}"
-        wanted = {"limit": 1000, "with_vector": True, "with_payload": True}
-        found[one["name"]] = ask(instance, "POST", f"{path}/points/scroll", wanted)["points"]
+        info = ask(instance, "GET", path)
+        found[one["name"]] = {
+            "config": info["config"],
+            "indexes": info["payload_schema"],
+            "points": scrolled(instance, path, info["config"]),
+        }
     found["aliases"] = ask(instance, "GET", "/aliases")["aliases"]
     return found
+
+
+def scrolled(instance: Instance, path: str, config: dict[str, Any]) -> list[Any]:
+    points: list[Any] = []
+    limit = 10 if config.get("strict_mode_config") else 1000
+    wanted: dict[str, Any] = {"limit": limit, "with_vector": True, "with_payload": True}
+    while True:
+        page = ask(instance, "POST", f"{path}/points/scroll", wanted)
+        points += page["points"]
+        if page["next_page_offset"] is None:
+            return points
+        wanted["offset"] = page["next_page_offset"]

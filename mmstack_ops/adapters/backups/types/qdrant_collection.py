@@ -6,24 +6,42 @@ import hashlib
 import json
 import shlex
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, BinaryIO, ClassVar, Literal, cast
 from urllib.parse import quote
 
 from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.backups.types.qdrant_facts import (
+    FirstForm,
+    alias_name,
+    collection_name,
+    look_at,
+    merged,
+)
+from mmstack_ops.adapters.backups.types.qdrant_points import export_points, export_problem
+from mmstack_ops.adapters.backups.types.qdrant_restore import (
+    COLLECTION,
+    FORM,
+    POINTS,
+    CollectionsRestore,
+    delete_copies,
+)
 from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer, Snapshot
-from mmstack_ops.domain.backups.facts import Facts
+from mmstack_ops.domain.backups.facts import Facts, is_below
+from mmstack_ops.domain.backups.manifest import Payload
+from mmstack_ops.domain.backups.unchanged import unchanged
 from mmstack_ops.domain.errors import ArtifactError, BackupError, CancelledError, RestoreError
 
 _ALIASES = "aliases.json"
 _JOURNAL = "qdrant-snapshot"
 _INTENT = "qdrant-snapshot-begun"
-_SAMPLE = 200
 _BLOCK = 1 << 20
-_POINT = "point "
-_COUNT = "points of "
+# A file name has 255 bytes, of which compression and encryption take some.
+_LONGEST = 200
+_EXCLUDED = "the service's backup settings leave it out"
 
 
 class QdrantCollection:
@@ -37,75 +55,132 @@ class QdrantCollection:
     drilled_in: ClassVar[Literal["server", "files"]] = "server"
 
     def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
-        """Store a snapshot of each collection; see ``BackupType.capture``."""
+        """Store a snapshot of each collection, or its points; see ``BackupType.capture``."""
         server = QdrantServer.of(instance)
+        check = partial(_refuse_cancelled, bench)
+        delete_copies(bench, instance, server)
         _delete_leftovers(bench, instance, server)
-        wanted = [one for one in server.collections() if _is_wanted(instance, one)]
-        before = _look(server, wanted)
+        # What is there, whatever the schema says of it.
+        there, aliases = server.collections(), server.aliases()
+        excluded = {collection_name(c): _EXCLUDED for c in there if not _is_wanted(instance, c)}
+        wanted = [one for one in there if _is_wanted(instance, one)]
+        missing: dict[str, str] = {}
+        before: dict[str, Facts] = {}
+        files: dict[str, str] = {}
+        exported: list[str] = []
         for collection in wanted:
-            self._store(bench, instance, server, collection, capture)
-        aliases = {n: c for n, c in server.aliases().items() if c in wanted}
+            check()
+            try:
+                before[collection] = look_at(server, collection, check=check)
+                files[collection] = self._store(bench, instance, server, collection, capture)
+                if files[collection].endswith(POINTS):
+                    exported.append(collection)
+            except BackupError as error:
+                if collection in server.collections():
+                    bench.tell(f"collection {collection} isn't in the backup: {_why(error)}")
+                    missing[collection_name(collection)] = _why(error)
+                before.pop(collection, None)
+        if missing and not files:
+            raise BackupError(
+                f"no collection of {instance.service} could be backed up",
+                why=next(iter(missing.values())),
+                remedy=f"look at its log: `mmstack logs {instance.service}`",
+            )
+        held = {n: c for n, c in aliases.items() if c in files}
+        for name, collection in aliases.items():
+            if collection_name(collection) in excluded:
+                excluded[alias_name(name)] = f"its collection {collection} is left out"
+            elif name not in held:
+                missing[alias_name(name)] = f"its collection {collection} isn't in the backup"
         with capture.payload(_ALIASES, "aliases") as sink:
-            sink.write(json.dumps(aliases, sort_keys=True, indent=1).encode())
+            sink.write(json.dumps(held, sort_keys=True, indent=1).encode())
+        after = self._again(server, before, check, missing)
+        facts = unchanged(merged(before.values(), held), merged(after, held))
+        method = "snapshots made by the server, one for each collection"
+        if exported:
+            method += f"; the points, over a while, of {', '.join(exported)}"
         capture.note(
-            method="snapshots made by the server, one for each collection",
+            method=method,
             versions={"qdrant": server.version()},
-            restore_by_hand=_by_hand(wanted, aliases),
-            facts=_stable(before, _look(server, wanted, like=before), aliases),
+            restore_by_hand=_by_hand(files, held),
+            facts=Facts(
+                figures=facts.figures,
+                items=facts.items,
+                complete=facts.complete,
+                bounds=facts.bounds,
+                not_covered=missing,
+                excluded=excluded,
+            ),
         )
 
     def check(self, bench: Workbench, artifact: OpenArtifact, image: str) -> list[str]:  # noqa: ARG002 - no tool is needed
-        """Walk each snapshot, which is a tar; see ``BackupType.check``."""
+        """Walk each snapshot, which is a tar, and each export; see ``BackupType.check``."""
         problems: list[str] = []
         for payload in artifact.manifest.with_role("dump"):
-            try:
-                with artifact.read(payload) as source:
-                    count = _members(source)
-                    while source.read(_BLOCK):
-                        pass
-            except (tarfile.TarError, ArtifactError) as error:
-                problems.append(f"{payload.name}: it is no whole tar ({error})")
-                continue
-            if count == 0:
-                problems.append(f"{payload.name}: the snapshot is empty")
+            problem = _problem(artifact, payload)
+            if problem is not None:
+                problems.append(f"{payload.name}: {problem}")
         return problems
 
     def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
         """Recover every collection; see ``BackupType.restore``.
 
-        Collections that the schema includes and the backup doesn't hold are deleted: the
-        server then holds what it held.
+        One that is there is replaced only after its backup was loaded beside it and compared.
+        Collections that the schema includes and the backup doesn't hold are deleted, except
+        those that it says it doesn't hold: the server then holds what it held.
         """
         server = QdrantServer.of(instance)
-        held = {p.attributes["collection"]: p for p in artifact.manifest.with_role("dump")}
+        work = CollectionsRestore(
+            bench, instance, server, artifact, partial(_is_wanted, instance), _aliases(artifact)
+        )
         try:
-            for extra in server.collections():
-                if extra not in held and _is_wanted(instance, extra):
-                    bench.tell(f"deleting collection {extra}, which the backup doesn't hold")
-                    server.delete_collection(extra)
-            for collection, payload in held.items():
-                _refuse_cancelled(bench)
-                bench.tell(f"recovering collection {collection}")
-                with artifact.read(payload) as source:
-                    checksum = payload.attributes.get("checksum", "")
-                    server.recover(collection, source, payload.plain_bytes, checksum)
-            kept = {n: c for n, c in server.aliases().items() if not _is_wanted(instance, c)}
-            server.replace_aliases({**kept, **_aliases(artifact)})
+            work.run()
         except BackupError as error:
             raise RestoreError(error.what, why=error.why, remedy=error.remedy) from None
         return instance
 
-    def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:  # noqa: ARG002 - nothing runs
-        """Count and sample what a server holds; see ``BackupType.inspect``."""
+    def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
+        """Look at what a server holds; see ``BackupType.inspect``."""
         server = QdrantServer.of(instance)
-        wanted = [one for one in server.collections() if _is_wanted(instance, one)]
-        found = _look(server, wanted, like=like)
-        aliases = {n: c for n, c in server.aliases().items() if c in wanted}
-        return Facts(
-            figures={**found.figures, "aliases": len(aliases)},
-            items={**found.items, **_alias_items(aliases)},
-            complete=False,
-        )
+        there = server.collections()
+        wanted = [one for one in there if _is_wanted(instance, one)]
+        if like is not None and FirstForm.is_of(like):
+            return FirstForm.look(server, wanted, like)
+        left_out = like.left_out if like is not None else ()
+        wanted = [one for one in wanted if not is_below(collection_name(one), left_out)]
+        parts: list[Facts] = []
+        missing: dict[str, str] = {}
+        for collection in wanted:
+            check = partial(_refuse_cancelled, bench)
+            try:
+                parts.append(look_at(server, collection, check=check, like=like))
+            except BackupError as error:
+                missing[collection_name(collection)] = _why(error)
+        aliases = {
+            name: collection
+            for name, collection in server.aliases().items()
+            if collection in wanted and not is_below(alias_name(name), left_out)
+        }
+        found = merged(parts, aliases)
+        return Facts(figures=found.figures, items=found.items, not_covered=missing)
+
+    def _again(
+        self,
+        server: QdrantServer,
+        before: Mapping[str, Facts],
+        check: Callable[[], None],
+        missing: dict[str, str],
+    ) -> list[Facts]:
+        """Look at the same collections once more; note those that can't be looked at any more."""
+        found: list[Facts] = []
+        for collection, facts in before.items():
+            try:
+                found.append(look_at(server, collection, check=check, like=facts))
+            except BackupError as error:
+                # One that was deleted meanwhile isn't missed.
+                if collection in server.collections():
+                    missing[collection_name(collection)] = _why(error)
+        return found
 
     def _store(
         self,
@@ -114,6 +189,32 @@ class QdrantCollection:
         server: QdrantServer,
         collection: str,
         capture: Capture,
+    ) -> str:
+        """Store one collection; return the name of the payload."""
+        name = f"{_file_name(collection)}.snapshot"
+        try:
+            self._store_snapshot(bench, instance, server, collection, capture, name)
+        except BackupError as error:
+            bench.tell(
+                f"no snapshot of {collection} could be made ({_why(error)}): its points are"
+                " exported"
+            )
+        else:
+            return name
+        name = f"{_file_name(collection)}.{POINTS}"
+        attributes = {COLLECTION: collection, FORM: POINTS}
+        with capture.payload(name, "dump", attributes=attributes) as sink:
+            export_points(server, collection, sink, check=partial(_refuse_cancelled, bench))
+        return name
+
+    def _store_snapshot(
+        self,
+        bench: Workbench,
+        instance: Instance,
+        server: QdrantServer,
+        collection: str,
+        capture: Capture,
+        name: str,
     ) -> None:
         bench.tell(f"snapshot of collection {collection}")
         failure: BaseException | None = None
@@ -122,15 +223,22 @@ class QdrantCollection:
             known = json.dumps([one.name for one in server.snapshots(collection)])
             intent = {"collection": collection, "known": known}
             with bench.journal(f"{_INTENT} {instance.service}", intent):
-                made = server.create_snapshot(collection, give_up=lambda: _refuse_cancelled(bench))
-                undo = {"collection": collection, "snapshot": made.name}
-                records.enter_context(bench.journal(f"{_JOURNAL} {instance.service}", undo))
-            try:
-                self._download(bench, server, collection, made, capture)
-            except BaseException as error:
-                # The server's disk first: what it made for us mustn't stay there.
-                failure = error
-            server.delete_snapshot(collection, made.name)
+                try:
+                    made = server.create_snapshot(
+                        collection, give_up=lambda: _refuse_cancelled(bench)
+                    )
+                    undo = {"collection": collection, "snapshot": made.name}
+                    records.enter_context(bench.journal(f"{_JOURNAL} {instance.service}", undo))
+                except BackupError as error:
+                    # The server said that there is none, so that none is looked for later.
+                    failure = error
+            if failure is None:
+                try:
+                    self._download(bench, server, collection, made, capture, name)
+                except BaseException as error:
+                    # The server's disk first: what it made for us mustn't stay there.
+                    failure = error
+                server.delete_snapshot(collection, made.name)
         if failure is not None:
             raise failure
 
@@ -141,10 +249,10 @@ class QdrantCollection:
         collection: str,
         made: Snapshot,
         capture: Capture,
+        name: str,
     ) -> None:
         digest, count = hashlib.sha256(), 0
-        attributes = {"collection": collection, "checksum": made.checksum}
-        name = f"{quote(collection, safe='')}.snapshot"
+        attributes = {COLLECTION: collection, "checksum": made.checksum}
         with (
             capture.payload(name, "dump", attributes=attributes) as sink,
             server.download(collection, made.name) as blocks,
@@ -168,56 +276,31 @@ def _is_wanted(instance: Instance, collection: str) -> bool:
     return included and not any(fnmatchcase(collection, p) for p in backup.exclude)
 
 
-def _look(server: QdrantServer, collections: Iterable[str], like: Facts | None = None) -> Facts:
-    """Count all points, and record some with their vectors and payloads."""
-    figures = {"collections": 0, "points": 0}
-    items: dict[str, str] = {}
-    for collection in collections:
-        count = server.count(collection)
-        figures["collections"] += 1
-        figures["points"] += count
-        figures[f"{_COUNT}{collection}"] = count
-        parameters = json.dumps(server.parameters(collection), sort_keys=True)
-        items[f"collection {collection}"] = _digest(parameters)
-        points = (
-            server.first_points(collection, _SAMPLE)
-            if like is None
-            else server.points(collection, _ids_in(like, collection))
-        )
-        for point in points:
-            content = json.dumps([point.get("vector"), point.get("payload")], sort_keys=True)
-            items[f"{_POINT}{collection} {json.dumps(point['id'])}"] = _digest(content)
-    return Facts(figures=figures, items=items, complete=False)
+def _why(error: BackupError) -> str:
+    return "; ".join(filter(None, (error.what, error.why)))
 
 
-def _ids_in(facts: Facts, collection: str) -> list[Any]:
-    start = f"{_POINT}{collection} "
-    return [json.loads(name[len(start) :]) for name in facts.items if name.startswith(start)]
+def _file_name(collection: str) -> str:
+    """Return the name of a collection as one of files, which may hold less, and fewer bytes."""
+    # A file whose name begins with a dot is hidden.
+    escaped = quote(collection, safe="").replace(".", "%2E")
+    if len(escaped) <= _LONGEST:
+        return escaped
+    digest = hashlib.sha256(collection.encode()).hexdigest()[:32]
+    return f"{escaped[: _LONGEST - len(digest) - 1]}-{digest}"
 
 
-def _stable(before: Facts, after: Facts, aliases: Mapping[str, str]) -> Facts:
-    """Return what was the same before and after the snapshots; bounds for what moved."""
-    same = {n: d for n, d in before.items.items() if after.items.get(n) == d}
-    figures = {n: c for n, c in before.figures.items() if after.figures.get(n) == c}
-    bounds = {
-        name: (min(count, after.figures[name]), max(count, after.figures[name]))
-        for name, count in before.figures.items()
-        if name not in figures and name in after.figures
-    }
-    return Facts(
-        figures={**figures, "aliases": len(aliases)},
-        items={**same, **_alias_items(aliases)},
-        complete=False,
-        bounds=bounds,
-    )
-
-
-def _alias_items(aliases: Mapping[str, str]) -> dict[str, str]:
-    return {f"alias {name}": collection for name, collection in aliases.items()}
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+def _problem(artifact: OpenArtifact, payload: Payload) -> str | None:
+    try:
+        with artifact.read(payload) as source:
+            if payload.attributes.get(FORM) == POINTS:
+                return export_problem(source)
+            count = _members(source)
+            while source.read(_BLOCK):
+                pass
+    except (tarfile.TarError, ArtifactError) as error:
+        return f"it isn't whole ({error})"
+    return None if count else "the snapshot is empty"
 
 
 def _aliases(artifact: OpenArtifact) -> dict[str, str]:
@@ -255,12 +338,21 @@ def _refuse_cancelled(bench: Workbench) -> None:
         raise CancelledError("the work on Qdrant's collections was cancelled")
 
 
-def _by_hand(collections: Iterable[str], aliases: Mapping[str, str]) -> tuple[str, ...]:
+def _by_hand(files: Mapping[str, str], aliases: Mapping[str, str]) -> tuple[str, ...]:
     lines = ["# URL is the server's address, API_KEY its key"]
-    for collection in collections:
+    for collection, file in files.items():
         name = quote(collection, safe="")
+        if file.endswith(POINTS):
+            lines += [
+                f"# {file}: line 1 holds the settings of the collection, then one point a line:"
+                f" create it (PUT $URL/collections/{name}), then PUT the points in batches:",
+                f"sed '1d;$d' {shlex.quote(file)} | split -l 100 --filter='jq -s \"{{points: .}}\""
+                ' | curl -fsS -X PUT -H "api-key: $API_KEY" -H "content-type: application/json"'
+                f""" --data-binary @- "$URL/collections/{name}/points?wait=true"'""",
+            ]
+            continue
         lines.append(
-            f'curl -fsS -X POST -H "api-key: $API_KEY" -F "snapshot=@{name}.snapshot"'
+            f'curl -fsS -X POST -H "api-key: $API_KEY" -F "snapshot=@{file}"'
             f' "$URL/collections/{name}/snapshots/upload?priority=snapshot&wait=true"'
         )
     if aliases:

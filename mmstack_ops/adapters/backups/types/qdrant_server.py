@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +28,9 @@ _CONNECT = 10.0
 # Answers of a few bytes; a snapshot of many gigabytes is made or taken in before its answer.
 _SHORT, _LONG = 60.0, 3600.0
 _POLL = 2.0
+# How long a server that limits the rate of requests (strict mode) is waited for, in all.
+_PATIENCE = 600.0
+_PAGE = 100
 _BLOCK = 1 << 20
 _BOUNDARY = "mmstack-snapshot"
 
@@ -84,10 +87,16 @@ class QdrantServer:
         found = self._result("GET", "/aliases")["aliases"]
         return {one["alias_name"]: one["collection_name"] for one in found}
 
-    def parameters(self, collection: str) -> dict[str, Any]:
-        """Return the parameters a collection was created with."""
-        found: dict[str, Any] = self._result("GET", _path(collection))["config"]["params"]
+    def info(self, collection: str) -> dict[str, Any]:
+        """Return what the server says of a collection: ``config``, ``payload_schema`` …"""
+        found: dict[str, Any] = self._result("GET", _path(collection))
         return found
+
+    def page_limit(self, collection: str, most: int = _PAGE) -> int:
+        """Return how many points one request may ask for: strict mode may allow few."""
+        strict = self.info(collection)["config"].get("strict_mode_config") or {}
+        limit = strict.get("max_query_limit") if strict.get("enabled") else None
+        return max(1, most if limit is None else min(most, int(limit)))
 
     def count(self, collection: str, matching: Mapping[str, Any] | None = None) -> int:
         """Return how many points a collection holds, or how many of them match a filter."""
@@ -96,39 +105,65 @@ class QdrantServer:
             wanted["filter"] = matching
         return int(self._result("POST", f"{_path(collection)}/points/count", wanted)["count"])
 
-    def first_points(self, collection: str, limit: int) -> list[dict[str, Any]]:
-        """Return the points with the smallest ids, with vectors and payloads."""
-        wanted = {"limit": limit, "with_payload": True, "with_vector": True}
-        points = self._result("POST", f"{_path(collection)}/points/scroll", wanted)["points"]
-        return list(points)
+    def scroll(self, collection: str, *, content: bool = True) -> Iterator[list[dict[str, Any]]]:
+        """Yield all points in batches, ordered by id.
+
+        Args:
+            content: with vectors and payloads; else ids alone.
+        """
+        wanted = {"with_payload": content, "with_vector": content}
+        most = _PAGE if content else 10 * _PAGE
+        yield from self._pages(collection, wanted, most)
+
+    def _pages(
+        self, collection: str, wanted: Mapping[str, Any], most: int
+    ) -> Iterator[list[dict[str, Any]]]:
+        body = {**wanted, "limit": self.page_limit(collection, most)}
+        while True:
+            found = self._result("POST", f"{_path(collection)}/points/scroll", body)
+            yield list(found["points"])
+            body["offset"] = found.get("next_page_offset")
+            if body["offset"] is None:
+                return
 
     def payloads(
         self, collection: str, field: str, *, batch: int = 1000
     ) -> Iterator[list[tuple[Any, Any]]]:
         """Yield all points in batches: id, and one field of the payload (None without it)."""
-        offset: Any = None
-        while True:
-            # The one field only: a payload may hold whole documents.
-            selected = {"include": [key_path(field)]}
-            wanted: dict[str, Any] = {"limit": batch, "with_payload": selected}
-            wanted["with_vector"] = False
-            if offset is not None:
-                wanted["offset"] = offset
-            found = self._result("POST", f"{_path(collection)}/points/scroll", wanted)
-            yield [(one["id"], (one.get("payload") or {}).get(field)) for one in found["points"]]
-            offset = found.get("next_page_offset")
-            if offset is None:
-                return
+        # The one field only: a payload may hold whole documents.
+        wanted = {"with_payload": {"include": [key_path(field)]}, "with_vector": False}
+        for points in self._pages(collection, wanted, batch):
+            yield [(one["id"], (one.get("payload") or {}).get(field)) for one in points]
 
     def delete_matching(self, collection: str, matching: Mapping[str, Any]) -> None:
         """Delete the points that match a filter at the moment they are deleted."""
         path = f"{_path(collection)}/points/delete?wait=true"
         self._result("POST", path, {"filter": matching})
 
-    def points(self, collection: str, ids: list[Any]) -> list[dict[str, Any]]:
-        """Return points by id, with vectors and payloads; those that aren't there are missing."""
-        wanted = {"ids": ids, "with_payload": True, "with_vector": True}
-        return list(self._result("POST", f"{_path(collection)}/points", wanted))
+    def points(self, collection: str, ids: Sequence[Any]) -> Iterator[dict[str, Any]]:
+        """Yield points by id, with vectors and payloads; those that aren't there are missing."""
+        limit = self.page_limit(collection)
+        for begin in range(0, len(ids), limit):
+            wanted = {"ids": ids[begin : begin + limit], "with_payload": True, "with_vector": True}
+            yield from self._result("POST", f"{_path(collection)}/points", wanted)
+
+    def create_collection(self, collection: str, wanted: Mapping[str, Any]) -> None:
+        """Create an empty collection from the body that Qdrant's API takes."""
+        self._result("PUT", _path(collection), wanted, within=_LONG)
+
+    def update_collection(self, collection: str, wanted: Mapping[str, Any]) -> None:
+        """Change settings of a collection."""
+        self._result("PATCH", _path(collection), wanted, within=_LONG)
+
+    def create_index(self, collection: str, field: str, schema: Any) -> None:
+        """Index a field of the payloads; wait until it is there."""
+        wanted = {"field_name": field, "field_schema": schema}
+        self._result("PUT", f"{_path(collection)}/index?wait=true", wanted, within=_LONG)
+
+    def upsert(self, collection: str, points: Sequence[Mapping[str, Any]]) -> None:
+        """Write points; wait until they are there."""
+        path = f"{_path(collection)}/points?wait=true"
+        self._result("PUT", path, {"points": list(points)}, within=_LONG)
 
     def snapshots(self, collection: str) -> list[Snapshot]:
         """Return the snapshots of a collection that stand on the server."""
@@ -201,8 +236,13 @@ class QdrantServer:
             return
 
     def delete_collection(self, collection: str) -> bool:
-        """Delete a collection with all its points; say whether it was there."""
+        """Delete a collection with all its points; return whether it was there."""
         return bool(self._result("DELETE", _path(collection), within=_LONG))
+
+    def delete_aliases(self, names: Sequence[str]) -> None:
+        """Delete aliases; the collections stay."""
+        actions = [{"delete_alias": {"alias_name": name}} for name in names]
+        self._result("POST", "/collections/aliases", {"actions": actions})
 
     def replace_aliases(self, wanted: Mapping[str, str]) -> None:
         """Make the server's aliases exactly these."""
@@ -241,27 +281,34 @@ class QdrantServer:
         import requests
 
         doing = f"{method} {path.partition('?')[0] or '/'}"
-        try:
-            response = self._session.request(
-                method,
-                self._url + path,
-                data=data,
-                headers={**self._headers, **(headers or {})},
-                timeout=(_CONNECT, within),
-                stream=stream,
-            )
-        except requests.ReadTimeout:
-            if may_take_long:
-                raise
-            raise self._failed(doing, "it didn't answer in time") from None
-        except requests.RequestException as error:
-            # Its text holds the URL, which holds no secret; its headers would.
-            raise self._failed(doing, type(error).__name__) from None
-        if response.ok or (missing_is_fine and response.status_code == 404):
-            return response
-        why = response.text[:300]
-        response.close()
-        raise self._failed(doing, f"status {response.status_code}: {why}")
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                response = self._session.request(
+                    method,
+                    self._url + path,
+                    data=data,
+                    headers={**self._headers, **(headers or {})},
+                    timeout=(_CONNECT, within),
+                    stream=stream,
+                )
+            except requests.ReadTimeout:
+                if may_take_long:
+                    raise
+                raise self._failed(doing, "it didn't answer in time") from None
+            except requests.RequestException as error:
+                # Its text holds the URL, which holds no secret; its headers would.
+                raise self._failed(doing, type(error).__name__) from None
+            if response.ok or (missing_is_fine and response.status_code == 404):
+                return response
+            why = response.text[:300]
+            wait = _wait_of(response)
+            response.close()
+            # A stream can be sent once only.
+            again = wait is not None and (data is None or isinstance(data, str))
+            if not again or time.monotonic() + (wait or 0) > deadline:
+                raise self._failed(doing, f"status {response.status_code}: {why}")
+            time.sleep(wait or 0)
 
     def _failed(self, doing: str, why: str) -> BackupError:
         return BackupError(
@@ -296,6 +343,14 @@ class _Upload:
 def key_path(field: str) -> str:
     """Return a payload's top-level field as Qdrant's filters spell it: dots lead deeper."""
     return field if re.fullmatch(r"[A-Za-z0-9_-]+", field) else f'"{field}"'
+
+
+def _wait_of(response: requests.Response) -> float | None:
+    """Return how many seconds a server that limits the rate asks to wait; None: it doesn't."""
+    if response.status_code != 429:
+        return None
+    asked = response.headers.get("Retry-After", "")
+    return min(60.0, max(0.1, float(asked))) if asked.isdecimal() else 1.0
 
 
 def _path(collection: str) -> str:

@@ -1,0 +1,283 @@
+"""Collections put back: each is loaded beside the live one and compared before it replaces it.
+
+Qdrant can't rename a collection. So what was loaded and compared beside is loaded once more, over
+the live one: the server replaces it when the snapshot was read whole. Where it can't (the settings
+differ, or the points come from an export), the live collection is deleted first, and the copy
+beside it stays until the new one is there.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import cached_property
+from typing import Any
+
+from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.backups.types.qdrant_facts import (
+    FirstForm,
+    alias_name,
+    collection_name,
+    look_at,
+    part_of,
+)
+from mmstack_ops.adapters.backups.types.qdrant_points import load_points
+from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer
+from mmstack_ops.domain.backups.facts import compare, is_below
+from mmstack_ops.domain.backups.manifest import Payload
+from mmstack_ops.domain.errors import BackupError, CancelledError, PartialRestoreError, RestoreError
+from mmstack_ops.domain.units import format_bytes
+
+COLLECTION = "collection"
+"""Attribute of a payload: the collection that it holds."""
+FORM = "form"
+"""Attribute of a payload: absent for a snapshot, else ``POINTS``."""
+POINTS = "points"
+
+_JOURNAL = "qdrant-copy"
+_STORAGE = "/qdrant/storage"
+# An upload stands as a file, then unpacked, before it is a collection.
+_TIMES = 2
+
+
+class CollectionsRestore:
+    """One restore of a server's collections.
+
+    Args:
+        is_wanted: whether the schema includes a collection.
+        aliases: alias → collection, as the backup holds them.
+    """
+
+    def __init__(
+        self,
+        bench: Workbench,
+        instance: Instance,
+        server: QdrantServer,
+        artifact: OpenArtifact,
+        is_wanted: Callable[[str], bool],
+        aliases: Mapping[str, str],
+    ) -> None:
+        self._bench = bench
+        self._instance = instance
+        self._server = server
+        self._artifact = artifact
+        self._is_wanted = is_wanted
+        self._aliases = aliases
+        self._facts = artifact.facts()
+        self._refused: dict[str, str] = {}
+
+    def run(self) -> None:
+        """Do it.
+
+        Raises:
+            PartialRestoreError: some collections weren't taken; what was there of them stays.
+            RestoreError: a collection differs from what was recorded; nothing was replaced.
+            BackupError: the server refused something else.
+        """
+        delete_copies(self._bench, self._instance, self._server)
+        left_out = self._facts.left_out
+        held = {
+            payload.attributes[COLLECTION]: payload
+            for payload in self._artifact.manifest.with_role("dump")
+            if not is_below(collection_name(payload.attributes[COLLECTION]), left_out)
+        }
+        live = self._server.collections()
+        copies: dict[str, str] = {}
+        failure: BaseException | None = None
+        with ExitStack() as records:
+            try:
+                self._load_beside(held, live, copies, records)
+                self._replace(held, live, copies)
+            except BaseException as error:
+                # Whatever ended it, no copy stays beside what is live.
+                failure = error
+            try:
+                for copy in copies.values():
+                    self._server.delete_collection(copy)
+            except BackupError as error:
+                # Raised while the records are open: they stay, and the next run deletes it.
+                raise failure or error from None
+        if failure is not None:
+            raise failure
+        if held and all(collection_name(one) in self._refused for one in held):
+            raise RestoreError(
+                f"{self._instance.service} takes none of the collections back",
+                why=next(iter(self._refused.values())),
+                remedy=f"look at its log: `mmstack logs {self._instance.service}`",
+            )
+        if self._refused:
+            raise PartialRestoreError(
+                f"{self._instance.service} doesn't take some collections back",
+                refused=self._refused,
+                remedy=f"look at its log: `mmstack logs {self._instance.service}`",
+            )
+
+    def _load_beside(
+        self,
+        held: Mapping[str, Payload],
+        live: list[str],
+        copies: dict[str, str],
+        records: ExitStack,
+    ) -> None:
+        """Load what would replace a live collection under another name, and compare it there.
+
+        A copy is deleted when it was compared, unless it is needed: ``copies`` names those.
+        """
+        for collection, payload in held.items():
+            if collection not in live or not self._has_room(collection, payload):
+                continue
+            self._check()
+            self._bench.tell(f"loading collection {collection} beside the live one")
+            copy = f"mmstack-restore-{secrets.token_hex(8)}"
+            # Before there is anything to delete: a kill leaves a name, never a copy without one.
+            record = {"collection": copy}
+            records.enter_context(
+                self._bench.journal(f"{_JOURNAL} {self._instance.service}", record)
+            )
+            copies[collection] = copy
+            try:
+                self._load(copy, payload)
+            except BackupError as error:
+                self._refuse(collection, error)
+                continue
+            self._compare(collection, copy)
+            if not self._must_be_deleted(collection, payload, copy):
+                self._server.delete_collection(copies.pop(collection))
+
+    def _replace(
+        self, held: Mapping[str, Payload], live: list[str], copies: Mapping[str, str]
+    ) -> None:
+        aliases = self._server.aliases()
+        in_the_way = [name for name in aliases if name in held]
+        if in_the_way:
+            # Else the snapshot would be loaded into the collection that the alias leads to.
+            self._server.delete_aliases(in_the_way)
+        for collection, payload in held.items():
+            if collection_name(collection) in self._refused:
+                continue
+            self._check()
+            self._bench.tell(f"recovering collection {collection}")
+            exported = payload.attributes.get(FORM) == POINTS
+            if collection in live and (collection in copies or exported):
+                self._server.delete_collection(collection)
+            try:
+                self._load(collection, payload)
+            except BackupError as error:
+                if collection in live:
+                    raise
+                self._refuse(collection, error)
+        left_out = self._facts.left_out
+
+        def stays(collection: str) -> bool:
+            name = collection_name(collection)
+            return (
+                not self._is_wanted(collection) or is_below(name, left_out) or name in self._refused
+            )
+
+        # Last: old data goes when the new is in.
+        for extra in live:
+            if extra not in held and not stays(extra):
+                self._bench.tell(f"deleting collection {extra}, which the backup doesn't hold")
+                self._server.delete_collection(extra)
+        there = self._server.collections()
+        kept = {
+            name: collection
+            for name, collection in self._server.aliases().items()
+            if stays(collection) or is_below(alias_name(name), left_out)
+        }
+        for name, collection in self._aliases.items():
+            if collection not in there:
+                self._refused[alias_name(name)] = f"its collection {collection} isn't there"
+        wanted = {name: one for name, one in self._aliases.items() if one in there}
+        self._server.replace_aliases({**kept, **wanted})
+
+    def _load(self, collection: str, payload: Payload) -> None:
+        with self._artifact.read(payload) as source:
+            if payload.attributes.get(FORM) == POINTS:
+                load_points(self._server, collection, source, check=self._check)
+            else:
+                checksum = payload.attributes.get("checksum", "")
+                self._server.recover(collection, source, payload.plain_bytes, checksum)
+
+    def _compare(self, collection: str, copy: str) -> None:
+        if FirstForm.is_of(self._facts):
+            # Its facts name points by the name of their collection; it is compared afterwards.
+            return
+        recorded = part_of(self._facts, collection)
+        found = look_at(
+            self._server, copy, check=self._check, known_as=collection, like=self._facts
+        )
+        comparison = compare(recorded, found)
+        if not comparison.equal:
+            raise RestoreError(
+                f"collection {collection} differs from what was recorded at backup time, in"
+                f" {comparison.total_differences} places; nothing was replaced",
+                why="; ".join(comparison.differences[:3]),
+                remedy="choose another backup (`mmstack backup list`), or restore this one beside"
+                " the live data: `mmstack restore --into-scratch`",
+            )
+
+    def _must_be_deleted(self, collection: str, payload: Payload, copy: str) -> bool:
+        """Return whether the live collection can't be replaced by loading over it."""
+        if payload.attributes.get(FORM) == POINTS:
+            return True
+        return self._settings(collection) != self._settings(copy)
+
+    def _settings(self, collection: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        info = self._server.info(collection)
+        indexes = {
+            field: {name: value for name, value in index.items() if name != "points"}
+            for field, index in (info.get("payload_schema") or {}).items()
+        }
+        return info["config"], indexes
+
+    def _has_room(self, collection: str, payload: Payload) -> bool:
+        free = self._free
+        needed = _TIMES * payload.plain_bytes
+        if free is None or free > needed:
+            return True
+        self._bench.tell(
+            f"there is no room to load collection {collection} beside the live one"
+            f" ({format_bytes(free)} free, {format_bytes(needed)} needed): it is replaced without"
+            " having been loaded and compared before"
+        )
+        return False
+
+    @cached_property
+    def _free(self) -> int | None:
+        return _free_bytes(self._bench, self._instance)
+
+    def _refuse(self, collection: str, error: BackupError) -> None:
+        why = "; ".join(filter(None, (error.what, error.why)))
+        self._bench.tell(f"collection {collection} isn't taken back: {why}")
+        self._refused[collection_name(collection)] = why
+
+    def _check(self) -> None:
+        if self._bench.cancel.is_set():
+            raise CancelledError("the work on Qdrant's collections was cancelled")
+
+
+def delete_copies(bench: Workbench, instance: Instance, server: QdrantServer) -> None:
+    """Delete the copies that killed restores left beside live collections, each by its name."""
+    for record in bench.leftovers(f"{_JOURNAL} {instance.service}"):
+        if server.delete_collection(record["collection"]):
+            bench.tell(f"deleted {record['collection']}, a copy that a killed restore left")
+
+
+def _free_bytes(bench: Workbench, instance: Instance) -> int | None:
+    """Return how much room the server's storage has; None when that can't be found out."""
+    volume = instance.volumes.get(_STORAGE)
+    if volume is None:
+        return None
+    path = bench.volume_path(volume)
+    if path is not None:
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
+    try:
+        shown = bench.run(instance, ["df", "-Pk", _STORAGE], volumes={volume: _STORAGE})
+        return int(shown.splitlines()[-1].split()[3]) * 1024
+    except (BackupError, IndexError, ValueError):
+        # An image without df: the server says itself when there is no room.
+        return None

@@ -35,12 +35,12 @@ def cron_problem(expression: str) -> str | None:
             problem = _item_problem(item, low, high, names)
             if problem:
                 return f"{expression!r}: {name} {item!r} {problem}"
-    if not _exists(days=fields[2], months=fields[3]):
+    if not _ever_fires(days=fields[2], months=fields[3]):
         return f"{expression!r} never fires: no month it names has such a day"
     return None
 
 
-def _exists(*, days: str, months: str) -> bool:
+def _ever_fires(*, days: str, months: str) -> bool:
     """Return whether any of the months ever has one of the days.
 
     A day of the week would be an alternative by crontab(5), but not to Dagster's scheduler: it

@@ -13,7 +13,7 @@ from mmstack_ops.adapters.backups.opening import Artifact, read_manifest
 from mmstack_ops.adapters.backups.pace import Pace
 from mmstack_ops.adapters.backups.packs import PackWriter
 from mmstack_ops.adapters.backups.pipeline import Packing, Role, storing
-from mmstack_ops.adapters.backups.trees import Before, store_tree
+from mmstack_ops.adapters.backups.trees import Before, StoredTree, store_tree
 from mmstack_ops.domain.backups.by_hand import lines_by_hand
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.backups.keys import parse_key
@@ -118,7 +118,9 @@ class ArtifactCapture:
             writer.describe(stored, cast("Role", role), packing, dict(attributes or {}))
         )
 
-    def tree(self, files: Iterator[TreeFile], open_file: Callable[[TreeFile], BinaryIO]) -> None:
+    def tree(
+        self, files: Iterator[TreeFile], open_file: Callable[[TreeFile], BinaryIO]
+    ) -> StoredTree:
         """Store a tree; see ``Capture.tree``."""
         if self._tree_stored:
             raise BackupError(
@@ -147,11 +149,12 @@ class ArtifactCapture:
         self._packs = stored.packs
         self._unread = stored.unread
         self._figures |= {
-            "tree_entries": stored.entries,
+            "tree_entries": len(stored.entries),
             "tree_files_stored": stored.stored,
             "tree_files_unchanged": stored.reused,
             "tree_files_left_out": len(stored.unread),
         }
+        return stored
 
     def note(
         self,

@@ -99,8 +99,9 @@ class Artifact:
     def contents(
         self, wanted: Callable[[TreeFile], bool] = lambda _: True
     ) -> Iterator[tuple[TreeFile, BinaryIO | None]]:
-        """Yield wanted entries with their content, pack by pack; folders and links first.
+        """Yield wanted entries with their content, pack by pack; what has none comes first.
 
+        Of a sparse file the content is that of its ranges of data, one after the other.
         Only packs with something wanted are read. Each content is checked against its hash,
         small ones before they are handed out.
 
@@ -142,8 +143,8 @@ class Artifact:
             for entry in entries:
                 what = f"{entry.file.path!r} in {self.manifest.key_of(pack)}"
                 content = Content(source, entry, what)
-                gap, position = entry.offset - position, entry.offset + entry.file.size
-                if entry.file.size <= BLOCK:
+                gap, position = entry.offset - position, entry.offset + entry.file.stored_size
+                if entry.file.stored_size <= BLOCK:
                     waiting.append((entry.file, worker.submit(content.whole, gap)))
                     if len(waiting) > _AHEAD:
                         yield _taken(waiting)
@@ -184,7 +185,7 @@ class Content(io.RawIOBase):
     def __init__(self, source: BinaryIO, entry: IndexEntry, what: str) -> None:
         super().__init__()
         self._source = source
-        self._left = entry.file.size
+        self._left = entry.file.stored_size
         self._expected = entry.sha256
         self._hash = hashlib.sha256()
         self._what = what

@@ -88,7 +88,7 @@ class _Walk:
 
     def _compare_header(self, member: tarfile.TarInfo, entry: IndexEntry) -> None:
         file = entry.file
-        said = (member.name, member.isreg(), member.size, member.mode, member.uid, member.gid)
+        said = (member.name, member.isreg(), _size(member), member.mode, member.uid, member.gid)
         meant = (entry.member_name, True, file.size, stat.S_IMODE(file.mode), file.uid, file.gid)
         if said != meant:
             self.found(
@@ -148,7 +148,15 @@ def _next_member(source: BinaryIO) -> tuple[tarfile.TarInfo, int] | None:
         member = tar.next()
     if member is None:
         raise tarfile.ReadError("a header without a member")
+    # Of a sparse file that is the size it comes back with: what stands here is shorter.
+    stored = tarfile.TarInfo.frombuf(raw[-tarfile.BLOCKSIZE :], _ENCODING, _ERRORS).size
+    member.size = int(member.pax_headers.get("size", stored))
     return member, len(raw)
+
+
+def _size(member: tarfile.TarInfo) -> int:
+    """Return the size with which a member is unpacked."""
+    return int(member.pax_headers.get("GNU.sparse.size", member.size))
 
 
 def _padded(size: int) -> int:

@@ -6,14 +6,16 @@ import hashlib
 import os
 import stat
 import tarfile
+from base64 import b64decode
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from mmstack_ops.adapters.backups.pace import Pace
 from mmstack_ops.adapters.backups.pipeline import BLOCK, Packing, PayloadWriter, storing
+from mmstack_ops.adapters.backups.sparse import DataReader, data_ranges
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.backups.manifest import Payload
 from mmstack_ops.domain.backups.tree import PACK_BYTES, IndexEntry
@@ -25,8 +27,17 @@ if TYPE_CHECKING:
 
 _TAR_BLOCK = 512
 END_OF_TAR = bytes(2 * _TAR_BLOCK)
-_TYPES = {"dir": tarfile.DIRTYPE, "symlink": tarfile.SYMTYPE, "hardlink": tarfile.LNKTYPE}
+_TYPES = {
+    "dir": tarfile.DIRTYPE,
+    "symlink": tarfile.SYMTYPE,
+    "hardlink": tarfile.LNKTYPE,
+    "fifo": tarfile.FIFOTYPE,
+}
 _XATTR = "SCHILY.xattr."
+
+
+class _Source(Protocol):
+    def read(self, count: int, /) -> bytes: ...
 
 
 def header(file: TreeFile, name: str) -> bytes:
@@ -40,16 +51,45 @@ def header(file: TreeFile, name: str) -> bytes:
     if file.kind in _TYPES:
         info.linkname = file.target
     else:
-        info.size = file.size
-    pax: dict[str, str] = {}
+        info.size = file.stored_size
+    pax = _sparse(file, name)
     if file.mtime_ns % 10**9:
         sign = "-" if file.mtime_ns < 0 else ""
         seconds, fraction = divmod(abs(file.mtime_ns), 10**9)
         pax["mtime"] = f"{sign}{seconds}.{fraction:09d}"
-    if file.kind == "file":
-        pax |= {f"{_XATTR}{key}": value for key, value in file.attributes.items()}
+    if file.kind not in ("object", "hardlink"):
+        pax |= _extended(file)
     info.pax_headers = pax
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def _sparse(file: TreeFile, name: str) -> dict[str, str]:
+    """Return what tells GNU tar where the holes are (its sparse format 0.1), in its order.
+
+    https://www.gnu.org/software/tar/manual/html_section/Sparse-Formats.html
+    """
+    if file.data is None:
+        return {}
+    ranges = list(file.data)
+    if sum(ranges[-1] if ranges else (0, 0)) < file.size:
+        ranges.append((file.size, 0))  # So that a hole at the end is made, too.
+    return {
+        "GNU.sparse.size": str(file.size),
+        "GNU.sparse.numblocks": str(len(ranges)),
+        "GNU.sparse.name": name,
+        "GNU.sparse.map": ",".join(f"{offset},{length}" for offset, length in ranges),
+    }
+
+
+def _extended(file: TreeFile) -> dict[str, str]:
+    """Return the extended attributes as GNU tar writes them."""
+    found: dict[str, str] = {}
+    for key, value in file.attributes.items():
+        # "=" ends a keyword.
+        word = key.replace("%", "%25").replace("=", "%3D")
+        if word.isprintable():  # Python can't write any other; the index has them all.
+            found[_XATTR + word] = b64decode(value).decode("utf-8", "surrogateescape")
+    return found
 
 
 class PackWriter:
@@ -119,18 +159,20 @@ class PackWriter:
         """
         before = _state(source, file)
         if before is not None and before.st_size != file.size:
-            file = replace(file, size=before.st_size, mtime_ns=before.st_mtime_ns)
-        if file.size <= BLOCK:
-            content = _read_whole(source, file)
-            _check_state(source, file, before)
+            ranges = None if file.data is None else data_ranges(source.fileno(), before)
+            file = replace(file, size=before.st_size, mtime_ns=before.st_mtime_ns, data=ranges)
+        reader = source if file.data is None else DataReader(source, file.data)
+        if file.stored_size <= BLOCK:
+            content = _read_whole(reader, file, bounded=before is not None)
             digest = hashlib.sha256(content).hexdigest()
+            _check_state(source, file, before, digest)
             name, offset = self._begin_member(file, member)
             self._write(content)
-            self._end_member(file.size)
+            self._end_member(file.stored_size)
         else:
             name, offset = self._begin_member(file, member)
-            digest = self._stream(source, file)
-            _check_state(source, file, before)
+            digest = self._stream(reader, file, bounded=before is not None)
+            _check_state(source, file, before, digest)
         if self._position >= self._pack_bytes:
             self._close_pack()
         return IndexEntry(file, sha256=digest, pack=name, offset=offset, member=member)
@@ -150,9 +192,9 @@ class PackWriter:
         if rest := size % _TAR_BLOCK:
             self._write(bytes(_TAR_BLOCK - rest))
 
-    def _stream(self, source: BinaryIO, file: TreeFile) -> str:
+    def _stream(self, source: _Source, file: TreeFile, *, bounded: bool) -> str:
         digest = hashlib.sha256()
-        missing = file.size
+        missing = file.stored_size
         try:
             while missing:
                 block = source.read(min(BLOCK, missing))
@@ -161,7 +203,7 @@ class PackWriter:
                 digest.update(block)
                 self._write(block)
                 missing -= len(block)
-            if source.read(1):
+            if not bounded and source.read(1):
                 raise _changed(file, "it grew")
         finally:
             # The header promised this many bytes: without them nothing behind it could be read.
@@ -169,7 +211,7 @@ class PackWriter:
                 count = min(BLOCK, missing)
                 self._write(bytes(count))
                 missing -= count
-            self._end_member(file.size)
+            self._end_member(file.stored_size)
         return digest.hexdigest()
 
     def _begin_pack(self) -> None:
@@ -208,22 +250,43 @@ def _state(source: BinaryIO, file: TreeFile) -> os.stat_result | None:
     return state if stat.S_ISREG(state.st_mode) else None
 
 
-def _check_state(source: BinaryIO, file: TreeFile, before: os.stat_result | None) -> None:
+def _check_state(
+    source: BinaryIO, file: TreeFile, before: os.stat_result | None, digest: str
+) -> None:
+    """Raise ``FileVanishedError`` unless what was read is what the file held at one moment.
+
+    One that changed meanwhile is read once more: what reads the same twice was so in between. A
+    log that grows all the time is taken up to the size it had at first.
+    """
     if before is None:
         return
     after = os.fstat(source.fileno())
-    if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-        raise _changed(file, "its size or time changed meanwhile")
+    if (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns):
+        return
+    if after.st_size < before.st_size:
+        raise _changed(file, "it became shorter")
+    again = hashlib.sha256()
+    for offset, length in ((0, file.size),) if file.data is None else file.data:
+        source.seek(offset)
+        while length and (block := source.read(min(BLOCK, length))):
+            again.update(block)
+            length -= len(block)
+    if again.hexdigest() != digest or (
+        file.data is not None and data_ranges(source.fileno(), before) != file.data
+    ):
+        raise _changed(file, "its content changed meanwhile")
 
 
-def _read_whole(source: BinaryIO, file: TreeFile) -> bytes:
+def _read_whole(source: _Source, file: TreeFile, *, bounded: bool) -> bytes:
+    """Return the content of a small file; a source that isn't ``bounded`` must end with it."""
     blocks: list[bytes] = []
     count = 0
-    while count <= file.size and (block := source.read(file.size + 1 - count)):
+    wanted = file.stored_size + (not bounded)
+    while count < wanted and (block := source.read(wanted - count)):
         blocks.append(block)
         count += len(block)
-    if count != file.size:
-        raise _changed(file, f"{count} bytes were read of {file.size}")
+    if count != file.stored_size:
+        raise _changed(file, f"{count} bytes were read of {file.stored_size}")
     return b"".join(blocks)
 
 

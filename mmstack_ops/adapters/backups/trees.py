@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
@@ -24,7 +25,8 @@ from mmstack_ops.domain.backups.tree import (
 )
 from mmstack_ops.domain.errors import BackupError, FileGoneError, FileVanishedError
 
-_ATTEMPTS = 3
+_PATIENCE = (0.1, 0.4, 1.0)
+"""Seconds to wait before a file that changed while it was read is read again."""
 _CONTENT = ("file", "object")
 
 PayloadOpener = Callable[[str, str], AbstractContextManager[BinaryIO]]
@@ -52,7 +54,7 @@ class StoredTree:
     """
 
     packs: tuple[Payload, ...]
-    entries: int
+    entries: Sequence[IndexEntry]
     stored: int
     reused: int
     unread: Mapping[str, str]
@@ -80,32 +82,52 @@ def store_tree(
     plain = {name: pack.plain_bytes for name, pack in before.packs.items()}
     given_up = worn_out_packs(before.entries.values(), plain, gone=before.gone)
     names = MemberNames()
-    entries: list[IndexEntry] = []
+    stored: dict[str, IndexEntry] = {}
     unread: dict[str, str] = {}
     reused = 0
+
+    def keep(file: TreeFile) -> None:
+        nonlocal reused
+        if file.kind not in _CONTENT:
+            stored[file.path] = IndexEntry(file)
+            return
+        member = names.choose(file)
+        old = before.entries.get(file.path)
+        if (
+            old is not None
+            and old.pack not in given_up
+            and old.member == member
+            and unchanged(old.file, file)
+        ):
+            stored[file.path] = old
+            reused += 1
+            return
+        try:
+            stored[file.path] = _store(file, open_file, packs, member)
+        except FileGoneError as error:
+            tell(f"left out: {error.what}")
+        except FileVanishedError as error:
+            unread[file.path] = error.why or error.what
+            tell(f"not covered: {error.what} ({error.why})")
+
     with packs:
+        links: list[TreeFile] = []
         for file in files:
-            if file.kind not in _CONTENT:
-                entries.append(IndexEntry(file))
-                continue
-            member = names.choose(file)
-            old = before.entries.get(file.path)
-            if (
-                old is not None
-                and old.pack not in given_up
-                and old.member == member
-                and unchanged(old.file, file)
-            ):
-                entries.append(old)
-                reused += 1
-                continue
-            try:
-                entries.append(_store(file, open_file, packs, member))
-            except FileGoneError as error:
-                tell(f"left out: {error.what}")
-            except FileVanishedError as error:
-                unread[file.path] = error.why or error.what
-                tell(f"not covered: {error.what} ({error.why})")
+            if file.kind == "hardlink":
+                links.append(file)
+            else:
+                keep(file)
+        content: dict[str, str] = {}  # Of names that were deleted meanwhile: who has it now.
+        for link in links:
+            target = content.get(link.target, link.target)
+            if target in stored:
+                stored[link.path] = IndexEntry(replace(link, target=target))
+            elif target in unread:
+                unread[link.path] = unread[target]
+            else:
+                keep(replace(link, kind="file", target=""))
+                content[link.target] = link.path
+    entries = list(stored.values())
     if unread and not any(entry.has_content for entry in entries):
         path, why = next(iter(unread.items()))
         raise BackupError(
@@ -128,7 +150,7 @@ def store_tree(
     with_content = sum(entry.has_content for entry in entries)
     return StoredTree(
         packs=tuple(known[name] for name in order),
-        entries=len(entries),
+        entries=entries,
         stored=with_content - reused,
         reused=reused,
         unread=unread,
@@ -138,7 +160,7 @@ def store_tree(
 def _store(
     file: TreeFile, open_file: Callable[[TreeFile], BinaryIO], packs: PackWriter, member: str
 ) -> IndexEntry:
-    attempt = 1
+    attempt = 0
     while True:
         try:
             source = open_file(file)
@@ -150,8 +172,9 @@ def _store(
             with closing(source):
                 return packs.add(file, source, member=member)
         except FileVanishedError:
-            if attempt == _ATTEMPTS:
+            if attempt == len(_PATIENCE):
                 raise
+            time.sleep(_PATIENCE[attempt])
             attempt += 1
         except OSError as error:
             raise _unreadable(file, error) from None
@@ -162,11 +185,16 @@ def _unreadable(file: TreeFile, error: OSError) -> FileVanishedError:
 
 
 def _write_folders(entries: list[IndexEntry], open_payload: PayloadOpener) -> None:
-    """Write folders and links as a tar: by hand it is unpacked last, over the files."""
+    """Write what has no content as a tar: by hand it is unpacked last, over the files."""
+    members = {entry.file.path: entry.member_name for entry in entries}
     with open_payload(FOLDERS, "files") as target:
         for entry in entries:
-            if not entry.has_content and is_path(entry.file.path):
-                target.write(header(replace(entry.file, size=0), entry.file.path))
+            if entry.has_content or not is_path(entry.file.path):
+                continue
+            file = replace(entry.file, size=0, data=None)
+            if file.kind == "hardlink":
+                file = replace(file, target=members[file.target])
+            target.write(header(file, file.path))
         target.write(END_OF_TAR)
 
 

@@ -10,7 +10,9 @@ from mmstack_ops.domain.backups.tree import FOLDERS, INDEX, LISTS
 
 # Python's tarfile marks names that aren't UTF-8 with a keyword GNU tar doesn't need.
 # The folder comes first: what stands before -C in the line isn't looked for in it.
-_UNPACK = "tar -x -p --numeric-owner --warning=no-unknown-keyword -C tree"
+_UNPACK = (
+    "tar -x -p --xattrs --xattrs-include='*' --numeric-owner --warning=no-unknown-keyword -C tree"
+)
 
 
 def plain_name(payload: Payload) -> str:

@@ -13,16 +13,27 @@ class TreeFile:
     path: str
     """Relative, with ``/``; any bytes a file system allows (surrogateescape)."""
     kind: str
-    """``file``, ``dir``, ``symlink``, ``hardlink`` or ``object`` (of a bucket)."""
+    """``file``, ``dir``, ``symlink``, ``hardlink``, ``fifo`` or ``object`` (of a bucket)."""
     size: int = 0
     mode: int = 0o644
     uid: int = 0
     gid: int = 0
     mtime_ns: int = 0
     target: str = ""
-    """Of a link."""
+    """Of a symbolic link what it says; of a hard link the path of the entry with the content."""
     version: str = ""
     """What changes when the content does, where the source has such a thing: inode and change
     time of a file, ETag and version id of an object."""
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """Of an object: content type, tags, user metadata; of a file: extended attributes."""
+    """Of an object: content type, tags, user metadata; of anything else: extended attributes,
+    POSIX ACLs and file capabilities among them, in Base64."""
+    data: tuple[tuple[int, int], ...] | None = None
+    """Of a sparse file: the ranges (offset, length) that hold data; only those are stored. None
+    for a file without holes."""
+
+    @property
+    def stored_size(self) -> int:
+        """Bytes of content that are stored."""
+        if self.data is None:
+            return self.size
+        return sum(length for _, length in self.data)

@@ -67,6 +67,8 @@ class IndexEntry:
                 found[name] = value
         if file.attributes:
             found["attributes"] = dict(file.attributes)
+        if file.data is not None:
+            found["data"] = [list(part) for part in file.data]
         if self.pack:
             found |= {"sha256": self.sha256, "pack": self.pack, "offset": self.offset}
             if self.member:
@@ -95,6 +97,7 @@ def parse_line(line: bytes) -> IndexEntry:
                 target=_text(found.get("target", "")),
                 version=_text(found.get("version", "")),
                 attributes=found.get("attributes", {}),
+                data=_ranges(found["data"], int(found["size"])) if "data" in found else None,
             ),
             sha256=_text(found.get("sha256", "")),
             pack=_text(found.get("pack", "")),
@@ -120,6 +123,7 @@ def unchanged(before: TreeFile, now: TreeFile) -> bool:
         and before.uid == now.uid
         and before.gid == now.gid
         and before.attributes == now.attributes
+        and before.data == now.data
     )
 
 
@@ -137,7 +141,7 @@ def worn_out_packs(
     for entry in index:
         if entry.pack in live:
             # Header and padding, so that a pack of small files doesn't look worn out when new.
-            live[entry.pack] += 1536 + (entry.file.size + 511) // 512 * 512
+            live[entry.pack] += 1536 + (entry.file.stored_size + 511) // 512 * 512
     worn = {name for name, size in plain_bytes.items() if size and live[name] / size < WORN_OUT}
     return frozenset(worn | set(gone))
 
@@ -169,6 +173,17 @@ def is_path(name: str) -> bool:
         and all(len(part.encode("utf-8", "surrogateescape")) <= 255 for part in parts)
         and length < 4096
     )
+
+
+def _ranges(found: Sequence[Sequence[int]], size: int) -> tuple[tuple[int, int], ...]:
+    """Return the ranges of a sparse file. Raise ``ValueError`` for ones that can't be."""
+    ranges = tuple((int(offset), int(length)) for offset, length in found)
+    end = 0
+    for offset, length in ranges:
+        if offset < end or length <= 0 or offset + length > size:
+            raise ValueError
+        end = offset + length
+    return ranges
 
 
 def _text(value: object) -> str:

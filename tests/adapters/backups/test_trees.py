@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import random
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import pytest
 from hypothesis import given, settings
@@ -238,29 +240,91 @@ def test_a_tree_of_which_nothing_can_be_read_is_no_backup() -> None:
     assert tier.files == {}
 
 
-def test_a_real_file_that_grows_meanwhile_is_noticed(tmp_path: Path) -> None:
+class Restless(io.FileIO):
+    """A file that something else writes to each time it is read."""
+
+    def __init__(self, path: Path, write: Callable[[BinaryIO], object]) -> None:
+        super().__init__(path)
+        self._path = path
+        self._write = write
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        with self._path.open("r+b") as more:
+            self._write(cast("BinaryIO", more))
+        return super().read(size) or b""
+
+
+def _append(target: BinaryIO) -> None:
+    target.seek(0, io.SEEK_END)
+    target.write(b"more")
+
+
+def _overwrite(target: BinaryIO) -> None:
+    target.seek(500)
+    target.write(random.randbytes(4))
+    os.utime(target.fileno())
+
+
+@pytest.mark.parametrize("size", [1000, 2_000_000])
+@pytest.mark.parametrize(("write", "taken"), [(_append, True), (_overwrite, False)])
+def test_a_log_is_taken_up_to_its_first_size_and_what_changes_inside_is_named(
+    tmp_path: Path, size: int, write: Callable[[BinaryIO], object], taken: bool
+) -> None:
     path = tmp_path / "log"
-    path.write_bytes(b"x" * 2_000_000)
-
-    class Growing(io.FileIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            with path.open("ab") as more:
-                more.write(b"more")
-            return super().read(size) or b""
-
+    path.write_bytes(b"x" * size)
     tier = MemoryTier()
     files = [
-        TreeFile("log", "file", size=2_000_000, mtime_ns=path.stat().st_mtime_ns),
+        TreeFile("log", "file", size=size, mtime_ns=path.stat().st_mtime_ns),
         TreeFile("still", "file", size=1),
     ]
-    told: list[str] = []
     manifest = take_tree(
         tier,
         files,
-        lambda file: Growing(path) if file.path == "log" else io.BytesIO(b"x"),
-        told=told,
+        lambda file: (
+            cast("BinaryIO", Restless(path, write)) if file.path == "log" else io.BytesIO(b"x")
+        ),
     )
-    assert [one.name for one in manifest.not_covered] == ["log"]
+    assert [one.name for one in manifest.not_covered] == ([] if taken else ["log"])
+    assert read_back(tier, manifest).get("log") == (b"x" * size if taken else None)
+
+
+def test_a_hard_link_takes_the_content_over_when_the_first_name_is_gone() -> None:
+    tier = MemoryTier()
+
+    def open_file(file: TreeFile) -> BinaryIO:
+        if file.path == "a":
+            raise FileNotFoundError
+        return io.BytesIO(b"content")
+
+    files = [
+        TreeFile("a", "file", size=7),
+        TreeFile("b", "hardlink", size=7, target="a"),
+        TreeFile("c", "hardlink", size=7, target="a"),
+    ]
+    manifest = take_tree(tier, files, open_file)
+    kinds = {file.path: (file.kind, file.target) for file in artifact_files(tier, manifest)}
+    assert kinds == {"b": ("file", ""), "c": ("hardlink", "b")}
+    assert read_back(tier, manifest) == {"b": b"content"}
+    assert not manifest.not_covered
+
+
+def artifact_files(tier: MemoryTier, manifest: Manifest) -> list[TreeFile]:
+    return list(Artifact(tier, manifest, Keys(None)).files())
+
+
+def test_names_of_a_file_that_cannot_be_read_are_named_as_well() -> None:
+    def open_file(file: TreeFile) -> BinaryIO:
+        if file.path == "a":
+            raise PermissionError(13, "Permission denied")
+        return io.BytesIO(b"x")
+
+    files = [
+        TreeFile("a", "file", size=7),
+        TreeFile("b", "hardlink", size=7, target="a"),
+        TreeFile("other", "file", size=1),
+    ]
+    manifest = take_tree(MemoryTier(), files, open_file)
+    assert [one.name for one in manifest.not_covered] == ["a", "b"]
 
 
 def test_only_packs_with_something_wanted_are_read() -> None:

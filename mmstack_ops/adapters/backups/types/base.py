@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Literal, Protocol, TypedDict, Unpack
 
+from mmstack_ops.adapters.backups.trees import StoredTree
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.files import TreeFile as TreeFile
 from mmstack_ops.domain.backups.manifest import Manifest, Payload
@@ -223,7 +224,9 @@ class Capture(Protocol):
         """
         ...
 
-    def tree(self, files: Iterator[TreeFile], open_file: Callable[[TreeFile], BinaryIO]) -> None:
+    def tree(
+        self, files: Iterator[TreeFile], open_file: Callable[[TreeFile], BinaryIO]
+    ) -> StoredTree:
         """Store a tree: what is unchanged since ``previous`` is referenced, not read again.
 
         One file that can't be read, or changes each time it is read, doesn't stop the rest: it
@@ -234,6 +237,9 @@ class Capture(Protocol):
             open_file: called for files and objects that are new or changed; raises
                 ``FileGoneError`` for one that was deleted meanwhile, ``FileVanishedError`` or
                 ``OSError`` for one that can't be read.
+
+        Returns:
+            What was stored, and what couldn't be read.
         """
         ...
 
@@ -285,7 +291,7 @@ class OpenArtifact(Protocol):
         """Yield entries with their content, pack by pack (so in no particular order).
 
         Folders and links come first and have no content. Each content must be read before
-        the next entry is asked for.
+        the next entry is asked for; of a sparse file it is that of ``TreeFile.data``.
         """
         ...
 

@@ -67,7 +67,8 @@ class ElasticsearchFull:
                 remedy="look at the server's log; red indices can't be backed up",
             )
         tree = _repository(bench, instance)
-        capture.tree(tree.scan(), tree.open)
+        stored = capture.tree(tree.scan(), tree.open)
+        files = tree.facts(stored)
         # Only now: whatever went wrong before, the last good snapshot is still there.
         for name in _snapshots(server):
             if name != made:
@@ -94,8 +95,8 @@ class ElasticsearchFull:
                 items=facts.items,
                 complete=facts.complete,
                 bounds=facts.bounds,
-                not_covered=missing,
-                excluded=excluded,
+                not_covered={**files.not_covered, **missing},
+                excluded={**files.excluded, **excluded},
             ),
         )
 

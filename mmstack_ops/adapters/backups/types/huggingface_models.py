@@ -6,11 +6,11 @@ import hashlib
 import re
 from typing import ClassVar
 
+from mmstack_ops.adapters.backups.sparse import whole_content
 from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact, Workbench
-from mmstack_ops.adapters.backups.types.volume_trees import structure_problems
+from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree, structure_problems
 from mmstack_ops.adapters.backups.types.volumes_full import VolumesFull
 
-_BLOCK = 1 << 20
 # Files in Git LFS, which weights are, have the SHA-256 of their content as name; small ones
 # have a Git object id (40 digits), which says nothing about plain bytes.
 _BY_SHA256 = re.compile(r"/blobs/([0-9a-f]{64})$")
@@ -25,10 +25,12 @@ class HuggingfaceModels(VolumesFull):
     method: ClassVar[str] = "huggingface"
     name: ClassVar[str] = "models"
 
-    def skips(self, instance: Instance, path: str) -> bool:  # noqa: ARG002 - the same for all
-        """Say whether a path is a download on its way, or a lock."""
+    def leaves_out(self, instance: Instance, tree: VolumeTree, path: str) -> str:  # noqa: ARG002 - the same for all
+        """Return whether a path is a download on its way, or a lock, in words."""
         parts = path.split("/")
-        return ".locks" in parts or parts[-1].endswith((".incomplete", ".lock"))
+        if ".locks" in parts or parts[-1].endswith(".lock"):
+            return "a lock of the cache"
+        return "a download on its way" if parts[-1].endswith(".incomplete") else ""
 
     def pause(self, instance: Instance) -> str:  # noqa: ARG002 - the same for all
         """Nothing has to be kept still."""
@@ -42,7 +44,7 @@ class HuggingfaceModels(VolumesFull):
             if content is None or named is None:
                 continue
             digest = hashlib.sha256()
-            while block := content.read(_BLOCK):
+            for block in whole_content(file, content):
                 digest.update(block)
             if digest.hexdigest() != named[1]:
                 problems.append(f"{file.path!r} isn't what its name says: it was damaged before")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -54,10 +55,9 @@ class PrometheusFull(VolumesFull):
             with bench.journal(f"{_JOURNAL} {instance.service}", {"snapshot": made}):
                 try:
                     tree = VolumeTree(bench, instance, below=f"{_FOLDER}/{made}")
-                    files = {file.path: file for file in _unversioned(tree.scan())}
-                    capture.tree(iter(files.values()), tree.open)
-                    facts = tree.facts(files, files)
-                    missing = _left_by_the_server(bench, instance, before, files)
+                    stored = capture.tree(_unversioned(tree.scan()), tree.open)
+                    facts = tree.facts(stored)
+                    missing = _left_by_the_server(bench, instance, before, facts.items)
                 except BaseException as error:
                     # The server's disk first: the snapshot keeps old blocks from being deleted.
                     failure = error
@@ -72,7 +72,7 @@ class PrometheusFull(VolumesFull):
             facts=replace(
                 facts,
                 complete=False,
-                figures={"blocks": _blocks(files)},
+                figures={"blocks": _blocks(facts.items)},
                 not_covered={**facts.not_covered, **missing},
             ),
         )
@@ -98,12 +98,15 @@ def _blocks(paths: Any) -> int:
 
 def _live_blocks(bench: Workbench, instance: Instance) -> set[str]:
     """Return the blocks that stand on the server's volume, whatever the server makes of them."""
-    return {
-        f"{root.name}/{one.name}"
-        for root in VolumeTree(bench, instance).roots
-        for one in root.folder.iterdir()
-        if _BLOCK.fullmatch(one.name) and one.is_dir()
-    }
+    found: set[str] = set()
+    for root in VolumeTree(bench, instance).roots:
+        with root.open() as folder:
+            found |= {
+                f"{root.name}/{name}"
+                for name, seen in folder.entries()
+                if _BLOCK.fullmatch(name) and stat.S_ISDIR(seen.st_mode)
+            }
+    return found
 
 
 def _left_by_the_server(
@@ -116,8 +119,10 @@ def _left_by_the_server(
     why = "the server left this block out of its snapshot: it can't read it, see its log"
     found = dict.fromkeys(sorted(there - held), why)
     for root in VolumeTree(bench, instance).roots:
-        log = root.folder / "wbl"
-        if log.is_dir() and any(one.is_file() and one.stat().st_size for one in log.iterdir()):
+        with suppress(FileNotFoundError), root.open() as folder:
+            segments = folder.entries("wbl")
+            if not any(stat.S_ISREG(seen.st_mode) and seen.st_size for _, seen in segments):
+                continue
             found[f"{root.name}/wbl"] = "samples that came out of order are in no snapshot yet"
     return found
 
@@ -161,9 +166,11 @@ def _is_of(name: str, asked_at: datetime) -> bool:
 
 def _snapshots(bench: Workbench, instance: Instance) -> set[str]:
     """Return the names of the snapshots that stand on the server's volume."""
-    roots = VolumeTree(bench, instance, below=_FOLDER).roots
-    folders = [root.folder for root in roots if root.folder.is_dir()]
-    return {one.name for folder in folders for one in folder.iterdir() if one.is_dir()}
+    found: set[str] = set()
+    for root in VolumeTree(bench, instance, below=_FOLDER).roots:
+        with suppress(FileNotFoundError), root.open() as folder:
+            found |= {name for name, seen in folder.entries() if stat.S_ISDIR(seen.st_mode)}
+    return found
 
 
 def _delete(bench: Workbench, instance: Instance, snapshot: str) -> None:
@@ -174,9 +181,9 @@ def _delete(bench: Workbench, instance: Instance, snapshot: str) -> None:
             why="that isn't the name of a folder",
             remedy="look at its log",
         )
-    for root in VolumeTree(bench, instance, below=f"{_FOLDER}/{snapshot}").roots:
-        if root.folder.is_dir():
-            shutil.rmtree(root.folder)
+    for root in VolumeTree(bench, instance, below=_FOLDER).roots:
+        with suppress(FileNotFoundError), root.open() as folder:
+            folder.remove(snapshot)
 
 
 def ask(instance: Instance, method: str, path: str) -> Any:

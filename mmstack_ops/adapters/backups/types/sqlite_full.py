@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, ClassVar, cast
-from urllib.parse import quote
 
-from mmstack_ops.adapters.backups.types.base import Capture, Instance, Workbench
+from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.backups.types.sqlite_database import (
+    MAGIC,
+    VERSION,
+    copy_database,
+    tables_of,
+)
 from mmstack_ops.adapters.backups.types.volume_roots import Judge
-from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree, described
+from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree
 from mmstack_ops.adapters.backups.types.volumes_full import VolumesFull, by_hand
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.files import TreeFile
-from mmstack_ops.domain.errors import BackupError
+from mmstack_ops.domain.errors import FileVanishedError
 
 # What SQLite keeps beside a database that is in use (sqlite.org/tempfiles.html): of no use
 # with a copy that is whole by itself.
 _BESIDE = ("-wal", "-shm", "-journal")
-_BUSY_SECONDS = 60.0
 _BLOCK = 1 << 20
 
 
 class SqliteFull(VolumesFull):
-    """A service's volumes while it works; only what the schema calls a database is special."""
+    """A service's volumes while it works; only what the schema calls a database is special.
+
+    A file counts as a database when the schema names it and it begins as one does.
+    """
 
     method: ClassVar[str] = "sqlite"
 
@@ -37,31 +42,29 @@ class SqliteFull(VolumesFull):
         """Store databases and files; see ``BackupType.capture``."""
         tree = self.volumes(bench, instance)
         wanted = _is_database(instance, tree)
-        before = {file.path: file for file in tree.scan()}
-        databases = sorted(path for path in before if wanted(path) and before[path].kind == "file")
         with tempfile.TemporaryDirectory(dir=bench.folder("exchange"), prefix="sqlite-") as folder:
-            copies = {
-                path: _Copy(bench, tree.place(path), Path(folder) / f"{number}.db")
-                for number, path in enumerate(databases)
-            }
-            capture.tree(
-                _with_copies(before, copies),
-                lambda file: copies[file.path].open() if file.path in copies else tree.open(file),
-            )
-            after = {file.path: file for file in tree.scan()}
-            plain = tree.facts(_without(before, copies), _without(after, copies))
-            items = dict(plain.items)
+            copies = _Copies(bench, tree, Path(folder), wanted)
+            stored = capture.tree(copies.instead_of(tree.files(still=False)), copies.open)
+            found = tree.facts(stored)
+            databases = [path for path in found.items if path in copies.places]
             tables: dict[str, str] = {}
-            for path, copy in copies.items():
-                items[path] = described(copy.as_file(before[path]))
-                tables |= _tables(path, copy.place)
+            count = 0
+            for path in databases:
+                seen = tables_of(path, str(copies.places[path]))
+                tables |= seen.items
+                count += seen.count
+                for name, why in seen.unread.items():
+                    # It is in the copy, whose bytes are compared.
+                    bench.tell(f"{name!r} can't be counted: {why}")
         capture.note(
             method="SQLite's backup of each database, all other files as they were read",
-            versions={"sqlite": sqlite3.sqlite_version},
+            versions={"sqlite": VERSION},
             restore_by_hand=by_hand(tree),
-            facts=Facts(
-                figures={"databases": len(copies), "tables": len(tables)},
-                items={**items, **tables},
+            facts=replace(
+                found,
+                figures={"databases": len(databases), "tables": count},
+                items={**found.items, **tables},
+                # A service that works writes new files at any time.
                 complete=False,
             ),
         )
@@ -71,70 +74,91 @@ class SqliteFull(VolumesFull):
         tree = self.volumes(bench, instance)
         found = tree.look(like)
         wanted = _is_database(instance, tree)
-        tables: dict[str, str] = {}
-        databases = [path for path in found.items if wanted(path)]
-        for path in databases:
-            tables |= _tables(path, tree.place(path))
-        return Facts(
-            figures={"databases": len(databases), "tables": len(tables)},
-            items={**found.items, **tables},
+        recorded = like.items if like else {}
+        items = dict(found.items)
+        not_covered = dict(found.not_covered)
+        databases = 0
+        count = 0
+        for path in found.items:
+            if not (wanted(path) and tree.begins_with(path, MAGIC)):
+                continue
+            databases += 1
+            with tree.reach(path) as place:
+                seen = tables_of(path, place, busy=instance.running, like=recorded)
+            items |= seen.items
+            count += seen.count
+            not_covered |= {name: why for name, why in seen.unread.items() if name in recorded}
+        return replace(
+            found,
+            figures={"databases": databases, "tables": count},
+            items=items,
+            not_covered=not_covered,
             complete=False,
         )
 
-    def skips(self, instance: Instance, path: str) -> bool:
-        """Say whether a path is what SQLite keeps beside a database in use."""
-        names = [pattern.rpartition("/")[2] for pattern in instance.definition.backup.sqlite]
-        return any(fnmatchcase(path, f"*/{name}{end}") for name in names for end in _BESIDE)
+    def leaves_out(self, instance: Instance, tree: VolumeTree, path: str) -> str:
+        """Return whether SQLite keeps a path beside a database in use, in words."""
+        database = _beside(path)
+        if not database or not _is_database(instance, tree)(database):
+            return ""
+        if not tree.begins_with(database, MAGIC):
+            return ""
+        return "SQLite keeps it beside a database; the copy is whole without it"
+
+    def goes_with(self, tree: VolumeTree, artifact: OpenArtifact) -> Judge:  # noqa: ARG002 - names are enough
+        """Return a judge of what SQLite kept beside databases that are replaced."""
+        files = {file.path for file in artifact.files() if file.kind == "file"}
+        return lambda path: _beside(path) in files
 
 
-class _Copy:
-    """A database as it was at one moment, made by SQLite while others write to it."""
+class _Copies:
+    """Databases as they were at one moment, made by SQLite while others write to them."""
 
-    def __init__(self, bench: Workbench, source: Path, place: Path) -> None:
-        self._source = source
-        self.place = place
-        bench.tell(f"copying database {source.name}")
-        try:
-            with (
-                closing(_read_only(source)) as live,
-                closing(sqlite3.connect(place)) as copy,
+    def __init__(self, bench: Workbench, tree: VolumeTree, folder: Path, wanted: Judge) -> None:
+        self._bench = bench
+        self._tree = tree
+        self._folder = folder
+        self._wanted = wanted
+        self.places: dict[str, Path] = {}
+        self._refused: dict[str, str] = {}
+
+    def instead_of(self, files: Iterator[TreeFile]) -> Iterator[TreeFile]:
+        """Yield files; each database with the size and the version of its copy."""
+        for file in files:
+            if (
+                file.kind != "file"
+                or not self._wanted(file.path)
+                or not self._tree.begins_with(file.path, MAGIC)
             ):
-                live.backup(copy)
-                (found,) = copy.execute("PRAGMA integrity_check").fetchone()
-        except sqlite3.Error as error:
-            raise BackupError(
-                f"the database {source.name} can't be copied",
-                why=str(error),
-                remedy="look at it with `sqlite3`; if it is none, take it out of `backup.sqlite`",
-            ) from None
-        if found != "ok":
-            raise BackupError(
-                f"the database {source.name} is damaged",
-                why=str(found)[:300],
-                remedy="restore it from an earlier backup",
-            )
+                yield file
+                continue
+            self._bench.tell(f"copying database {file.path!r}")
+            place = self._folder / f"{len(self.places) + len(self._refused)}.db"
+            with self._tree.reach(file.path) as source:
+                why = copy_database(source, place)
+            if why:
+                self._refused[file.path] = why
+                yield replace(file, version="", data=None)
+                continue
+            self.places[file.path] = place
+            digest = sha256()
+            with place.open("rb") as copy:
+                while block := copy.read(_BLOCK):
+                    digest.update(block)
+            size = place.stat().st_size
+            yield replace(file, size=size, version=f"sha256:{digest.hexdigest()}", data=None)
 
-    def open(self) -> BinaryIO:
-        """Open the copy for reading."""
-        return cast("BinaryIO", self.place.open("rb"))
-
-    def as_file(self, file: TreeFile) -> TreeFile:
-        """Return the tree's entry: the source's owner and mode, the copy's content."""
-        digest = sha256()
-        with self.open() as source:
-            while block := source.read(_BLOCK):
-                digest.update(block)
-        size = self.place.stat().st_size
-        return replace(file, size=size, version=f"sha256:{digest.hexdigest()}")
+    def open(self, file: TreeFile) -> BinaryIO:
+        """Open a copy, or the file itself where it is no database."""
+        if why := self._refused.get(file.path):
+            raise FileVanishedError(f"the database {file.path!r} can't be copied", why=why)
+        place = self.places.get(file.path)
+        return self._tree.open(file) if place is None else cast("BinaryIO", place.open("rb"))
 
 
-def _with_copies(files: Mapping[str, TreeFile], copies: Mapping[str, _Copy]) -> Iterator[TreeFile]:
-    for path, file in files.items():
-        yield copies[path].as_file(file) if path in copies else file
-
-
-def _without(files: Mapping[str, TreeFile], copies: Mapping[str, _Copy]) -> dict[str, TreeFile]:
-    return {path: file for path, file in files.items() if path not in copies}
+def _beside(path: str) -> str:
+    """Return the database beside which SQLite would keep a path; empty for none."""
+    return next((path.removesuffix(end) for end in _BESIDE if path.endswith(end)), "")
 
 
 def _is_database(instance: Instance, tree: VolumeTree) -> Judge:
@@ -146,25 +170,3 @@ def _is_database(instance: Instance, tree: VolumeTree) -> Judge:
         if pattern.startswith(f"{root.target}/")
     ]
     return lambda path: any(fnmatchcase(path, pattern) for pattern in patterns)
-
-
-def _tables(path: str, place: Path) -> dict[str, str]:
-    """Return table → row count, as facts."""
-    try:
-        with closing(_read_only(place)) as database:
-            names = database.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-            ).fetchall()
-            found: dict[str, str] = {}
-            for (name,) in names:
-                quoted = name.replace('"', '""')
-                query = f'SELECT count(*) FROM "{quoted}"'  # noqa: S608 - a quoted identifier
-                (count,) = database.execute(query).fetchone()
-                found[f"{path} table {name}"] = f"{count} rows"
-            return found
-    except sqlite3.Error as error:
-        return {f"{path} database": f"unreadable: {error}"}
-
-
-def _read_only(place: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(str(place))}?mode=ro", uri=True, timeout=_BUSY_SECONDS)

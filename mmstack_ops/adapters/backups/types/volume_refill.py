@@ -1,48 +1,138 @@
-"""Volumes emptied and filled again from a backup."""
+"""Volumes made what a backup holds: beside what they hold, compared, and only then in its place."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
-from base64 import b64decode
+import secrets
+import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from mmstack_ops.adapters.backups.types.base import OpenArtifact
+from mmstack_ops.adapters.backups.types.base import OpenArtifact, Workbench
+from mmstack_ops.adapters.backups.types.volume_folder import (
+    VolumeFolder,
+    attributes_of,
+    dress,
+    protection_of,
+)
 from mmstack_ops.adapters.backups.types.volume_roots import Judge, Root
+from mmstack_ops.adapters.backups.types.volume_swap import (
+    NotBroughtBackError,
+    Place,
+    dress_folders,
+    record_of,
+    remove_all,
+    swap,
+)
+from mmstack_ops.adapters.backups.types.volume_walk import described, digest_of, walk
 from mmstack_ops.domain.backups.files import TreeFile
-from mmstack_ops.domain.errors import RestoreError
+from mmstack_ops.domain.errors import CancelledError, RestoreError
 
 _BLOCK = 1 << 20
+_PAGE = 4096
+_RESERVE = 16 << 20
+_SHOWN = 5
 
 
-def refill(roots: Sequence[Root], artifact: OpenArtifact, *, left_alone: Judge) -> None:
+def refill(
+    bench: Workbench, roots: Sequence[Root], artifact: OpenArtifact, *, left_alone: Judge
+) -> None:
     """Make volumes what an artifact holds. Nothing uses them meanwhile.
 
+    The new content is written into a folder of the volume and compared; then the old content is
+    moved out and the new one in. Where there isn't room for both, the old one is deleted first.
+
     Args:
-        left_alone: judges paths that are nobody's business here: neither removed nor written.
+        left_alone: judges paths that stay as they are: neither removed nor written.
 
     Raises:
-        RestoreError: the artifact doesn't fit (nothing was touched then), or the file system
-            refused something.
+        RestoreError: the artifact doesn't fit, or the file system refused something. The volumes
+            hold what they held, but where the message says otherwise.
+        CancelledError: ``bench.cancel`` was set; likewise.
     """
-    folders = {root.name: root.folder for root in roots}
-    _refuse_misfit(folders, artifact)
-    with _told("empty the volumes"):
+    wanted = _Wanted.of(artifact, left_alone)
+    _refuse_misfit({root.name for root in roots}, wanted)
+    failure: BaseException | None = None
+    with _told("replace the content of the volumes"), ExitStack() as stack:
+        places: dict[str, Place] = {}
         for root in roots:
-            _make(root.folder)
-            _empty(root.folder, root.name, left_alone)
-    with _told("fill the volumes"):
-        _fill(folders, artifact, left_alone)
+            folder = stack.enter_context(root.open(make=True))
+            staging = f".mmstack-restore-{secrets.token_hex(4)}"
+            places[root.name] = Place(root.volume, root.below, staging, folder)
+        used = _look_at(places, wanted, left_alone)
+        beside = _is_room(places, wanted, used)
+        _prepare(places, wanted)
+        all_places = list(places.values())
+        with bench.journal(*record_of(all_places, "fill")):
+            try:
+                if not beside:
+                    bench.tell(
+                        "there isn't room for the old and the new content of the volumes side by"
+                        " side: the old one is deleted first"
+                    )
+                    for place in all_places:
+                        remove_all(place)
+                for place in all_places:
+                    place.folder.make_folder(place.staging)
+                    place.folder.make_folder(place.new)
+                    place.folder.make_folder(place.old)
+                _fill(bench, places, wanted, artifact)
+                _compare(places, wanted)
+                os.sync()
+                swap(bench, all_places)
+            except NotBroughtBackError:
+                raise
+            except BaseException as error:
+                failure = error
+            for place in all_places:
+                if place.folder.exists(place.staging):
+                    place.folder.remove(place.staging)
+                # The volume's own folder had something made and deleted in it.
+                dress_folders(place.folder, place.after if failure is None else place.before)
+        if failure is not None:
+            raise failure
 
 
-def _refuse_misfit(folders: Mapping[str, Path], artifact: OpenArtifact) -> None:
+@dataclass
+class _Wanted:
+    """What is to be in the volumes: all that the artifact holds, without what is left alone."""
+
+    files: dict[str, TreeFile] = field(default_factory=dict)
+    instead: dict[str, str] = field(default_factory=dict)
+    """Path of a file that is left alone → the hard link that gets its content."""
+    digests: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, artifact: OpenArtifact, left_alone: Judge) -> _Wanted:
+        wanted = cls()
+        alone: dict[str, TreeFile] = {}
+        for file in artifact.files():
+            (alone if left_alone(file.path) else wanted.files)[file.path] = file
+        for file in list(wanted.files.values()):
+            if file.kind != "hardlink" or file.target not in alone:
+                continue
+            first = wanted.instead.setdefault(file.target, file.path)
+            wanted.files[file.path] = (
+                replace(alone[file.target], path=first)
+                if first == file.path
+                else replace(file, target=first)
+            )
+        return wanted
+
+    def named(self, path: str) -> TreeFile | None:
+        """Return what is to be made of an entry of the artifact."""
+        return self.files.get(self.instead.get(path, path))
+
+
+def _refuse_misfit(names: set[str], wanted: _Wanted) -> None:
     me = os.geteuid()
-    for file in artifact.files():
+    for file in wanted.files.values():
         name = file.path.partition("/")[0]
-        if name not in folders:
+        if name not in names:
             raise RestoreError(
                 f"the backup holds files of {name}, which is none of the service's volumes",
                 remedy="restore it with the schema it was made with, or by hand; nothing was"
@@ -56,72 +146,236 @@ def _refuse_misfit(folders: Mapping[str, Path], artifact: OpenArtifact) -> None:
             )
 
 
-def _fill(folders: Mapping[str, Path], artifact: OpenArtifact, left_alone: Judge) -> None:
-    made: list[tuple[Path, TreeFile]] = []
-    for file, content in artifact.contents():
-        if left_alone(file.path):
+def _look_at(places: Mapping[str, Place], wanted: _Wanted, left_alone: Judge) -> dict[int, int]:
+    """Look at what is there: what is kept of it, and whether all else can be replaced.
+
+    Returns:
+        Device → bytes that become free when the old content goes.
+
+    Raises:
+        RestoreError: something can't be replaced; nothing was touched.
+    """
+    used: dict[int, int] = {}
+    problems: list[str] = []
+    for name, place in places.items():
+        device = place.folder.stat("").st_dev
+        kept: set[str] = set()
+        if os.statvfs(place.folder.descriptor()).f_flag & os.ST_RDONLY:
+            problems.append(f"volume {name} is mounted read-only")
+        pending = [""]
+        while pending:
+            here = pending.pop()
+            if flags := protection_of(place.folder.descriptor(here)):
+                problems.append(f"{name}/{here} is {flags}".replace("/ is", " is"))
+            for entry, seen in place.folder.entries(here):
+                inside = f"{here}/{entry}" if here else entry
+                if left_alone(f"{name}/{inside}"):
+                    kept.add(inside)
+                    continue
+                if seen.st_dev != device:
+                    problems.append(f"another file system is mounted at {name}/{inside}")
+                elif stat.S_ISDIR(seen.st_mode):
+                    pending.append(inside)
+                else:
+                    used[device] = used.get(device, 0) + seen.st_blocks * 512
+                    if flags := _file_protection(place.folder, inside, seen):
+                        problems.append(f"{name}/{inside} is {flags}")
+        place.kept = kept
+        _keep_folders_of(name, place, wanted, problems)
+    if problems:
+        more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise RestoreError(
+            "the content of the volumes can't be replaced",
+            why="; ".join(problems[:_SHOWN]) + more,
+            remedy="take the flags off (chattr -ia), unmount what is mounted, or name it in"
+            " `backup.exclude`; nothing was touched",
+        )
+    return used
+
+
+def _file_protection(folder: VolumeFolder, inside: str, seen: os.stat_result) -> str:
+    if not stat.S_ISREG(seen.st_mode):
+        return ""
+    descriptor = folder.read(inside)
+    try:
+        return protection_of(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _keep_folders_of(name: str, place: Place, wanted: _Wanted, problems: list[str]) -> None:
+    """Note which folders stay because something in them does, the volume's own first."""
+    inner = {""}
+    for path in place.kept:
+        while path := path.rpartition("/")[0]:
+            inner.add(path)
+    for inside in sorted(inner):
+        path = f"{name}/{inside}" if inside else name
+        seen = place.folder.stat(inside)
+        place.before[inside] = TreeFile(
+            path=inside,
+            kind="dir",
+            mode=stat.S_IMODE(seen.st_mode),
+            uid=seen.st_uid,
+            gid=seen.st_gid,
+            mtime_ns=seen.st_mtime_ns,
+            attributes=attributes_of(place.folder.descriptor(inside)),
+        )
+        new = wanted.files.get(path)
+        if new is not None and new.kind != "dir":
+            problems.append(f"{path} is a folder with something in it that stays")
+        place.after[inside] = replace(new, path=inside) if new else place.before[inside]
+
+
+def _is_room(places: Mapping[str, Place], wanted: _Wanted, used: Mapping[int, int]) -> bool:
+    """Return whether the new content fits beside the old.
+
+    Raises:
+        RestoreError: it doesn't fit in its place, either; nothing was touched.
+    """
+    bytes_needed: dict[int, int] = {}
+    files_needed: dict[int, int] = {}
+    device_of = {name: place.folder.stat("").st_dev for name, place in places.items()}
+    for file in wanted.files.values():
+        device = device_of[file.path.partition("/")[0]]
+        pages = 1 + -(-file.stored_size // _PAGE) if file.kind == "file" else 1
+        bytes_needed[device] = bytes_needed.get(device, 0) + pages * _PAGE
+        files_needed[device] = files_needed.get(device, 0) + (file.kind != "hardlink")
+    beside = True
+    for name, place in places.items():
+        device = device_of[name]
+        state = os.statvfs(place.folder.descriptor())
+        free = (state.f_bfree if os.geteuid() == 0 else state.f_bavail) * state.f_frsize
+        needed = bytes_needed.get(device, 0) + _RESERVE
+        if needed > free + used.get(device, 0):
+            raise RestoreError(
+                f"there isn't room for the backup in volume {name}",
+                why=f"it needs {needed} bytes; {free} are free, and what the volumes hold takes"
+                f" {used.get(device, 0)}",
+                remedy="make room on the engine's disk; nothing was touched",
+            )
+        # A file system that counts no files (0) has no limit of them.
+        enough_files = not state.f_files or state.f_ffree > files_needed.get(device, 0)
+        beside = beside and needed <= free and enough_files
+    return beside
+
+
+def _prepare(places: Mapping[str, Place], wanted: _Wanted) -> None:
+    """Make sure that every entry has a folder to stand in."""
+    for file in list(wanted.files.values()):
+        above = file.path.rpartition("/")[0]
+        while above and above not in wanted.files and above not in places:
+            wanted.files[above] = TreeFile(above, "dir", mode=0o700)
+            above = above.rpartition("/")[0]
+
+
+def _fill(
+    bench: Workbench, places: Mapping[str, Place], wanted: _Wanted, artifact: OpenArtifact
+) -> None:
+    """Write the new content into the places' ``new``."""
+
+    def at(path: str) -> tuple[VolumeFolder, str]:
+        name, _, inside = path.partition("/")
+        return places[name].folder, f"{places[name].new}/{inside}".rstrip("/")
+
+    ordered = sorted(wanted.files.values(), key=lambda file: file.path)
+    for file in ordered:
+        folder, place = at(file.path)
+        if file.kind == "dir" and file.path not in places:
+            folder.make_folder(place)
+    for file in ordered:
+        folder, place = at(file.path)
+        if file.kind in ("symlink", "fifo"):
+            folder.make_special(place, file)
+    for found, content in artifact.contents(lambda one: wanted.named(one.path) is not None):
+        file_or_none = wanted.named(found.path)
+        if content is None or file_or_none is None:
             continue
-        name, _, path = file.path.partition("/")
-        place = folders[name] / path
-        if file.kind == "dir":
-            place.mkdir(exist_ok=True, parents=True)
-            made.append((place, file))
-        elif file.kind == "symlink":
-            place.parent.mkdir(exist_ok=True, parents=True)
-            place.symlink_to(file.target)
-            os.chown(place, file.uid, file.gid, follow_symlinks=False)
-            os.utime(place, ns=(file.mtime_ns, file.mtime_ns), follow_symlinks=False)
-        elif content is not None:
-            place.parent.mkdir(exist_ok=True, parents=True)
-            _write(place, content)
-            _dress(place, file)
+        if bench.cancel.is_set():
+            raise CancelledError("the restore was cancelled")
+        folder, place = at(file_or_none.path)
+        wanted.digests[file_or_none.path] = _write(folder, place, file_or_none, content)
+    for file in ordered:
+        if file.kind == "hardlink":
+            folder, place = at(file.path)
+            folder.link(at(file.target)[1], place)
     # Last, since what is put into a folder changes its time; the deepest first.
-    for place, file in sorted(made, key=lambda one: one[1].path, reverse=True):
-        _dress(place, file)
+    for file in reversed(ordered):
+        if file.kind == "dir":
+            folder, place = at(file.path)
+            dress(folder.descriptor(place), file)
 
 
-def _make(folder: Path) -> None:
-    """Make a folder below a volume that isn't there, for whoever owns what it stands in."""
-    if folder.is_dir():
-        return
-    _make(folder.parent)
-    folder.mkdir()
-    owner = folder.parent.stat()
-    os.chown(folder, owner.st_uid, owner.st_gid)
+def _write(folder: VolumeFolder, place: str, file: TreeFile, content: BinaryIO) -> str:
+    """Write a file; return the SHA-256 of what was written."""
+    digest = hashlib.sha256()
+    with io.FileIO(folder.create(place), "wb") as target:
+        for offset, length in ((0, file.size),) if file.data is None else file.data:
+            target.seek(offset)
+            while length and (block := content.read(min(_BLOCK, length))):
+                digest.update(block)
+                length -= len(block)
+                view = memoryview(block)
+                while view:
+                    view = view[target.write(view) :]
+        content.read(1)  # Reaching the end checks the hash.
+        if file.data is not None:
+            target.truncate(file.size)
+        dress(target.fileno(), file)
+    return digest.hexdigest()
 
 
-def _empty(folder: Path, base: str, left_alone: Judge) -> bool:
-    """Remove what is in a folder; links aren't followed. Say whether nothing is left."""
-    bare = True
-    with os.scandir(folder) as entries:
-        for entry in list(entries):
-            path, inside = Path(entry.path), f"{base}/{entry.name}"
-            if left_alone(inside):
-                bare = False
-            elif not entry.is_dir(follow_symlinks=False):
-                path.unlink()
-            elif _empty(path, inside, left_alone):
-                path.rmdir()
+def _compare(places: Mapping[str, Place], wanted: _Wanted) -> None:
+    """Read what was written and compare it with what should be there.
+
+    Raises:
+        RestoreError: it isn't the same.
+    """
+    differences: list[str] = []
+    missing = dict(wanted.files)
+    linked: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    for name, place in places.items():
+        for file in walk(
+            place.folder,
+            name,
+            at=place.new,
+            passes_over=lambda _: False,
+            report=lambda path, why: differences.append(f"{path!r}: {why}"),
+        ):
+            expected = missing.pop(file.path, None)
+            if expected is None:
+                if file.path != name:
+                    differences.append(f"{file.path!r} is one too many")
+                continue
+            if file.kind == "hardlink":
+                linked[file.path] = file.target
+                text = texts[file.target]
             else:
-                bare = False
-    return bare
+                inside = f"{place.new}/{file.path.partition('/')[2]}"
+                text = described(file, digest_of(place.folder, inside, file))
+                texts[file.path] = text
+            content = wanted.files[expected.target] if expected.kind == "hardlink" else expected
+            if text != described(content, wanted.digests.get(content.path, "")):
+                differences.append(f"{file.path!r} is {text}")
+    differences += [f"{path!r} is missing" for path in missing]
+    links = {path: file.target for path, file in wanted.files.items() if file.kind == "hardlink"}
+    if _groups(links) != _groups(linked):
+        differences.append("the hard links aren't the same")
+    if differences:
+        raise RestoreError(
+            "what was written to the volumes isn't what the backup holds",
+            why="; ".join(differences[:_SHOWN]),
+            remedy="check the disk, and whether its file system keeps owners, ACLs and extended"
+            " attributes",
+        )
 
 
-def _write(place: Path, content: BinaryIO) -> None:
-    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with io.FileIO(descriptor, "wb") as target:
-        while block := content.read(_BLOCK):
-            view = memoryview(block)
-            while view:
-                view = view[target.write(view) :]
-
-
-def _dress(place: Path, file: TreeFile) -> None:
-    for name, value in file.attributes.items():
-        os.setxattr(place, name, b64decode(value))
-    os.chown(place, file.uid, file.gid)
-    place.chmod(file.mode)
-    os.utime(place, ns=(file.mtime_ns, file.mtime_ns))
+def _groups(links: Mapping[str, str]) -> set[frozenset[str]]:
+    groups: dict[str, set[str]] = {}
+    for path, target in links.items():
+        groups.setdefault(target, {target}).add(path)
+    return {frozenset(group) for group in groups.values()}
 
 
 @contextmanager

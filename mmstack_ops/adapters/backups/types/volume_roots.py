@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from mmstack_ops.adapters.backups.types.base import Instance, Workbench
+from mmstack_ops.adapters.backups.types.volume_folder import VolumeFolder
 from mmstack_ops.domain.errors import BackupError
 
 Judge = Callable[[str], bool]
@@ -22,8 +23,20 @@ class Root:
     """The volume's name in the schema."""
     target: str
     """Where its files stand inside the container."""
-    folder: Path
-    """Where they stand on this host."""
+    volume: str
+    """The volume's name on the engine."""
+    mountpoint: Path
+    """Where the volume stands on this host."""
+    below: str = ""
+    """The folder of the volume that counts; empty for all of it."""
+
+    def open(self, *, make: bool = False) -> VolumeFolder:
+        """Open the folder. ``OSError`` when it isn't there, or is reached by a link.
+
+        Args:
+            make: make it when it isn't there.
+        """
+        return VolumeFolder(self.mountpoint, self.below, make=make)
 
 
 def roots_of(
@@ -56,7 +69,7 @@ def roots_of(
                 " /var/lib/docker/volumes at the same path",
             )
         target = f"{mount.target}/{below}".rstrip("/")
-        found.append(Root(mount.volume, target, folder / below))
+        found.append(Root(mount.volume, target, volume, folder, below))
     if not found:
         raise BackupError(
             f"{instance.service} has no volume of its own to back up",
@@ -65,12 +78,12 @@ def roots_of(
     return found
 
 
-def matching(patterns: Sequence[str]) -> Judge:
-    """Return a judge that is true for paths that match a pattern, or stand below one that does."""
+def matching(patterns: Sequence[str]) -> Callable[[str], str]:
+    """Return what gives the pattern that a path matches, or stands below a match of; or nothing."""
 
-    def judge(path: str) -> bool:
+    def judge(path: str) -> str:
         parts = path.split("/")
         heads = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
-        return any(fnmatchcase(head, pattern) for head in heads for pattern in patterns)
+        return next((p for p in patterns if any(fnmatchcase(head, p) for head in heads)), "")
 
-    return judge
+    return judge if patterns else lambda _: ""

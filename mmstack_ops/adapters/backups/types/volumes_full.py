@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar, Literal
 
 from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.backups.types.volume_roots import Judge
 from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree, structure_problems
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.errors import BackupError, RestoreError
@@ -35,11 +36,9 @@ class VolumesFull:
         """Store the volumes; see ``BackupType.capture``."""
         tree = self.volumes(bench, instance)
         pause = self.pause(instance) if instance.running else "none"
+        still = pause != "none" or not instance.running
         with _still(bench, instance, pause):
-            before = {file.path: file for file in tree.scan()}
-            capture.tree(iter(before.values()), tree.open)
-            after = {file.path: file for file in tree.scan()}
-            facts = tree.facts(before, after)
+            facts = tree.facts(capture.tree(tree.files(still=still), tree.open))
         shown = _METHODS[pause] if instance.running else "files of its volumes; it didn't run"
         capture.note(
             method=shown,
@@ -60,7 +59,7 @@ class VolumesFull:
             raise RestoreError(error.what, why=error.why, remedy=error.remedy) from None
         if instance.running:
             bench.stop(instance)
-        tree.replace(artifact)
+        tree.replace(artifact, also=self.goes_with(tree, artifact))
         return bench.start(instance)
 
     def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
@@ -69,15 +68,21 @@ class VolumesFull:
 
     def volumes(self, bench: Workbench, instance: Instance) -> VolumeTree:
         """Return the volumes as a tree, without what isn't to be backed up."""
-        return VolumeTree(bench, instance, skip=lambda path: self.skips(instance, path))
+        return VolumeTree(
+            bench, instance, leaves_out=lambda tree, path: self.leaves_out(instance, tree, path)
+        )
 
     def pause(self, instance: Instance) -> str:
         """Return how a running service is kept still: stop, freeze or none."""
         return instance.definition.backup.pause
 
-    def skips(self, instance: Instance, path: str) -> bool:  # noqa: ARG002 - for other types
-        """Say whether a path is of no use in a backup, nor after a restore of one."""
-        return False
+    def leaves_out(self, instance: Instance, tree: VolumeTree, path: str) -> str:  # noqa: ARG002 - for other types
+        """Return why a path is of no use in a backup; empty for one that is."""
+        return ""
+
+    def goes_with(self, tree: VolumeTree, artifact: OpenArtifact) -> Judge:  # noqa: ARG002 - for other types
+        """Return a judge of paths that a restore deletes though the backup leaves them out."""
+        return lambda _: False
 
 
 def by_hand(tree: VolumeTree) -> tuple[str, ...]:

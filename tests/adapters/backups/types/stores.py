@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, cast
 from mmstack_ops.adapters.backups.capture import newest_manifest, taking
 from mmstack_ops.adapters.backups.encryption import Keys
 from mmstack_ops.adapters.backups.instances import tool_instance
+from mmstack_ops.adapters.backups.journal import Journal
 from mmstack_ops.adapters.backups.opening import Artifact
 from mmstack_ops.adapters.backups.pipeline import Packing
 from mmstack_ops.adapters.backups.types.base import BackupType, Instance, Workbench
@@ -34,6 +35,26 @@ class QuietBench:
 
     def tell(self, message: str) -> None:
         self.told.append(message)
+
+
+@dataclass
+class JournallingBench(QuietBench):
+    """One that also keeps a journal, as the real one does."""
+
+    state: Path = Path()
+
+    def journal(self, key: str, undo: Mapping[str, str]) -> AbstractContextManager[None]:
+        return self._journal.entry(key, undo)
+
+    def abandoned(self, begins: str) -> Iterator[Mapping[str, str]]:
+        return self._journal.abandoned(begins)
+
+    def leftovers(self, key: str) -> Iterator[Mapping[str, str]]:
+        return self._journal.leftovers(key)
+
+    @property
+    def _journal(self) -> Journal:
+        return Journal(self.state / "journal")
 
 
 def bench() -> Workbench:
@@ -116,7 +137,9 @@ def back_up(
     return Artifact(tier, capture.manifest, Keys(None))
 
 
-def compared(kind: BackupType, instance: Instance, artifact: Artifact) -> Comparison:
+def compared(
+    kind: BackupType, instance: Instance, artifact: Artifact, *, at: Workbench | None = None
+) -> Comparison:
     """Compare what an instance holds now with what was recorded."""
     facts = artifact.facts()
-    return compare(facts, kind.inspect(bench(), instance, facts))
+    return compare(facts, kind.inspect(at or bench(), instance, facts))

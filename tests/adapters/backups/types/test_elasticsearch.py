@@ -27,7 +27,7 @@ from mmstack_ops.domain.errors import (
     RestoreError,
 )
 from mmstack_ops.domain.schema.service import Mount, Port
-from tests.adapters.backups.types.stores import QuietBench, back_up
+from tests.adapters.backups.types.stores import JournallingBench, back_up
 
 PASSWORD = "elastic-password"
 DATA = "/usr/share/elasticsearch/data"
@@ -216,7 +216,7 @@ def server(tmp_path: Path) -> Iterator[tuple[Server, Instance, Workbench]]:
     listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=listening.serve_forever, daemon=True).start()
 
-    class Bench(QuietBench):
+    class Bench(JournallingBench):
         def volume_path(self, volume_name: str) -> Path | None:
             return volume
 
@@ -242,7 +242,7 @@ def server(tmp_path: Path) -> Iterator[tuple[Server, Instance, Workbench]]:
         volumes={DATA: "volume"},
         running=True,
     )
-    yield scripted, instance, cast(Workbench, Bench())
+    yield scripted, instance, cast(Workbench, Bench(state=tmp_path / "state"))
     listening.shutdown()
     listening.server_close()
 
@@ -401,7 +401,7 @@ def test_without_room_it_is_said_and_done(
     scripted.room = 1
     ElasticsearchFull().restore(bench, instance, artifact)
     assert scripted.indices == held
-    assert any("there is no room" in line for line in cast(QuietBench, bench).told)
+    assert any("there is no room" in line for line in cast(JournallingBench, bench).told)
 
 
 def test_gone_at_any_step_old_or_new_is_whole_and_the_next_restore_makes_it_good(

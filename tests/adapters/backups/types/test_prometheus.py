@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,12 +10,11 @@ from typing import Any, cast
 import pytest
 
 from mmstack_ops.adapters.backups.instances import tool_instance
-from mmstack_ops.adapters.backups.journal import Journal
 from mmstack_ops.adapters.backups.types import prometheus_full
 from mmstack_ops.adapters.backups.types.base import Instance, Workbench
 from mmstack_ops.adapters.backups.types.prometheus_full import PrometheusFull
 from mmstack_ops.domain.schema.service import Mount
-from tests.adapters.backups.types.stores import QuietBench, back_up
+from tests.adapters.backups.types.stores import JournallingBench, back_up
 
 GOOD, CORRUPT, HEAD = (f"01HZZZZZZZZZZZZZZZZZZZZZZ{letter}" for letter in "ABC")
 
@@ -51,15 +48,9 @@ def at(volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[I
 
     monkeypatch.setattr(prometheus_full, "ask", ask)
 
-    class Bench(QuietBench):
+    class Bench(JournallingBench):
         def volume_path(self, volume_name: str) -> Path | None:
             return volume
-
-        def journal(self, key: str, undo: Mapping[str, str]) -> AbstractContextManager[None]:
-            return Journal(tmp_path / "journal").entry(key, undo)
-
-        def leftovers(self, key: str) -> Iterator[Mapping[str, str]]:
-            return Journal(tmp_path / "journal").leftovers(key)
 
     made = tool_instance("prometheus:1", "testing", "prometheus")
     mounts = [Mount(target="/prometheus", volume="prometheus_data")]
@@ -69,7 +60,7 @@ def at(volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[I
         volumes={"/prometheus": "volume"},
         running=True,
     )
-    return instance, cast(Workbench, Bench())
+    return instance, cast(Workbench, Bench(state=tmp_path))
 
 
 def test_a_block_that_the_server_cannot_read_is_named_and_stops_nothing(

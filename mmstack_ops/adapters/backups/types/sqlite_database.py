@@ -1,0 +1,145 @@
+"""One SQLite database: copied while others write to it, checked, and read for a comparison."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import quote
+
+MAGIC = b"SQLite format 3\0"
+"""With this a database begins (sqlite.org/fileformat.html)."""
+VERSION = sqlite3.sqlite_version
+_BUSY_SECONDS = 60.0
+_OWN_COLLATIONS = frozenset({"BINARY", "NOCASE", "RTRIM"})
+
+
+@dataclass
+class Tables:
+    """What a database holds.
+
+    Args:
+        count: its tables, those that can't be read too.
+        items: ``<database> table <name>`` → its rows.
+        unread: the same name → why it can't be read.
+    """
+
+    count: int = 0
+    items: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
+
+
+def copy_database(source: str, place: Path) -> str:
+    """Copy a database as it is at one moment; return why that failed, or what is damaged.
+
+    Args:
+        source: where it stands.
+    """
+    try:
+        with closing(_connected(source, "mode=ro")) as live, closing(_created(place)) as copy:
+            live.backup(copy)
+            return _damage(copy)
+    except sqlite3.Error as error:
+        return str(error)
+
+
+def tables_of(
+    path: str, place: str, *, busy: bool = False, like: Mapping[str, str] | None = None
+) -> Tables:
+    """Read all tables of a database.
+
+    What SQLite can't read without something of the application (the module of a virtual table, a
+    function) stands in ``unread``; the tables in which a virtual table keeps its content are read
+    as any other.
+
+    Args:
+        path: with what the names begin.
+        busy: others may write to it; else nothing is left beside it by reading.
+        like: items in whose form to return them.
+    """
+    before = like or {}
+    found = Tables()
+    try:
+        with closing(_connected(place, "mode=ro" if busy else "mode=ro&immutable=1")) as database:
+            _know_collations(database)
+            # Text that isn't UTF-8 is read as well.
+            database.text_factory = _text
+            names = database.execute(
+                "SELECT name, type = 'table' AND rootpage = 0 FROM sqlite_master"
+                " WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+            ).fetchall()
+            for (_, raw), virtual in names:
+                found.count += 1
+                item = f"{path} table {raw}"
+                try:
+                    found.items[item] = _content(database, raw, before.get(item, ""), virtual)
+                except sqlite3.Error as error:
+                    found.unread[item] = str(error)
+    except sqlite3.Error as error:
+        found.unread[f"{path} database"] = str(error)
+    return found
+
+
+def _content(database: sqlite3.Connection, name: str, before: str, virtual: bool) -> str:
+    quoted = '"' + name.replace('"', '""') + '"'
+    if before.endswith(" rows") or virtual:
+        # Recorded by an older version; and what a virtual table holds is read from its own tables.
+        (count,) = database.execute(f"SELECT count(*) FROM {quoted}").fetchone()  # noqa: S608 - a quoted identifier
+        return f"{count} rows"
+    digest = sha256()
+    count = 0
+    for row in database.execute(f"SELECT * FROM {quoted} NOT INDEXED"):  # noqa: S608 - likewise
+        digest.update(repr(row).encode("utf-8", "surrogateescape"))
+        count += 1
+    return f"{count} rows sha256={digest.hexdigest()}"
+
+
+def _damage(database: sqlite3.Connection) -> str:
+    """Return what is damaged in a database; empty where nothing is found.
+
+    A check that needs something of the application (the function of an index) can't be made: what
+    it would look at is taken as it is.
+    """
+    unknown = _know_collations(database)
+    # The order of an index is that of a collation only the application has.
+    checks = ("quick_check",) if unknown else ("integrity_check", "quick_check")
+    for check in checks:
+        try:
+            rows = [str(row[0]) for row in database.execute(f"PRAGMA {check}")]
+        except sqlite3.OperationalError as error:
+            if not str(error).startswith(("no such", "unknown function")):
+                return str(error)
+            continue
+        return "" if rows == ["ok"] else f"it is damaged: {'; '.join(rows)[:300]}"
+    return ""
+
+
+def _know_collations(database: sqlite3.Connection) -> set[str]:
+    """Give a database stand-ins for collations that only its application has; return those.
+
+    They are enough to read and check tables: nothing is looked up or sorted by them.
+    """
+    found = database.execute(
+        "SELECT DISTINCT info.coll FROM sqlite_master AS one, pragma_index_xinfo(one.name) AS info"
+        " WHERE one.type = 'index' AND info.coll IS NOT NULL"
+    ).fetchall()
+    unknown = {str(name) for (name,) in found} - _OWN_COLLATIONS
+    for name in unknown:
+        database.create_collation(name, lambda one, two: (one > two) - (one < two))
+    return unknown
+
+
+def _text(raw: bytes) -> tuple[str, str]:
+    """Return a text so that it isn't taken for a blob with the same bytes."""
+    return "text", raw.decode("utf-8", "surrogateescape")
+
+
+def _created(place: Path) -> sqlite3.Connection:
+    return sqlite3.connect(place)
+
+
+def _connected(place: str, options: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(place)}?{options}", uri=True, timeout=_BUSY_SECONDS)

@@ -1,0 +1,279 @@
+"""Old content of volumes swapped for new by renames; what a killed swap left is made good.
+
+The new content stands whole in a folder of the volume before the old is touched. First the old
+moves out into the same folder, then the new moves in. A journal says which of both was under
+way: a killed move-out is taken back, a killed move-in is finished.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+from mmstack_ops.adapters.backups.types.base import Workbench
+from mmstack_ops.adapters.backups.types.volume_folder import VolumeFolder, attributes_of, dress
+from mmstack_ops.domain.backups.files import TreeFile
+from mmstack_ops.domain.backups.tree import IndexEntry, parse_line
+from mmstack_ops.domain.errors import RestoreError
+
+_KEY = "volume-restore/"
+_MOST_IN_JOURNAL = 200_000
+
+
+class NotBroughtBackError(RestoreError):
+    """Neither the new nor the old content is whole where it belongs; both are still there."""
+
+
+@dataclass
+class Place:
+    """One volume whose content is replaced.
+
+    Args:
+        kept: paths inside the volume that stay where they are, with all below.
+        before: what the folders were that stay because something in them does, the volume's own
+            among them (the empty path).
+        after: what those shall be.
+    """
+
+    volume: str
+    """Its name on the engine."""
+    below: str
+    staging: str
+    folder: VolumeFolder
+    kept: Collection[str] = ()
+    before: dict[str, TreeFile] = field(default_factory=dict)
+    after: dict[str, TreeFile] = field(default_factory=dict)
+
+    @property
+    def new(self) -> str:
+        """Where the new content is until it moves in."""
+        return f"{self.staging}/new"
+
+    @property
+    def old(self) -> str:
+        """Where the old content is once it moved out."""
+        return f"{self.staging}/old"
+
+
+def record_of(places: Sequence[Place], phase: str) -> tuple[str, dict[str, str]]:
+    """Return the key and the content of a journal's record.
+
+    Args:
+        phase: ``fill``, ``out`` or ``in``.
+    """
+    key = _KEY + "+".join(place.volume for place in places)
+    found = [
+        {
+            "volume": place.volume,
+            "below": place.below,
+            "staging": place.staging,
+            "before": _lines(place.before),
+            "after": _lines(place.after),
+        }
+        for place in places
+    ]
+    return key, {"key": key, "phase": phase, "places": json.dumps(found)}
+
+
+def swap(bench: Workbench, places: Sequence[Place]) -> None:
+    """Replace the old content by the new one, or leave all as it was.
+
+    Raises:
+        OSError: the file system refused something; the old content is back.
+        RestoreError: it can't be brought back either; the next run tries again.
+    """
+    failure: BaseException | None = None
+    with bench.journal(*record_of(places, "out")):
+        try:
+            for place in places:
+                move_out(place, place.old)
+        except BaseException as error:
+            failure = error
+            _take_back(places, error)
+        else:
+            with bench.journal(*record_of(places, "in")):
+                try:
+                    for place in places:
+                        _move_in(place.folder, place.new, spare=place.old)
+                    for place in places:
+                        dress_folders(place.folder, place.after)
+                except BaseException as error:
+                    failure = error
+                    for place in places:
+                        with _explained(place, error):
+                            move_out(place, place.new)
+                    _take_back(places, error)
+    if failure is not None:
+        raise failure
+
+
+def _take_back(places: Sequence[Place], error: BaseException) -> None:
+    for place in places:
+        with _explained(place, error):
+            _move_in(place.folder, place.old, spare=place.new)
+            dress_folders(place.folder, place.before)
+
+
+def move_out(place: Place, to: str) -> None:
+    """Move all but what is kept out of a volume's folder. Safe to repeat.
+
+    Raises:
+        OSError: as the operating system does.
+    """
+    folder = place.folder
+    pending = [""]
+    while pending:
+        here = pending.pop()
+        for name, _ in folder.entries(here):
+            inside = f"{here}/{name}" if here else name
+            if inside == place.staging or inside in place.kept:
+                continue
+            target = f"{to}/{inside}"
+            if inside not in place.before:
+                folder.rename(inside, target)
+                continue
+            if not folder.exists(target):
+                folder.make_folder(target)
+            pending.append(inside)
+
+
+def remove_all(place: Place) -> None:
+    """Delete all but what is kept.
+
+    Raises:
+        OSError: as the operating system does.
+    """
+    pending = [""]
+    while pending:
+        here = pending.pop()
+        for name, _ in place.folder.entries(here):
+            inside = f"{here}/{name}" if here else name
+            if inside == place.staging or inside in place.kept:
+                continue
+            if inside in place.before:
+                pending.append(inside)
+            else:
+                place.folder.remove(inside)
+
+
+def dress_folders(folder: VolumeFolder, wanted: Mapping[str, TreeFile]) -> None:
+    """Make folders what ``wanted`` says, the deepest first.
+
+    Raises:
+        OSError: as the operating system does.
+    """
+    for inside in sorted(wanted, reverse=True):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            descriptor = folder.descriptor(inside)
+            for name in attributes_of(descriptor).keys() - wanted[inside].attributes.keys():
+                os.removexattr(descriptor, name)
+            dress(descriptor, wanted[inside])
+
+
+def recover(bench: Workbench) -> tuple[str, ...]:
+    """Make good what killed swaps left: the old content is back, or the new one whole.
+
+    Returns:
+        What was done, in words.
+
+    Raises:
+        RestoreError: that failed; both contents are still there, and the next run tries again.
+    """
+    found: dict[str, list[Mapping[str, str]]] = {}
+    for record in bench.abandoned(_KEY):
+        found.setdefault(record["key"], []).append(record)
+    done: list[str] = []
+    for key, records in found.items():
+        phases = {record["phase"] for record in records}
+        for place in json.loads(records[0]["places"]):
+            done += _make_good(bench, place, phases)
+        for _ in bench.leftovers(key):
+            pass
+    for line in done:
+        bench.tell(line)
+    return tuple(done)
+
+
+def _make_good(
+    bench: Workbench, record: Mapping[str, str], phases: Collection[str]
+) -> tuple[str, ...]:
+    from mmstack_ops.adapters.engine.failures import MissingObjectError
+
+    volume, staging = record["volume"], record["staging"]
+    try:
+        mountpoint = bench.volume_path(volume)
+    except MissingObjectError:
+        return ()  # It was deleted meanwhile, as copies for drills are.
+    if mountpoint is None:
+        raise RestoreError(
+            f"a restore that was killed left the volume {volume} half replaced",
+            why="this process can't read the engine's folder of volumes",
+            remedy="run it where the restore ran",
+        )
+    try:
+        with VolumeFolder(mountpoint, record["below"]) as folder:
+            if not folder.exists(staging):
+                return ()
+            new, old = f"{staging}/new", f"{staging}/old"
+            if "in" in phases:
+                _move_in(folder, new, spare=old)
+            elif "out" in phases:
+                _move_in(folder, old, spare=new)
+            folder.remove(staging)
+            dress_folders(folder, _folders(record["after" if "in" in phases else "before"]))
+    except OSError as error:
+        raise RestoreError(
+            f"the volume {volume}, which a killed restore left half replaced, can't be made good",
+            why=f"{error.strerror or error}; what is missing in it stands in its folder {staging}",
+            remedy="correct that and run it again",
+        ) from None
+    state = "holds all of the backup" if "in" in phases else "holds what it held before"
+    return (f"a restore of volume {volume} was killed: the volume {state}",)
+
+
+def _move_in(folder: VolumeFolder, source: str, *, spare: str) -> None:
+    """Move all of ``source`` into the volume's folder. Safe to repeat.
+
+    Folders that are on both sides are merged; of anything else ``source`` wins, and what stood in
+    its place goes to ``spare``.
+    """
+    pending = [""]
+    while pending:
+        here = pending.pop()
+        for name, seen in folder.entries(f"{source}/{here}".rstrip("/")):
+            inside = f"{here}/{name}" if here else name
+            if folder.exists(inside):
+                if stat.S_ISDIR(seen.st_mode) and stat.S_ISDIR(folder.stat(inside).st_mode):
+                    pending.append(inside)
+                    continue
+                folder.rename(inside, f"{spare}-{os.urandom(4).hex()}")
+            folder.rename(f"{source}/{inside}", inside)
+
+
+def _lines(folders: Mapping[str, TreeFile]) -> str:
+    """Return folders as text for the journal; only the volume's own where they are too many."""
+    lines = [IndexEntry(file).to_line().decode() for file in folders.values()]
+    text = "".join(lines)
+    return text if len(text) < _MOST_IN_JOURNAL else "".join(lines[:1])
+
+
+def _folders(text: str) -> dict[str, TreeFile]:
+    files = [parse_line(line).file for line in text.encode().splitlines()]
+    return {file.path: file for file in files}
+
+
+@contextmanager
+def _explained(place: Place, error: BaseException) -> Iterator[None]:
+    try:
+        yield
+    except OSError as second:
+        raise NotBroughtBackError(
+            f"the old content of volume {place.volume} can't be moved back",
+            why=f"{second.strerror or second}, after: {error}; what is missing in the volume"
+            f" stands in its folder {place.staging}",
+            remedy="correct that; the next backup or restore of the service tries again",
+        ) from None

@@ -24,7 +24,7 @@ from mmstack_ops.domain.errors import (
     RetentionError,
 )
 from mmstack_ops.domain.interpolation import interpolate
-from mmstack_ops.domain.moments import cutoff
+from mmstack_ops.domain.moments import YOUNGEST, cutoff
 from mmstack_ops.domain.retention.live import LivePlan, RuleCleaned, RulePlan, age_of, plan_rule
 from mmstack_ops.domain.schema.retention import RetentionRule, label_of
 
@@ -290,7 +290,7 @@ class LiveRetention:
                 bench=bench,
                 instance=instance,
                 before=cutoff(min(made_at, self._now()), age),
-                age=age,
+                age=max(age, YOUNGEST),
                 tell=lambda message: tell(f"{label_of(rule)}: {message}"),
                 archive=lambda name: self._archive(place, instance.service, name),
                 recipients=lambda: choose_recipients(place.values.variables, encryption),

@@ -197,3 +197,14 @@ def test_what_a_policy_never_deletes_is_told_and_stays(elastic: tuple[Instance, 
     )
     assert KIND.clean(here, rule()).count == 1
     assert "logs-1" in server.indices
+
+
+def test_an_index_that_was_made_beyond_the_calendar_is_from_the_future(
+    elastic: tuple[Instance, Server],
+) -> None:
+    instance, server = elastic
+    server.indices["logs-odd"] = -1e9
+    found = KIND.look(site(instance, days=30), IndicesRule(strategy="indices", pattern="logs-odd"))
+    assert (found.total, found.expired) == (1, 0)
+    assert found.newest is not None
+    assert found.newest.year == 9999

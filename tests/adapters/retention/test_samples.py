@@ -124,3 +124,13 @@ def test_cancelled_half_way_says_what_went(prometheus: tuple[Instance, Server]) 
     server.cut = True
     with pytest.raises(CancelledError, match=r"1(19|20) samples went before"):
         KIND.clean(site(instance, days=5, folders=server.cancels), RULE)
+
+
+def test_a_server_without_samples_has_nothing_to_delete(
+    prometheus: tuple[Instance, Server],
+) -> None:
+    """It tells the largest number it has as its oldest sample's time."""
+    instance, server = prometheus
+    server.begin = 9.223372036854776e15
+    found = KIND.look(site(instance, days=5), RULE)
+    assert (found.total, found.expired, found.oldest) == (0, 0, None)

@@ -150,7 +150,9 @@ def test_a_sample_finds_what_is_in_it(
 ) -> None:
     monkeypatch.setattr(qdrant_facts, "ALL_POINTS", 100)
     monkeypatch.setattr(qdrant_facts, "_SAMPLE", 250)
-    facts = captured(KIND, at.bench, source, tmp_path / "backup").facts()
+    artifact = captured(KIND, at.bench, source, tmp_path / "backup")
+    facts = artifact.facts()
+    assert "a sample of the points of plain is compared" in artifact.manifest.method
     (compared,) = (n for n in facts.figures if "plain/slices compared" in n)
     assert facts.figures[compared] == 65_536 // 2
     # What the copy is told to look at decides, not what it would choose itself.
@@ -169,6 +171,7 @@ def test_what_the_backup_does_not_hold_is_named_and_left_alone(
     _aliases(source, {"create_alias": {"alias_name": "none", "collection_name": "empty"}})
     backup = source.definition.backup.model_copy(update={"exclude": ["priv*"]})
     narrowed = replace(source, definition=source.definition.model_copy(update={"backup": backup}))
+    QdrantServer.of(source).create_snapshot("plain", give_up=lambda: None)
     info = QdrantServer.info
 
     def refusing(server: QdrantServer, collection: str) -> dict[str, Any]:
@@ -182,7 +185,7 @@ def test_what_the_backup_does_not_hold_is_named_and_left_alone(
     facts = artifact.facts()
     assert set(facts.not_covered) == {"collection/empty", "alias/none"}
     assert "status 500" in facts.not_covered["collection/empty"]
-    assert set(facts.excluded) == {"collection/private", "alias/mine"}
+    assert set(facts.excluded) == {"collection/private", "alias/mine", "snapshots/plain"}
     held = everything(source)
     ask(source, "PUT", "/collections/plain/points/vectors?wait=true", ZERO)
     # The instance that is restored includes them: only the backup says that it lacks them.
@@ -243,6 +246,9 @@ def test_without_room_it_is_said_and_done(
     artifact = captured(KIND, at.bench, source, tmp_path / "backup")
     held = everything(source)
     ask(source, "PUT", "/collections/plain/points/vectors?wait=true", ZERO)
+    # It can't be loaded over: its vectors are others.
+    ask(source, "DELETE", "/collections/empty")
+    ask(source, "PUT", "/collections/empty", {"vectors": {"size": 2, "distance": "Dot"}})
     monkeypatch.setattr(qdrant_restore, "_free_bytes", lambda *_: 10)
     assert everything(KIND.restore(at.bench, source, artifact)) == held
     assert any("there is no room to load collection plain" in line for line in at.told)

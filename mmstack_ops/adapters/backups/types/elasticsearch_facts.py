@@ -55,6 +55,14 @@ def look_at(
     return Facts(figures=figures, items=items)
 
 
+def is_counted_only(facts: Facts | None) -> bool:
+    """Return whether the documents of one index are counted and not compared."""
+    return facts is not None and any(
+        name.endswith("/documents") and count > ALL_DOCUMENTS
+        for name, count in facts.figures.items()
+    )
+
+
 def merged(parts: Iterable[Facts]) -> Facts:
     """Return the facts of all indices and streams, with totals."""
     figures = {"indices": 0, "documents": 0}

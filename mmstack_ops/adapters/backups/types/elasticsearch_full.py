@@ -15,7 +15,12 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
-from mmstack_ops.adapters.backups.types.elasticsearch_facts import FirstForm, look_at, merged
+from mmstack_ops.adapters.backups.types.elasticsearch_facts import (
+    FirstForm,
+    is_counted_only,
+    look_at,
+    merged,
+)
 from mmstack_ops.adapters.backups.types.elasticsearch_restore import (
     REPOSITORY,
     IndicesRestore,
@@ -83,8 +88,11 @@ class ElasticsearchFull:
             merged(one for place, one in before.items() if place not in missing),
             merged(one for place, one in after.items() if place not in missing),
         )
+        method = "a snapshot made by the server into its repository"
+        if counted := [one.name for one in held if is_counted_only(before.get(one.place))]:
+            method += f"; of {', '.join(counted)} the number of documents alone is compared"
         capture.note(
-            method="a snapshot made by the server into its repository",
+            method=method,
             versions={"elasticsearch": str(version)},
             restore_by_hand=(
                 "# tree/ holds the repository; put its files below the server's path.repo, then",

@@ -56,7 +56,8 @@ class ElasticsearchServer:
 
         The indices behind a data stream are part of it.
         """
-        streams = self.ask("GET", "/_data_stream/*?expand_wildcards=all").get("data_streams", ())
+        listed = self.ask("GET", "/_data_stream/*?expand_wildcards=all", missing_is_fine=True)
+        streams = listed.get("data_streams", ())
         found = [
             Source(
                 "stream",

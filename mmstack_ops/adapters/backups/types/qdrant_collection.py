@@ -18,6 +18,7 @@ from mmstack_ops.adapters.backups.types.qdrant_facts import (
     FirstForm,
     alias_name,
     collection_name,
+    is_sample,
     look_at,
     merged,
 )
@@ -75,6 +76,9 @@ class QdrantCollection:
                 files[collection] = self._store(bench, instance, server, collection, capture)
                 if files[collection].endswith(POINTS):
                     exported.append(collection)
+                if made := server.snapshots(collection):
+                    shown = f"{len(made)} snapshots that somebody made: they aren't taken"
+                    excluded[f"snapshots/{collection}"] = shown
             except BackupError as error:
                 if collection in server.collections():
                     bench.tell(f"collection {collection} isn't in the backup: {_why(error)}")
@@ -97,6 +101,9 @@ class QdrantCollection:
         after = self._again(server, before, check, missing)
         facts = unchanged(merged(before.values(), held), merged(after, held))
         method = "snapshots made by the server, one for each collection"
+        sampled = [one for one, facts in before.items() if is_sample(facts)]
+        if sampled:
+            method += f"; a sample of the points of {', '.join(sampled)} is compared"
         if exported:
             method += f"; the points, over a while, of {', '.join(exported)}"
         capture.note(

@@ -16,6 +16,7 @@ ALL_POINTS = 100_000
 """In collections of up to so many points all are compared, in larger ones a sample."""
 _SAMPLE = 25_000
 _SLICES = 65_536
+_COMPARED = f"/slices compared of {_SLICES}"
 _SECTIONS = ("hnsw_config", "quantization_config", "strict_mode_config", "metadata")
 # Longer texts are recorded as digests.
 _READABLE = 200
@@ -52,9 +53,9 @@ def look_at(
     """
     place = collection_name(collection if known_as is None else known_as)
     info = server.info(collection)
-    items = _settings(place, info)
+    items = settings_of(place, info)
     count = server.count(collection)
-    compared = f"{place}/slices compared of {_SLICES}"
+    compared = f"{place}{_COMPARED}"
     slices = None if like is None else like.figures.get(compared)
     if slices is None:
         slices = _SLICES if count <= ALL_POINTS else max(1, _SLICES * _SAMPLE // count)
@@ -110,7 +111,15 @@ def _ordered(vector: Any) -> Any:
     return {name: _ordered(one) for name, one in vector.items()}
 
 
-def _settings(place: str, info: Mapping[str, Any]) -> dict[str, str]:
+def is_sample(facts: Facts) -> bool:
+    """Return whether the facts of one collection are of a sample of its points."""
+    return any(
+        slices < _SLICES for name, slices in facts.figures.items() if name.endswith(_COMPARED)
+    )
+
+
+def settings_of(place: str, info: Mapping[str, Any]) -> dict[str, str]:
+    """Return what ``QdrantServer.info`` says of a collection, as items of facts."""
     config = info["config"]
     found = {
         f"{place}/config/{name}": value for name, value in config.get("params", {}).items() if value

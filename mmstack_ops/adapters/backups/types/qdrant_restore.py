@@ -22,6 +22,7 @@ from mmstack_ops.adapters.backups.types.qdrant_facts import (
     collection_name,
     look_at,
     part_of,
+    settings_of,
 )
 from mmstack_ops.adapters.backups.types.qdrant_points import load_points
 from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer
@@ -159,8 +160,9 @@ class CollectionsRestore:
                 continue
             self._check()
             self._bench.tell(f"recovering collection {collection}")
-            exported = payload.attributes.get(FORM) == POINTS
-            if collection in live and (collection in copies or exported):
+            if collection in live and (
+                collection in copies or self._cannot_be_loaded_over(collection, payload)
+            ):
                 self._server.delete_collection(collection)
             try:
                 self._load(collection, payload)
@@ -220,10 +222,23 @@ class CollectionsRestore:
             )
 
     def _must_be_deleted(self, collection: str, payload: Payload, copy: str) -> bool:
-        """Return whether the live collection can't be replaced by loading over it."""
+        """Return whether the copy shows that the live collection can't be loaded over."""
         if payload.attributes.get(FORM) == POINTS:
             return True
         return self._settings(collection) != self._settings(copy)
+
+    def _cannot_be_loaded_over(self, collection: str, payload: Payload) -> bool:
+        """Return whether a live collection can't be loaded over, without a copy to look at."""
+        if payload.attributes.get(FORM) == POINTS:
+            return True
+        place = collection_name(collection)
+        recorded = {
+            name: text
+            for name, text in self._facts.items.items()
+            if name.startswith((f"{place}/config/", f"{place}/index/"))
+        }
+        # Backups of format 1 don't say it: then the server tells whether they fit.
+        return bool(recorded) and recorded != settings_of(place, self._server.info(collection))
 
     def _settings(self, collection: str) -> tuple[dict[str, Any], dict[str, Any]]:
         info = self._server.info(collection)

@@ -16,6 +16,7 @@ import pytest
 
 from mmstack_ops.adapters.backups.instances import tool_instance
 from mmstack_ops.adapters.backups.journal import Journal
+from mmstack_ops.adapters.backups.types import elasticsearch_facts
 from mmstack_ops.adapters.backups.types.base import Instance, Workbench
 from mmstack_ops.adapters.backups.types.elasticsearch_full import ElasticsearchFull
 from mmstack_ops.adapters.backups.types.elasticsearch_server import ElasticsearchServer
@@ -440,3 +441,17 @@ def test_facts_of_the_first_form_are_compared(
         complete=False,
     )
     assert compare(facts, ElasticsearchFull().inspect(bench, instance, facts)).equal
+
+
+def test_of_what_is_large_the_number_is_compared_and_that_is_said(
+    server: tuple[Server, Instance, Workbench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted, instance, bench = server
+    monkeypatch.setattr(elasticsearch_facts, "ALL_DOCUMENTS", 100)
+    kind = ElasticsearchFull()
+    artifact = back_up(kind, instance, tmp_path / "tier", at=bench)
+    facts = artifact.facts()
+    assert "of logs-1 the number of documents alone" in artifact.manifest.method
+    assert facts.figures["index/logs-1/documents compared"] == 0
+    scripted.indices["logs-1"].popitem()
+    assert not compare(facts, kind.inspect(bench, instance, facts)).equal

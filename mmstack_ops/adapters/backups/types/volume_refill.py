@@ -21,8 +21,8 @@ from mmstack_ops.adapters.backups.types.volume_folder import (
 )
 from mmstack_ops.adapters.backups.types.volume_roots import Judge, Root
 from mmstack_ops.adapters.backups.types.volume_swap import (
-    NotBroughtBackError,
     Place,
+    UnfinishedSwapError,
     dress_folders,
     record_of,
     remove_all,
@@ -84,15 +84,15 @@ def refill(
                 _compare(places, wanted)
                 os.sync()
                 swap(bench, all_places)
-            except NotBroughtBackError:
+            except UnfinishedSwapError:
                 raise
             except BaseException as error:
                 failure = error
-            for place in all_places:
+            for place in all_places if failure is not None else ():
                 if place.folder.exists(place.staging):
                     place.folder.remove(place.staging)
                 # The volume's own folder had something made and deleted in it.
-                dress_folders(place.folder, place.after if failure is None else place.before)
+                dress_folders(place.folder, place.before)
         if failure is not None:
             raise failure
 

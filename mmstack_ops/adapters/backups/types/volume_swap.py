@@ -24,8 +24,8 @@ _KEY = "volume-restore/"
 _MOST_IN_JOURNAL = 200_000
 
 
-class NotBroughtBackError(RestoreError):
-    """Neither the new nor the old content is whole where it belongs; both are still there."""
+class UnfinishedSwapError(RestoreError):
+    """A swap ended half-way: both contents are still there, and the next run makes it good."""
 
 
 @dataclass
@@ -84,7 +84,8 @@ def swap(bench: Workbench, places: Sequence[Place]) -> None:
 
     Raises:
         OSError: the file system refused something; the old content is back.
-        RestoreError: it can't be brought back either; the next run tries again.
+        UnfinishedSwapError: it can't be brought back either, or what is left of it can't be
+            deleted.
     """
     failure: BaseException | None = None
     with bench.journal(*record_of(places, "out")):
@@ -107,6 +108,8 @@ def swap(bench: Workbench, places: Sequence[Place]) -> None:
                         with _explained(place, error):
                             move_out(place, place.new)
                     _take_back(places, error)
+                else:
+                    _delete_old(places)
     if failure is not None:
         raise failure
 
@@ -116,6 +119,19 @@ def _take_back(places: Sequence[Place], error: BaseException) -> None:
         with _explained(place, error):
             _move_in(place.folder, place.old, spare=place.new)
             dress_folders(place.folder, place.before)
+
+
+def _delete_old(places: Sequence[Place]) -> None:
+    for place in places:
+        try:
+            place.folder.remove(place.staging)
+            dress_folders(place.folder, place.after)
+        except OSError as error:
+            raise UnfinishedSwapError(
+                f"volume {place.volume} holds the backup, but its old content can't be deleted",
+                why=f"{error.strerror or error}, in its folder {place.staging}",
+                remedy="correct that; the next backup or restore of the service tries again",
+            ) from None
 
 
 def move_out(place: Place, to: str) -> None:
@@ -216,14 +232,12 @@ def _make_good(
         )
     try:
         with VolumeFolder(mountpoint, record["below"]) as folder:
-            if not folder.exists(staging):
-                return ()
             new, old = f"{staging}/new", f"{staging}/old"
-            if "in" in phases:
-                _move_in(folder, new, spare=old)
-            elif "out" in phases:
-                _move_in(folder, old, spare=new)
-            folder.remove(staging)
+            source, spare = (new, old) if "in" in phases else (old, new)
+            if "out" in phases and folder.exists(source):
+                _move_in(folder, source, spare=spare)
+            if folder.exists(staging):
+                folder.remove(staging)
             dress_folders(folder, _folders(record["after" if "in" in phases else "before"]))
     except OSError as error:
         raise RestoreError(
@@ -271,7 +285,7 @@ def _explained(place: Place, error: BaseException) -> Iterator[None]:
     try:
         yield
     except OSError as second:
-        raise NotBroughtBackError(
+        raise UnfinishedSwapError(
             f"the old content of volume {place.volume} can't be moved back",
             why=f"{second.strerror or second}, after: {error}; what is missing in the volume"
             f" stands in its folder {place.staging}",

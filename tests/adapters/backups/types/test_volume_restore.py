@@ -1,0 +1,302 @@
+"""A restore of volumes that fails or is killed anywhere: the old content, or all of the new."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmstack_ops.adapters.backups.opening import Artifact
+from mmstack_ops.adapters.backups.types import volume_refill
+from mmstack_ops.adapters.backups.types.base import Instance
+from mmstack_ops.adapters.backups.types.volume_folder import VolumeFolder
+from mmstack_ops.adapters.backups.types.volume_swap import UnfinishedSwapError
+from mmstack_ops.adapters.backups.types.volumes_full import VolumesFull
+from mmstack_ops.domain.errors import CancelledError, RestoreError
+from tests.adapters.backups.types.folders import Here
+from tests.adapters.backups.types.stores import back_up, compared
+
+STEPS = {
+    "make_folder": 10,
+    "create": 5,
+    "make_special": 1,
+    "link": 1,
+    "rename": 14,
+    "remove": 2,
+    "descriptor": 40,
+    "entries": 30,
+}
+"""Method of a folder → how often to look at a failure of it."""
+
+
+def fill(here: Here) -> tuple[Instance, Artifact]:
+    """Back up one state of both volumes, and leave another one there."""
+    instance = here.changed(exclude=["data/kept/cache"])
+    (here.data / "kept" / "cache").mkdir(parents=True)
+    (here.data / "kept" / "cache" / "precious").write_text("never touched")
+    (here.data / "kept" / "config").write_text("old config")
+    (here.data / "folder" / "inner").mkdir(parents=True)
+    (here.data / "folder" / "inner" / "file").write_text("old")
+    (here.data / "folder" / "again").hardlink_to(here.data / "folder" / "inner" / "file")
+    (here.data / "link").symlink_to("folder")
+    (here.logs / "log").write_text("old log")
+    (here.data / "kept").chmod(0o750)
+    artifact = back_up(VolumesFull(), instance, here.tier, at=here.at)
+    (here.data / "folder" / "inner" / "file").write_text("newer")
+    (here.data / "folder" / "again").unlink()
+    (here.data / "kept" / "config").write_text("newer config")
+    (here.data / "kept" / "more").write_text("more")
+    (here.data / "kept").chmod(0o700)
+    (here.data / "made since").write_text("x")
+    (here.logs / "log").unlink()
+    (here.logs / "other log").write_text("newer log")
+    return instance, artifact
+
+
+def state(here: Here) -> dict[str, tuple[object, ...]]:
+    """Return all that is in the volumes."""
+    found: dict[str, tuple[object, ...]] = {}
+    for root in (here.data, here.logs):
+        for path in [root, *root.rglob("*")]:
+            seen = path.lstat()
+            content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+            times = seen.st_mtime_ns
+            found[str(path.relative_to(here.data.parent))] = (
+                *(seen.st_mode, seen.st_uid, times, seen.st_nlink),
+                content,
+            )
+    return found
+
+
+@contextmanager
+def at_the(
+    number: int, method: str, act: Callable[[], object], patch: pytest.MonkeyPatch
+) -> Iterator[list[int]]:
+    """Do something at the n-th call of a method; give the count of calls."""
+    real = getattr(VolumeFolder, method)
+    calls = [0]
+
+    def counted(self: VolumeFolder, *args: Any, **options: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == number:
+            act()
+        return real(self, *args, **options)
+
+    with patch.context() as patched:
+        patched.setattr(VolumeFolder, method, counted)
+        yield calls
+
+
+def fail() -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("method", STEPS)
+def test_a_restore_that_fails_anywhere_leaves_the_old_content_or_all_of_the_new(
+    here: Here, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    instance, artifact = fill(here)
+    before = state(here)
+    failed = 0
+    for number in range(1, STEPS[method] + 1):
+        with at_the(number, method, fail, monkeypatch):
+            try:
+                VolumesFull().restore(here.at, instance, artifact)
+            except RestoreError as error:
+                failed += 1
+                if isinstance(error, UnfinishedSwapError) or state(here) != before:
+                    # Not even the way back worked, or only leftovers stay: the next run does it.
+                    VolumesFull().volumes(here.at, instance)
+            else:
+                break  # It was called less often.
+        found = state(here)
+        if found != before:
+            assert compared(VolumesFull(), instance, artifact, at=here.at).equal, number
+            return
+        assert not [path for path in found if ".mmstack" in path], number
+    assert failed
+    VolumesFull().restore(here.at, instance, artifact)
+    assert compared(VolumesFull(), instance, artifact, at=here.at).equal
+    assert (here.data / "kept" / "cache" / "precious").read_text() == "never touched"
+
+
+def killed_at(here: Here, instance: Instance, artifact: Artifact, method: str, number: int) -> bool:
+    """Restore in a process that is killed at the n-th call; return whether it was."""
+    child = os.fork()
+    if child == 0:
+        try:
+            with at_the(
+                number, method, lambda: os.kill(os.getpid(), signal.SIGKILL), pytest.MonkeyPatch()
+            ):
+                VolumesFull().restore(here.at, instance, artifact)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.parametrize(("method", "numbers"), [("rename", range(1, 20)), ("remove", (1, 2, 3))])
+def test_a_restore_that_is_killed_is_made_good_by_the_next_run(
+    here: Here, method: str, numbers: range
+) -> None:
+    instance, artifact = fill(here)
+    before = state(here)
+    killed = 0
+    outcomes = set()
+    for number in numbers:
+        if not killed_at(here, instance, artifact, method, number):
+            break
+        killed += 1
+        (here.data / ".mmstack-restore-mine").mkdir()  # Somebody's, with such a name.
+        VolumesFull().volumes(here.at, instance)
+        (here.data / ".mmstack-restore-mine").rmdir()
+        os.utime(here.data, ns=(0, before["data"][2]))  # type: ignore[arg-type]
+        found = state(here)
+        whole = found == before
+        outcomes.add(whole)
+        if not whole:
+            # The volume's own time is that of the folder made just now.
+            items = artifact.facts().items
+            os.utime(here.data, ns=(0, int(items["data"].partition(" time=")[2].split()[0])))
+            assert compared(VolumesFull(), instance, artifact, at=here.at).equal, number
+        assert not [path for path in found if ".mmstack" in path]
+        assert (here.data / "kept" / "cache" / "precious").read_text() == "never touched"
+        again = back_up(VolumesFull(), instance, here.tier, days=number, at=here.at)
+        assert again.manifest.covers_all
+        if not whole:
+            _spoil(here)
+            before = state(here)
+    assert killed >= (6 if method == "rename" else 1)
+    assert outcomes == ({True, False} if method == "rename" else {False})
+    assert any("was killed" in line for line in here.bench.told)
+
+
+def _spoil(here: Here) -> None:
+    (here.data / "folder" / "inner" / "file").write_text("newer")
+    (here.data / "kept" / "more").write_text("more")
+    (here.logs / "log").unlink()
+
+
+def test_a_cancelled_restore_leaves_the_old_content(here: Here) -> None:
+    instance, artifact = fill(here)
+    before = state(here)
+    here.bench.cancel = threading.Event()
+    here.bench.cancel.set()
+    with pytest.raises(CancelledError):
+        VolumesFull().restore(here.at, instance, artifact)
+    assert state(here) == before
+
+
+def test_what_was_written_is_compared_before_the_old_content_goes(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance, artifact = fill(here)
+    before = state(here)
+    real = volume_refill._write
+
+    def wrong(folder: VolumeFolder, place: str, *args: Any) -> str:
+        digest = real(folder, place, *args)
+        with os.fdopen(folder.read(place), "rb") as written:
+            Path(f"/proc/self/fd/{written.fileno()}").write_bytes(b"spoilt")
+        return digest
+
+    monkeypatch.setattr(volume_refill, "_write", wrong)
+    with pytest.raises(RestoreError, match="isn't what the backup holds"):
+        VolumesFull().restore(here.at, instance, artifact)
+    assert state(here) == before
+
+
+def test_without_room_for_both_the_old_content_goes_first(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance, artifact = fill(here)
+    monkeypatch.setattr(volume_refill, "_is_room", lambda *_: False)
+    VolumesFull().restore(here.at, instance, artifact)
+    assert compared(VolumesFull(), instance, artifact, at=here.at).equal
+    assert (here.data / "kept" / "cache" / "precious").read_text() == "never touched"
+    assert any("there isn't room" in line for line in here.bench.told)
+
+
+def test_a_small_disk(here: Here) -> None:
+    """Room for both, for one, and for none."""
+    disk = here.data.parent / "disk"
+    disk.mkdir()
+    options = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)]
+    if subprocess.run(options, check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        here.bench.folders["v-data"] = disk
+        (disk / "big").write_bytes(os.urandom(30 << 20))
+        artifact = back_up(VolumesFull(), here.instance, here.tier, at=here.at)
+        VolumesFull().restore(here.at, here.instance, artifact)
+        assert any("there isn't room" in line for line in here.bench.told)
+        assert compared(VolumesFull(), here.instance, artifact, at=here.at).equal
+        subprocess.run(["mount", "-o", "remount,size=40m", str(disk)], check=True)
+        (disk / "big").write_bytes(b"small")
+        with pytest.raises(RestoreError, match="there isn't room") as caught:
+            VolumesFull().restore(here.at, here.instance, artifact)
+        assert "nothing was touched" in caught.value.remedy
+        assert (disk / "big").read_bytes() == b"small"
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        with pytest.raises(RestoreError, match="can't be replaced") as caught:
+            VolumesFull().restore(here.at, here.instance, artifact)
+        assert "read-only" in caught.value.why
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_mount_inside_a_volume_keeps_a_restore_from_beginning(here: Here) -> None:
+    (here.data / "file").write_text("old")
+    artifact = back_up(VolumesFull(), here.instance, here.tier, at=here.at)
+    (here.data / "mounted").mkdir()
+    options = ["mount", "-t", "tmpfs", "tmpfs", str(here.data / "mounted")]
+    if subprocess.run(options, check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        (here.data / "file").write_text("newer")
+        with pytest.raises(RestoreError, match="can't be replaced") as caught:
+            VolumesFull().restore(here.at, here.instance, artifact)
+        assert "data/mounted" in caught.value.why
+        assert (here.data / "file").read_text() == "newer"
+    finally:
+        subprocess.run(["umount", str(here.data / "mounted")], check=True)
+
+
+def test_no_link_of_a_volume_leads_a_restore_out_of_it(here: Here, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("somebody's")
+    (here.data / "folder").mkdir()
+    (here.data / "folder" / "file").write_text("ours")
+    artifact = back_up(VolumesFull(), here.instance, here.tier, at=here.at)
+    (here.data / "folder" / "file").unlink()
+    (here.data / "folder").rmdir()
+    (here.data / "folder").symlink_to(outside)
+    VolumesFull().restore(here.at, here.instance, artifact)
+    assert (outside / "file").read_text() == "somebody's"
+    assert not (here.data / "folder").is_symlink()
+    assert (here.data / "folder" / "file").read_text() == "ours"
+
+
+def test_a_file_system_that_is_left_alone_may_be_mounted_inside(here: Here) -> None:
+    instance = here.changed(exclude=["data/mounted"])
+    (here.data / "file").write_text("old")
+    (here.data / "mounted").mkdir()
+    artifact = back_up(VolumesFull(), instance, here.tier, at=here.at)
+    options = ["mount", "-t", "tmpfs", "tmpfs", str(here.data / "mounted")]
+    if subprocess.run(options, check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        (here.data / "file").write_text("newer")
+        VolumesFull().restore(here.at, instance, artifact)
+        assert (here.data / "file").read_text() == "old"
+    finally:
+        subprocess.run(["umount", str(here.data / "mounted")], check=True)

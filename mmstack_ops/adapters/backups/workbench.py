@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -18,6 +18,7 @@ from mmstack_ops.adapters.backups.journal import Journal
 from mmstack_ops.adapters.backups.one_shots import OneShots
 from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.files import make_private_directory
+from mmstack_ops.domain.errors import RestoreError
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.engine.client import EngineConnection
@@ -56,6 +57,8 @@ class EngineWorkbench(OneShots):
         super().__init__(
             engine, f"{owner}-{environment}", state / "exchange", cancel=cancel, tell=tell
         )
+        self._owner = owner
+        self._environment = environment
         self._state = state
         self._journal = Journal(state / "journal")
 
@@ -123,7 +126,38 @@ class EngineWorkbench(OneShots):
 
     @contextmanager
     def paused(self, instance: Instance) -> Iterator[None]:
-        """Freeze the container's processes for the block; thaw after."""
+        """Freeze the processes of all replicas for the block; thaw after."""
+        with ExitStack() as stack:
+            for replica in self._replicas(instance):
+                stack.enter_context(self._paused(replica))
+            yield
+
+    @contextmanager
+    def stopped(self, instance: Instance) -> Iterator[None]:
+        """Stop all replicas for the block; start them after, also after a failure."""
+        with ExitStack() as stack:
+            for replica in self._replicas(instance):
+                stack.enter_context(self._stopped(replica))
+            yield
+
+    def _replicas(self, instance: Instance) -> list[Instance]:
+        """Return the running containers of the service, which share its volumes.
+
+        Of a container that is none of them, as a scratch copy, only itself.
+        """
+        replicas = [
+            replace(instance, container_id=container.id, name=container.name)
+            for container in self._engine.observe(self._owner).containers
+            if container.environment == self._environment
+            and container.service == instance.service
+            and not container.oneoff
+            and container.state in ("running", "restarting")
+        ]
+        known = any(one.container_id == instance.container_id for one in replicas)
+        return replicas if known else [instance]
+
+    @contextmanager
+    def _paused(self, instance: Instance) -> Iterator[None]:
         record = {"container": instance.container_id, "name": instance.name}
         failed: BaseException | None = None
         with self._journal.entry(_FROZEN, record):
@@ -137,8 +171,7 @@ class EngineWorkbench(OneShots):
             raise failed
 
     @contextmanager
-    def stopped(self, instance: Instance) -> Iterator[None]:
-        """Stop the container for the block; start it after, also after a failure."""
+    def _stopped(self, instance: Instance) -> Iterator[None]:
         record = {"container": instance.container_id, "name": instance.name}
         failed: BaseException | None = None
         with self._journal.entry(_STOPPED, record):
@@ -168,14 +201,23 @@ class EngineWorkbench(OneShots):
     def recover(self) -> tuple[str, ...]:
         """Make good what a crash left: thaw what is frozen, start what was stopped, sweep.
 
+        A volume whose content was being replaced gets its old content back, or all of the new.
+
         Settings that a type changed are given back by the type itself, at its next run.
 
         Returns:
             What was done, in words.
         """
+        from mmstack_ops.adapters.backups.types.volume_swap import recover
         from mmstack_ops.adapters.engine.failures import MissingObjectError
 
         done: list[str] = list(self.sweep_leftovers())
+        try:
+            # Before the services that use the volumes are started.
+            done += recover(self)
+        except RestoreError as error:
+            # Whoever uses that volume is told again, and stops there.
+            done.append(f"{error.what} ({error.why})")
         for key in (_FROZEN, _STOPPED):
             for record in self._journal.leftovers(key):
                 try:

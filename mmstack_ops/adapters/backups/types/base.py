@@ -178,7 +178,7 @@ class Workbench(Protocol):
         ...
 
     def paused(self, instance: Instance) -> AbstractContextManager[None]:
-        """Freeze the container's processes for the block (cgroup freezer); thaw after.
+        """Freeze the processes of all replicas for the block (cgroup freezer); thaw after.
 
         What is frozen or stopped for a backup is journalled: a crash of ours is made good by
         the next run.
@@ -186,7 +186,7 @@ class Workbench(Protocol):
         ...
 
     def stopped(self, instance: Instance) -> AbstractContextManager[None]:
-        """Stop the container for the block; start it after, also after a failure."""
+        """Stop all replicas for the block; start them after, also after a failure."""
         ...
 
     def journal(self, key: str, undo: Mapping[str, str]) -> AbstractContextManager[None]:

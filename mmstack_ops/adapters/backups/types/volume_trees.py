@@ -64,7 +64,8 @@ class VolumeTree:
             and not mount.read_only
             and (pattern := self._excluding(mount.volume))
         }
-        recover(bench)
+        for line in recover(bench):
+            bench.tell(line)
 
     def scan(self) -> Iterator[TreeFile]:
         """Yield every folder, file, link and FIFO.

@@ -94,8 +94,10 @@ def outcome(event: Event) -> tuple[str, str, str]:
         if event.proven:
             restored = format_seconds(event.seconds_to_restore)
             compared = f"{event.comparison.compared} comparisons, restored in {restored}"
+            if probes := len(event.checks):
+                compared += f", {probes} {'check' if probes == 1 else 'checks'} passed"
             return "proven", "green", f"{event.ref.id}: {compared}"
-        first = event.error or "; ".join(event.comparison.differences[:1])
+        first = event.error or "; ".join(event.comparison.differences[:1]) or event.because
         return "not proven", "bold red", f"{event.ref.id}: {first}"
     if isinstance(event, RestoreDone):
         return "restored", "green", f"{event.ref.id} into {event.target}"

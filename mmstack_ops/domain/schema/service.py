@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from mmstack_ops.domain.schema.base import Name, SchemaModel, VariableName
-from mmstack_ops.domain.schema.policies import Keep
+from mmstack_ops.domain.schema.policies import Keep, Trend
 from mmstack_ops.domain.schema.retention import RetentionRule
 from mmstack_ops.domain.units import Duration, Size
 
@@ -217,6 +217,8 @@ class ServiceBackup(SchemaModel):
     """How much older than the newest a backup may become; a tier's shorter one holds there."""
     keep: Keep = Keep()
     """What stays beyond that, on every tier."""
+    trend: Trend | None = None
+    """What differs from the policy's `backup.trend` for this service."""
 
 
 class Service(SchemaModel):

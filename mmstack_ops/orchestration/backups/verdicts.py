@@ -109,6 +109,8 @@ def drilled(key: dg.AssetKey, proof: Proof) -> dg.AssetCheckEvaluation:
         )
     elif proof.error:
         description = f"{proof.ref.id} couldn't be restored: {proof.error}"
+    elif proof.comparison.equal and proof.failed_checks:
+        description = f"{proof.ref.id} is unproven, because {proof.because}"
     else:
         description = (
             f"{proof.ref.id} differs in {proof.comparison.total_differences} of"

@@ -213,6 +213,9 @@ class FakeBackups(FakeOverview):
         self.manifest(ref)
         self.held[ref] = reason
 
+    def accept(self, ref: BackupRef, reason: str) -> None:
+        self._act(f"accept {ref} {reason}")
+
     def unhold(self, ref: BackupRef) -> None:
         self._act(f"unhold {ref}")
         self.held.pop(ref, None)

@@ -106,3 +106,21 @@ def test_a_run_of_the_command_line_tells_what_failed(staging: World) -> None:
     assert not outcome.success
     assert "postgres/full: postgres/full couldn't be dumped" in outcome.error
     assert "do:  make room" in outcome.error
+
+
+def test_an_acceptance_needs_a_reason_and_is_recorded(
+    run: Run, staging: World, instance: dg.DagsterInstance
+) -> None:
+    ref = staging.backups.take(FULL)
+
+    def accept(reason: str) -> dg.ExecuteInProcessResult:
+        chosen = {"backup": str(ref), "reason": reason}
+        return run("backup_accept", run_config={"ops": {"accept_backup": {"config": chosen}}})
+
+    assert "no reason was given" in failure_text(accept(""))
+    assert accept("a customer left").success
+    assert f"accept {ref} a customer left" in staging.backups.calls
+    records = instance.fetch_observations(staging.key("local", "postgres_full"), limit=5).records
+    assert [r.asset_observation.description for r in records if r.asset_observation] == [
+        f"{ref.id} is accepted: a customer left"
+    ]

@@ -12,6 +12,7 @@ from typing import BinaryIO, ClassVar, Literal, Protocol, TypedDict, Unpack
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.files import TreeFile as TreeFile
 from mmstack_ops.domain.backups.manifest import Manifest, Payload
+from mmstack_ops.domain.backups.tree import IndexEntry
 from mmstack_ops.domain.schema.service import Service
 from mmstack_ops.domain.secrets.values import EnvironmentValues
 from mmstack_ops.domain.stacks.spec import ContainerSpec
@@ -277,6 +278,10 @@ class OpenArtifact(Protocol):
 
     def files(self) -> Iterator[TreeFile]:
         """Yield the entries of the tree, folders before what is in them."""
+        ...
+
+    def entries(self) -> Iterator[IndexEntry]:
+        """Yield the index of the tree: its entries, with the hashes of their contents."""
         ...
 
     def contents(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.backups.announcing import Announcer
 from mmstack_ops.adapters.backups.overview import BackupOverview
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from mmstack_ops.domain.retention.series import SeriesPlan
 
 Listener = Callable[[BackupEvent], None]
-Answer = TypeVar("Answer")
 
 
 class BackupControl(BackupOverview):

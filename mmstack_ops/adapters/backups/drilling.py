@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
+from mmstack_ops.adapters.backups.drill_probes import run_probes
 from mmstack_ops.adapters.backups.records import write_proof
 from mmstack_ops.adapters.backups.scratch import Recipe, ScratchServers
 from mmstack_ops.adapters.backups.structure import NO_VERDICT
@@ -78,7 +79,8 @@ def drill(
 ) -> Proof:
     """Restore a backup into a scratch server, compare, record the proof; leave nothing behind.
 
-    A backup that can't be restored, or differs, is a result (a disproof) and is recorded too.
+    The probes of the service (``recipe.definition``) are asked of the restored copy. A backup that
+    can't be restored, or differs, is a result (a disproof) and is recorded too.
 
     Args:
         artifact: the backup as it stands on ``tier``.
@@ -118,6 +120,13 @@ def drill(
                 error = "nothing was recorded at backup time that could be compared"
             if trend is not None:
                 checks.append(trend())
+            checks += run_probes(
+                recipe.definition.backup.probes,
+                ref.type,
+                bench,
+                target,
+                start=lambda one: scratch.start(recipe, one, bench.cancel),
+            )
         except NO_VERDICT:
             raise
         except MmstackError as failure:

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from mmstack_ops.domain.schema.base import Name, SchemaModel, VariableName
 from mmstack_ops.domain.schema.policies import Keep, Trend
+from mmstack_ops.domain.schema.probes import Probe
 from mmstack_ops.domain.schema.retention import RetentionRule
 from mmstack_ops.domain.units import Duration, Size
 
@@ -219,6 +220,8 @@ class ServiceBackup(SchemaModel):
     """What stays beyond that, on every tier."""
     trend: Trend | None = None
     """What differs from the policy's `backup.trend` for this service."""
+    probes: list[Probe] = []
+    """What its data must answer once a drill has restored it."""
 
 
 class Service(SchemaModel):

@@ -79,6 +79,8 @@ def proven(
     if disproven:
         severity = ERROR
         description = "the last restore drill of the newest backup failed"
+        if proof is not None and proof.because:
+            description += f": {proof.because}"
     elif last is None or moment is None:
         passed = status.newest is None
         description = "nothing to prove yet" if passed else "no backup was proven yet"

@@ -176,6 +176,7 @@ class FakeBackups(FakeOverview):
             comparison=Comparison(42, ("users differs",) if bad else (), int(bad)),
             image="image:1",
             figures={"rows": 1200},
+            checks=self.checked,
         )
         self.proofs[ref] = proof
         return proof

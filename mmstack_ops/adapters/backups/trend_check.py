@@ -80,7 +80,9 @@ def trend_check(
     """
     if not policy.check:
         return DrillCheck(TREND, True, "not looked at: the schema says so")
+    now = content_of(artifact.manifest, artifact.facts())
     before: list[Content] = []
+    found: tuple[str, ...] = ()
     unchanged: Unchanged | None = None
     unread = 0
     for opened in earlier:
@@ -94,11 +96,13 @@ def trend_check(
             continue
         unchanged = unchanged or same
         before.append(content)
+        found = findings(now, before, policy, unchanged)
+        if not found:
+            # Older ones only tell what was empty before: nothing more would be suspicious.
+            break
     if not before:
         why = f"{unread} earlier ones can't be read" if unread else "it is the first one"
         return DrillCheck(TREND, True, f"nothing to compare with: {why}")
-    now = content_of(artifact.manifest, artifact.facts())
-    found = findings(now, before, policy, unchanged)
     base = before[0].ref.id
     if not found:
         return DrillCheck(TREND, True, f"as {base}, the last proven backup, lets expect")

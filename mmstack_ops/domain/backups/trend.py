@@ -22,17 +22,18 @@ LOOKED_BACK = 5
 """So many proven backups are looked at to tell what was never empty."""
 
 # The value of an item that counts begins with the count and its unit: "1200 rows, all 5f3a…".
-_COUNTED = re.compile(r"^(\d+) (rows|documents|points|keys|objects|files)\b")
+# (Keys of Redis are counted in small groups, to be compared: they come and go.)
+_COUNTED = re.compile(r"^(\d+) (rows|documents)\b")
 _OBJECT, _BUCKET = "object ", "bucket "
 _KEYS = "keys in "
 # Figures of a place of data; they are left out of a backup when the place is gone.
-_PLACES = re.compile(r"^(rows|documents|points|keys|objects|files) (of|in) ")
+_PLACES = re.compile(r"^(?:(rows|documents|points|keys|objects) (?:of|in) |.*/(documents|points)$)")
 _TOTALS = frozenset(
     {"rows", "documents", "points", "objects", "files", "bytes", "keys_without_expiry"}
     | {"tables", "databases", "collections", "buckets", "indices"}
 )
-# Of a figure that counts how a tree was stored, not what it holds.
-_STORAGE = "tree_"
+# Figures that count how a tree was stored, and how much was compared; not what there is.
+_WORK = re.compile(r"^tree_| compared\b")
 # Smaller payloads compress by chance.
 _JUDGED_BYTES = 16 << 10
 _CONTENT = frozenset({"dump", "data", "files", "pack"})
@@ -82,14 +83,14 @@ def content_of(manifest: Manifest, facts: Facts) -> Content:
     counts = {
         name: count
         for name, count in {**manifest.figures, **facts.figures}.items()
-        if not name.startswith(_STORAGE)
+        if not _WORK.search(name)
     }
     # While the source changes a count has bounds: at least so many there were.
     counts |= {name: low for name, (low, _) in facts.bounds.items()}
     for name, value in facts.items.items():
         if found := _COUNTED.match(value):
             counts[f"{found[2]} of {name}"] = int(found[1])
-        elif name.startswith(_BUCKET):
+        elif name.startswith(_BUCKET) and "/" not in name:
             counts.setdefault(f"objects in {name.removeprefix(_BUCKET)}", 0)
         elif name.startswith(_OBJECT):
             place = f"objects in {name.removeprefix(_OBJECT).partition('/')[0]}"
@@ -139,7 +140,7 @@ def _falls(now: Content, base: Content, policy: Trend) -> list[str]:
             continue
         left = _count(now, name)
         if left is None:
-            if _PLACES.match(name) and not _moved(now, base, name, policy):
+            if _unit(name) and not _moved(now, base, name, policy):
                 found.append(f"{name}: {count} before, gone now")
             continue
         # What falls to nothing is told once, as empty, where that is looked at.
@@ -185,14 +186,17 @@ def _ratios(now: Content, base: Content, policy: Trend) -> list[str]:
 
 def _moved(now: Content, base: Content, name: str, policy: Trend) -> bool:
     """Return whether a new place holds about as much as one that is gone: it was renamed."""
-    unit = name.partition(" ")[0]
     return any(
         other not in base.counts
-        and other.partition(" ")[0] == unit
-        and _PLACES.match(other)
+        and _unit(other) == _unit(name)
         and count >= base.counts[name] * (1 - policy.max_drop)
         for other, count in now.counts.items()
     )
+
+
+def _unit(name: str) -> str | None:
+    found = _PLACES.match(name)
+    return (found[1] or found[2]) if found else None
 
 
 def _count(content: Content, name: str) -> int | None:
@@ -201,7 +205,7 @@ def _count(content: Content, name: str) -> int | None:
 
 
 def _holds(name: str) -> bool:
-    return name in _TOTALS or _PLACES.match(name) is not None
+    return name in _TOTALS or _unit(name) is not None
 
 
 def _ignored(name: str, policy: Trend) -> bool:

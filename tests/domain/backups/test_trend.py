@@ -67,6 +67,8 @@ def test_a_place_that_is_gone_is_told_unless_it_was_renamed_or_small() -> None:
     assert found == "points of docs: 500 before, gone now"
     assert findings(of({"points of docs-2": 510}), [before], POLICY) == ()
     assert findings(of({"points of docs-2": 5}), [before], POLICY)
+    assert findings(of({"index b/documents": 90}), [of({"index a/documents": 90})], POLICY) == ()
+    assert findings(of({"index b/documents": 9}), [of({"index a/documents": 90})], POLICY)
     assert findings(of({}), [of({"points of docs": 3})], POLICY) == ()
 
 
@@ -149,6 +151,14 @@ def test_a_laxer_policy_never_tells_more(
     assert told <= {text.partition(" fell")[0] for text in findings(of(now), [of(before)], strict)}
 
 
+@given(counts, st.lists(counts, min_size=1, max_size=4))
+def test_a_longer_history_never_tells_more(
+    now: dict[str, int], before: list[dict[str, int]]
+) -> None:
+    newest = set(findings(of(now), [of(before[0])], POLICY))
+    assert set(findings(of(now), [of(one) for one in before], POLICY)) <= newest
+
+
 def test_200_healthy_histories_give_no_alarm() -> None:
     """Tables, buckets and databases that grow, shrink by a third, come, and stay small."""
     alarms: list[tuple[str, ...]] = []
@@ -212,7 +222,7 @@ def manifest(*payloads: Payload, **figures: int) -> Manifest:
 
 def test_counts_come_from_figures_bounds_and_items_that_count() -> None:
     facts = Facts(
-        figures={"tables": 2},
+        figures={"tables": 2, "collection a/points": 9, "collection a/points compared": 5},
         bounds={"keys in db0": (3, 9)},
         items={
             "table app.public.users": "12 rows, all 5f3a",
@@ -222,11 +232,14 @@ def test_counts_come_from_figures_bounds_and_items_that_count() -> None:
             "object temp/c": "2 bytes",
             "bucket empty": "5f3a",
             "role app": "a digest",
+            "db0 group 7": "3 keys 00aa",
+            "bucket temp/lifecycle": "5f3a",
         },
     )
     found = content_of(manifest(tree_files_stored=3, tables=2), facts)
     assert found.counts == {
         "tables": 2,
+        "collection a/points": 9,
         "keys in db0": 3,
         USERS: 12,
         "documents of index logs": 7,

@@ -59,8 +59,10 @@ def sql(name: str, query: str, **fields: Any) -> SqlProbe:
 
 def fill(instance: Instance) -> None:
     with Server.of(instance).connect("app") as connection:
-        connection.execute(b"CREATE TABLE users (id int, name text)")
-        connection.execute(b"INSERT INTO users SELECT g, 'u' || g FROM generate_series(1, 5) g")
+        connection.execute(b"CREATE TABLE public.users (id int, name text)")
+        connection.execute(
+            b"INSERT INTO public.users SELECT g, 'u' || g FROM generate_series(1, 5) g"
+        )
 
 
 def test_sql_is_judged_and_cant_write(at: Bench) -> None:
@@ -91,7 +93,7 @@ def test_sql_is_judged_and_cant_write(at: Bench) -> None:
     assert "multiple commands" in results["two"][1]
     assert "u2" not in str(results)
     with Server.of(source).connect("app") as connection:
-        assert connection.execute(b"SELECT count(*) FROM users").fetchall() == [(5,)]
+        assert connection.execute(b"SELECT count(*) FROM public.users").fetchall() == [(5,)]
 
 
 def encrypted(content: dict[str, str], key: str) -> str:
@@ -119,11 +121,12 @@ def test_n8ns_key_decrypts_its_credentials_or_the_drill_proves_nothing(
         connection.execute(b"CREATE DATABASE n8n")
     with server.connect("n8n") as connection:
         connection.execute(
-            b"CREATE TABLE credentials_entity (id varchar(36) primary key, name text, data text)"
+            b"CREATE TABLE public.credentials_entity ("
+            b"id varchar(36) primary key, name text, data text)"
         )
         for number in range(3):
             row = (f"id-{number}", "api", encrypted({"token": "precious"}, KEY))
-            connection.execute(b"INSERT INTO credentials_entity VALUES (%s, %s, %s)", row)
+            connection.execute(b"INSERT INTO public.credentials_entity VALUES (%s, %s, %s)", row)
     artifact = FixedArtifact(
         **vars(captured(PostgresFull(), here.bench(), source, tmp_path / "artifact"))
     )

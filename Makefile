@@ -138,7 +138,7 @@ backup-list: $(MMSTACK) ## List backups, the newest first
 backup-copy: $(MMSTACK) ## Copy what is missing to the other tiers, or to TIER=
 	@$(MMSTACK) -e $(ENVIRONMENT) backup copy $(BACKUP) $(if $(TIER),--to $(TIER))
 
-.PHONY: verify drill restore hold unhold export
+.PHONY: verify drill restore hold unhold accept export
 verify: $(MMSTACK) ## Read copies and check them: of SERVICE= or BACKUP=, else those due
 	@$(MMSTACK) -e $(ENVIRONMENT) verify $(SERVICE) $(BACKUP) $(CHOICE)
 
@@ -158,6 +158,11 @@ hold: $(MMSTACK) ## Keep BACKUP= from every retention; REASON= says why
 unhold: $(MMSTACK) ## Let retention have BACKUP= again
 	$(call needs,BACKUP,environment/service/type/id)
 	@$(MMSTACK) -e $(ENVIRONMENT) unhold $(BACKUP)
+
+accept: $(MMSTACK) ## Accept what a drill finds suspicious about BACKUP=; REASON= says why
+	$(call needs,BACKUP,environment/service/type/id)
+	$(call needs,REASON,text)
+	@$(MMSTACK) -e $(ENVIRONMENT) accept $(BACKUP) --reason "$(REASON)"
 
 export: $(MMSTACK) ## Write BACKUP= as a plain tar to FILE=
 	$(call needs,BACKUP,environment/service/type/id)

@@ -14,7 +14,7 @@ from mmstack_ops.cli.session import DEFAULT_ENVIRONMENT, Session
 from mmstack_ops.cli.verbs.backup import backup
 from mmstack_ops.cli.verbs.doctor import doctor
 from mmstack_ops.cli.verbs.jmeter import jmeter
-from mmstack_ops.cli.verbs.keeping import export, hold, unhold
+from mmstack_ops.cli.verbs.keeping import accept, export, hold, unhold
 from mmstack_ops.cli.verbs.logs import logs
 from mmstack_ops.cli.verbs.network import network
 from mmstack_ops.cli.verbs.plan import plan
@@ -79,7 +79,7 @@ def _global_options(
 _PANELS: dict[str, tuple[Callable[..., None] | typer.Typer, ...]] = {
     "Change what runs (each is a Dagster run)": (start, stop, restart, rebuild, wipe),
     "Back up, prove, restore": (
-        backup, retention, tape, verify, drill, restore, hold, unhold, export,
+        backup, retention, tape, verify, drill, restore, hold, unhold, accept, export,
     ),
     "Look": (plan, status, logs, network, ui),
     "Prepare and check": (doctor, jmeter, validate, render, secrets),

@@ -26,7 +26,7 @@ SURFACE = {
     *("check-network-conflicts", "validate-networks", "check-network-health"),
     *("cleanup-networks", "retention-status", "retention-cleanup", "retention-test"),
     *("backup-status", "backup-full", "backup-service", "backup-list", "restore", "verify"),
-    *("backup-copy", "drill", "hold", "unhold", "export"),
+    *("backup-copy", "drill", "hold", "unhold", "accept", "export"),
     *("wipe-db", "wipe-cache", "wipe-models", "wipe-logs", "wipe-test-results", "wipe-dev"),
     *("wipe-staging", "wipe-prod", "wipe-testing-env", "validate-schema", "validate-security"),
     *(f"validate-credentials-{name}" for name in ("dev", "staging", "prod", "testing")),
@@ -96,7 +96,9 @@ def test_targets_of_backups_are_verbs(target: str, variables: list[str], command
     assert command in " ".join(done.stdout.replace("\\\n", " ").split())
 
 
-@pytest.mark.parametrize("target", ["backup-service", "restore", "hold", "unhold", "export"])
+@pytest.mark.parametrize(
+    "target", ["backup-service", "restore", "hold", "unhold", "accept", "export"]
+)
 def test_targets_say_what_they_need_before_anything_is_done(target: str) -> None:
     done = make(target)
     assert done.returncode == 2

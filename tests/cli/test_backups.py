@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from mmstack_ops.domain.backups.events import BackupDone, BackupProgress, Proof, RestoreDone
+from mmstack_ops.domain.backups.events import (
+    BackupDone,
+    BackupProgress,
+    DrillCheck,
+    Proof,
+    RestoreDone,
+)
 from mmstack_ops.domain.backups.facts import Comparison
 from mmstack_ops.domain.backups.outcomes import PartFailed
 from mmstack_ops.domain.backups.plan import Series
@@ -277,6 +283,26 @@ def test_hold_and_unhold_are_runs(mmstack: Mmstack, runs: Runs, backups: FakeBac
         {"backup": str(ref), "reason": "audit"},
         {"backup": str(ref), "release": True},
     ]
+
+
+def test_accept_is_a_run(mmstack: Mmstack, runs: Runs, backups: FakeBackups) -> None:
+    ref = backups.take(FULL)
+    assert mmstack("accept", ref.id, "--reason", "moved").exit_code == 0
+    (call,) = runs.calls
+    config = call["run_config"]["ops"]["accept_backup"]["config"]
+    assert (call["job"], config) == ("backup_accept", {"backup": str(ref), "reason": "moved"})
+
+
+def test_a_drill_whose_check_fails_says_why(
+    mmstack: Mmstack, runs: Runs, backups: FakeBackups
+) -> None:
+    ref = backups.take(FULL)
+    checks = (DrillCheck("trend", False, "rows fell from 9 to 1"),)
+    runs.events = [Proof(ref, "local", NOW, 9.0, 3.5, Comparison(42, (), 0), "i", checks=checks)]
+    assert "trend: rows fell from 9 to 1" in mmstack("drill").stdout
+    (run,) = mmstack("drill", "--json").document["runs"]
+    (found,) = run["results"]
+    assert found["checks"] == [{"name": "trend", "passed": False, "words": "rows fell from 9 to 1"}]
 
 
 def test_export_writes_a_file(mmstack: Mmstack, backups: FakeBackups, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.backups.announcing import Announcer
 from mmstack_ops.adapters.backups.overview import BackupOverview
@@ -26,15 +27,11 @@ from mmstack_ops.domain.suggest import require_known
 if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.encryption import Keys
     from mmstack_ops.adapters.backups.turns import Turns
-    from mmstack_ops.adapters.backups.types.base import (
-        BackupType,
-        OpenArtifact,
-    )
+    from mmstack_ops.adapters.backups.types.base import BackupType, OpenArtifact
     from mmstack_ops.domain.retention.plan import SeriesCleaned
     from mmstack_ops.domain.retention.series import SeriesPlan
 
 Listener = Callable[[BackupEvent], None]
-Answer = TypeVar("Answer")
 
 
 class BackupControl(BackupOverview):
@@ -213,18 +210,21 @@ class BackupControl(BackupOverview):
         """
         from mmstack_ops.adapters.backups.drilling import drill, record_proof
         from mmstack_ops.adapters.backups.opening import Artifact, read_manifest
+        from mmstack_ops.adapters.backups.trend_check import series_trend
 
         kind = self._kind(ref)
         opened = self._holdings.nearest(ref, tier)
         holders = self._holdings.holders(ref)
         said = Announcer(ref.service, ref.type, on_event, phase="restoring")
+        keys = self._keys()
+        artifact = Artifact(opened, read_manifest(opened, ref), keys)
 
         def record(proof: Proof) -> None:
             record_proof(proof, holders, said.warn)
 
         with self._place(holder, on_event) as place:
             return drill(
-                Artifact(opened, read_manifest(opened, ref), self._keys()),
+                artifact,
                 kind,
                 place.recipe(ref.service),
                 tier=opened.name,
@@ -233,6 +233,9 @@ class BackupControl(BackupOverview):
                 record=record,
                 on_event=on_event,
                 now=self._now,
+                trend=partial(
+                    series_trend, artifact, self._holdings, keys, self.catalogue, said.warn
+                ),
             )
 
     def restore(
@@ -277,6 +280,17 @@ class BackupControl(BackupOverview):
 
         for tier in self._holdings.holders(ref):
             hold(tier, ref, reason)
+
+    def accept(self, ref: BackupRef, reason: str) -> None:
+        """Accept what drills find suspicious about a backup: its next one proves it.
+
+        Raises:
+            InputError: no tier has it.
+        """
+        from mmstack_ops.adapters.backups.records import accept
+
+        for tier in self._holdings.holders(ref):
+            accept(tier, ref, reason)
 
     def unhold(self, ref: BackupRef) -> None:
         """Let retention have a backup again.

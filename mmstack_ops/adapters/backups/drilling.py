@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
+from mmstack_ops.adapters.backups.drill_probes import run_probes
 from mmstack_ops.adapters.backups.records import write_proof
 from mmstack_ops.adapters.backups.scratch import Recipe, ScratchServers
 from mmstack_ops.adapters.backups.structure import NO_VERDICT
 from mmstack_ops.adapters.backups.types.base import BackupType, Instance, OpenArtifact, Workbench
-from mmstack_ops.domain.backups.events import BackupEvent, BackupProgress, Phase, Proof
+from mmstack_ops.domain.backups.events import BackupEvent, BackupProgress, DrillCheck, Phase, Proof
 from mmstack_ops.domain.backups.facts import Comparison, Facts, compare
 from mmstack_ops.domain.errors import CancelledError, MmstackError, TierError
 
@@ -74,15 +75,18 @@ def drill(
     record: Callable[[Proof], None],
     on_event: Callable[[BackupEvent], None],
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    trend: Callable[[], DrillCheck] | None = None,
 ) -> Proof:
     """Restore a backup into a scratch server, compare, record the proof; leave nothing behind.
 
-    A backup that can't be restored, or differs, is a result (a disproof) and is recorded too.
+    The probes of the service (``recipe.definition``) are asked of the restored copy. A backup that
+    can't be restored, or differs, is a result (a disproof) and is recorded too.
 
     Args:
         artifact: the backup as it stands on ``tier``.
         bench: its ``cancel`` stops the drill.
         record: stores the proof beside the artifact; what it raises is raised.
+        trend: compares the backup with the last proven ones; None: it isn't asked for.
 
     Raises:
         EngineError: no scratch server could be made: nothing was learned about the backup.
@@ -99,6 +103,7 @@ def drill(
     at = now()
     tell("preparing", f"starting a scratch server for {ref}")
     restored, comparison, figures, error = 0.0, _NOTHING, Facts(), ""
+    checks: list[DrillCheck] = []
     started = starts_running(kind)
     with scratch.server(recipe, started=started, cancel=bench.cancel) as instance:
         try:
@@ -113,6 +118,15 @@ def drill(
             comparison = compare(recorded, figures)
             if comparison.compared == 0:
                 error = "nothing was recorded at backup time that could be compared"
+            if trend is not None:
+                checks.append(trend())
+            checks += run_probes(
+                recipe.definition.backup.probes,
+                ref.type,
+                bench,
+                target,
+                start=lambda one: scratch.start(recipe, one, bench.cancel),
+            )
         except NO_VERDICT:
             raise
         except MmstackError as failure:
@@ -131,6 +145,7 @@ def drill(
         figures=dict(figures.figures),
         error=error,
         not_covered=artifact.manifest.not_covered_text(),
+        checks=tuple(checks),
     )
     record(proof)
     on_event(proof)

@@ -224,6 +224,10 @@ class Backups(Protocol):
         """Let retention have a backup again."""
         ...
 
+    def accept(self, ref: BackupRef, reason: str) -> None:
+        """Say that what a drill found suspicious about a backup is as it should be."""
+        ...
+
     def export(
         self,
         ref: BackupRef,

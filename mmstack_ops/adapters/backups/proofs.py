@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mmstack_ops.adapters.backups.records import read_record, record_names
-from mmstack_ops.domain.backups.events import Proof
+from mmstack_ops.domain.backups.events import DrillCheck, Proof
 from mmstack_ops.domain.backups.facts import Comparison
 from mmstack_ops.domain.backups.records import parse_record
 from mmstack_ops.domain.errors import ArtifactError
@@ -47,6 +47,11 @@ def _proof(ref: BackupRef, document: dict[str, Any]) -> Proof:
             figures={str(name): int(count) for name, count in document["figures"].items()},
             error=str(document["error"]),
             not_covered=str(document.get("not_covered", "")),
+            # Proofs of earlier releases have none.
+            checks=tuple(
+                DrillCheck(str(one["name"]), bool(one["passed"]), str(one["words"]))
+                for one in document.get("checks", ())
+            ),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(

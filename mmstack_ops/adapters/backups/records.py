@@ -78,6 +78,30 @@ def release(tier: Tier, ref: BackupRef, *, at: datetime | None = None) -> None:
     _write(tier, ref, RecordName("released", tier.name, moment, "ok"), document)
 
 
+def accept(tier: Tier, ref: BackupRef, reason: str, *, at: datetime | None = None) -> None:
+    """Record that what is suspicious about a backup is as it should be.
+
+    Raises:
+        TierError: the tier failed.
+    """
+    moment = at or datetime.now(UTC)
+    document = {"kind": "accepted", "backup": str(ref), "at": moment.isoformat(), "reason": reason}
+    _write(tier, ref, RecordName("accepted", tier.name, moment, "ok"), document)
+
+
+def accepted_reason(tier: Tier, ref: BackupRef) -> str | None:
+    """Return why a backup was accepted on ``tier``; None when it wasn't.
+
+    Raises:
+        ArtifactError: the record can't be read.
+    """
+    for name in reversed(record_names(tier, ref)):
+        record = parse_record(name)
+        if record is not None and record.kind == "accepted":
+            return str(read_record(tier, ref, name).get("reason", ""))
+    return None
+
+
 def held(tier: Tier, ref: BackupRef) -> bool:
     """Say whether the backup is on hold on ``tier``."""
     return is_held(record_names(tier, ref))

@@ -96,6 +96,18 @@ class ScratchServers:
             finally:
                 self._clear(engine, claim)
 
+    def start(self, recipe: Recipe, instance: Instance, cancel: threading.Event) -> Instance:
+        """Start a server that was made but not started; return it with its address.
+
+        Raises:
+            EngineError: it didn't become healthy.
+            CancelledError: ``cancel`` was set while it started.
+        """
+        address = self._start(
+            self._engine({}), recipe, instance.spec, instance.container_id, instance.name, cancel
+        )
+        return replace(instance, address=address, running=True)
+
     @contextmanager
     def copy(
         self, recipe: Recipe, *, backup: str, started: bool, cancel: threading.Event

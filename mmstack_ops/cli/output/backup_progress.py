@@ -99,6 +99,8 @@ def outcome(event: Event) -> tuple[str, str, str]:
         if event.proven:
             restored = format_seconds(event.seconds_to_restore)
             compared = f"{event.comparison.compared} comparisons, restored in {restored}"
+            if checks := len(event.checks):
+                compared += f", {checks} {'check' if checks == 1 else 'checks'} passed"
             if event.complete:
                 return "proven", "green", f"{event.ref.id}: {compared}"
             left_out = f"not complete; {event.not_covered}"

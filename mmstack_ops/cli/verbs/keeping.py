@@ -1,4 +1,4 @@
-"""`mmstack hold`, `mmstack unhold` and `mmstack export`."""
+"""`mmstack hold`, `mmstack unhold`, `mmstack accept` and `mmstack export`."""
 
 from __future__ import annotations
 
@@ -49,6 +49,27 @@ def _hold(session: Session, backup: str, reason: str, *, release: bool, as_json:
     verb = "unhold" if release else "hold"
     runs = BackupRuns(session, verb, command_line(verb, str(ref)))
     runs.carry_out(hold_request(ref, reason=reason, release=release))
+    runs.report(as_json=as_json)
+
+
+def accept(
+    context: typer.Context,
+    backup: _Backup,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why it is as it should be.")],
+    environment: Environment = None,
+    as_json: AsJson = False,
+) -> None:
+    """Accept what a drill found suspicious about a backup's trend; its next drill proves it."""
+    from mmstack_ops.cli.backup_choice import find_backup
+    from mmstack_ops.cli.backup_runs import BackupRuns, command_line
+
+    session: Session = context.obj.named(environment)
+    ref = find_backup(session, backup)
+
+    from mmstack_ops.orchestration.backups.commands import accept_request
+
+    runs = BackupRuns(session, "accept", command_line("accept", str(ref)))
+    runs.carry_out(accept_request(ref, reason=reason))
     runs.report(as_json=as_json)
 
 

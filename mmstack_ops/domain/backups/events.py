@@ -130,6 +130,17 @@ class VerifyResult:
 
 
 @dataclass(frozen=True)
+class DrillCheck:
+    """A check of meaning in a restore drill: what equal copies can't show."""
+
+    name: str
+    """``trend``, or ``probe <name>``."""
+    passed: bool
+    words: str
+    """What was found, with its numbers; never a secret."""
+
+
+@dataclass(frozen=True)
 class Proof:
     """What a restore drill found: the backup restored into a scratch server and compared."""
 
@@ -148,11 +159,19 @@ class Proof:
     """Why the restore itself failed; empty when it went through."""
     not_covered: str = ""
     """What of the source isn't in the backup, in words; empty when all is."""
+    checks: tuple[DrillCheck, ...] = ()
+    """Checks of meaning: the trend of the series, and the probes that the schema declares."""
 
     @property
     def proven(self) -> bool:
-        """It restored, there was something to compare, and all of it is the same."""
-        return not self.error and self.comparison.equal and self.comparison.compared > 0
+        """It restored, what could be compared is the same, and every check passed."""
+        equal = self.comparison.equal and self.comparison.compared > 0
+        return not self.error and equal and not self.failed_checks
+
+    @property
+    def failed_checks(self) -> tuple[DrillCheck, ...]:
+        """The checks of meaning that didn't pass."""
+        return tuple(check for check in self.checks if not check.passed)
 
     @property
     def complete(self) -> bool:
@@ -168,6 +187,8 @@ class Proof:
             return self.error
         if not self.comparison.compared:
             return "nothing could be compared"
+        if self.comparison.equal:
+            return "; ".join(f"{check.name}: {check.words}" for check in self.failed_checks)
         first = "; ".join(self.comparison.differences[:3])
         return f"{self.comparison.total_differences} of {self.comparison.compared} differ: {first}"
 
@@ -189,6 +210,7 @@ class Proof:
             "figures": self.figures,
             "image": self.image,
             "error": self.error,
+            "checks": [vars(check) for check in self.checks],
         }
 
 

@@ -1,4 +1,4 @@
-"""Records beside a backup: verifications, proofs, holds, and that a restore took it first.
+"""Records beside a backup: verifications, proofs, holds, what was accepted, safety backups.
 
 Their names alone say what counts.
 
@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-RecordKind = Literal["verified", "proven", "held", "released", "safety"]
+RecordKind = Literal["verified", "proven", "held", "released", "safety", "accepted"]
 _RESULTS = {
     "verified": ("ok", "sampled", "corrupt", "unsound"),
     "proven": ("ok", "partial", "failed"),
     "held": ("ok",),
     "released": ("ok",),
     "safety": ("ok",),
+    "accepted": ("ok",),
 }
 _TIME = "%Y%m%dT%H%M%S%fZ"
 _SUFFIX = ".json"

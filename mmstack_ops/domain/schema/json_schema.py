@@ -8,7 +8,7 @@ import json
 from itertools import pairwise
 from typing import Any
 
-from mmstack_ops.domain.schema import base, policies, retention, root, service
+from mmstack_ops.domain.schema import base, policies, probes, retention, root, service
 from mmstack_ops.domain.schema.root import Schema
 
 FILE_NAME = "compose-schema.schema.json"
@@ -45,7 +45,7 @@ def _attribute_docstrings() -> dict[str, dict[str, str]]:
     function needs.
     """
     found: dict[str, dict[str, str]] = {}
-    for module in (base, policies, retention, root, service):
+    for module in (base, policies, probes, retention, root, service):
         tree = ast.parse(inspect.getsource(module))
         for model in (node for node in tree.body if isinstance(node, ast.ClassDef)):
             texts = found.setdefault(model.name, {})

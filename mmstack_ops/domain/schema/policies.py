@@ -59,6 +59,31 @@ class Tier(SchemaModel):
     """Tape volume files: the size of one volume; devices say themselves when they are full."""
 
 
+class Trend(SchemaModel):
+    """How far a backup may differ from the last proven ones before a drill calls it suspicious."""
+
+    check: bool = True
+    """False: nothing of this is looked at."""
+    max_drop: Share = 0.5
+    """Share by which rows, keys, points, objects, files or bytes may fall; 1 allows any fall."""
+    min_count: Annotated[int, Number(1, 10**12)] = 20
+    """Fewer than so many of something say nothing when they become fewer."""
+    never_empty: bool = True
+    """What held something in all of the last proven backups must hold something."""
+    max_ratio_rise: Share = 0.2
+    """How much stored bytes / plain bytes may rise for what was there; 1 allows any rise."""
+    max_changed: Share = 0.9
+    """Share of a tree's files that may change or go at once; 1 allows all."""
+    ignore: list[str] = []
+    """Patterns of names that aren't looked at, such as `rows of table app.public.sessions`."""
+
+    def with_own(self, own: Trend | None) -> Trend:
+        """Return this policy with what a service sets itself in its place."""
+        if own is None:
+            return self
+        return self.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
+
+
 class BackupPolicy(SchemaModel):
     """Tiers, and how artifacts are made."""
 
@@ -94,6 +119,8 @@ class BackupPolicy(SchemaModel):
     """When retention would delete more than this share of a series, it deletes nothing."""
     quota_warning: Share = 0.9
     """Share of a tier's quota beyond which people are told."""
+    trend: Trend = Trend()
+    """What a drill compares with the last proven backups of the series."""
 
 
 class RetentionPolicy(SchemaModel):

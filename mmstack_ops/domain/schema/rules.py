@@ -15,6 +15,7 @@ from mmstack_ops.domain.graph import find_cycle
 from mmstack_ops.domain.interpolation import reference_problem
 from mmstack_ops.domain.schema.document import Path
 from mmstack_ops.domain.schema.literals import literal_secret_problem
+from mmstack_ops.domain.schema.probe_rules import probes_can_run
 from mmstack_ops.domain.schema.problem import Problem as Problem
 from mmstack_ops.domain.schema.retention_rules import live_retention_is_possible
 from mmstack_ops.domain.schema.root import WIPED_KINDS, Environment, Schema
@@ -440,6 +441,7 @@ _RULES: tuple[Callable[[Schema], Iterator[Problem]], ...] = (
     _methods_offer_types,
     services_fit_together,
     live_retention_is_possible,
+    probes_can_run,
 )
 _LATE_RULES: tuple[Callable[[Schema], Iterator[Problem]], ...] = (
     _dependencies_cross_declared_stacks,

@@ -9,7 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from mmstack_ops.domain.addresses import HostAddress
 from mmstack_ops.domain.schema.base import ContainerVariableName, Name, SchemaModel, VariableName
-from mmstack_ops.domain.schema.policies import Keep
+from mmstack_ops.domain.schema.policies import Keep, Trend
+from mmstack_ops.domain.schema.probes import Probe
 from mmstack_ops.domain.schema.ranges import (
     Age,
     Deadline,
@@ -249,6 +250,10 @@ class ServiceBackup(SchemaModel):
     """How much older than the newest a backup may become; a tier's shorter one holds there."""
     keep: Keep = Keep()
     """What stays beyond that, on every tier."""
+    trend: Trend | None = None
+    """What differs from the policy's `backup.trend` for this service."""
+    probes: list[Probe] = []
+    """What its data must answer once a drill has restored it."""
 
 
 class Service(SchemaModel):

@@ -157,6 +157,12 @@ def hold_request(ref: BackupRef, *, reason: str, release: bool) -> BackupRequest
     return BackupRequest(names.HOLD_JOB, _op(names.HOLD_OP, settings))
 
 
+def accept_request(ref: BackupRef, *, reason: str) -> BackupRequest:
+    """Return the run that accepts what a drill found suspicious about a backup."""
+    settings = {"backup": str(ref), "reason": reason}
+    return BackupRequest(names.ACCEPT_JOB, _op(names.ACCEPT_OP, settings))
+
+
 def chosen_series(
     catalogue: Catalogue, targets: Sequence[str], types: Sequence[str]
 ) -> list[Series]:

@@ -86,3 +86,10 @@ class HoldConfig(dg.Config):
     backup: str = Field(description="environment/service/type/id")
     reason: str = Field(default="", description="Why; people read it in lists.")
     release: bool = Field(default=False, description="Take it off hold.")
+
+
+class AcceptConfig(dg.Config):
+    """Which backup is as it should be, whatever a drill finds suspicious about its trend."""
+
+    backup: str = Field(description="environment/service/type/id")
+    reason: str = Field(description="Why; the proof shows it.")

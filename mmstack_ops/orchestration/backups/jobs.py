@@ -11,7 +11,13 @@ from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.orchestration.backups import names
 from mmstack_ops.orchestration.backups.checks import watched_keys
-from mmstack_ops.orchestration.backups.operations import drill_op, hold_op, sweep_op, verify_op
+from mmstack_ops.orchestration.backups.operations import (
+    accept_op,
+    drill_op,
+    hold_op,
+    sweep_op,
+    verify_op,
+)
 from mmstack_ops.orchestration.backups.restoring import restore_into_scratch_op, restore_op
 from mmstack_ops.orchestration.backups.tapes import RECYCLE_JOB, recycle_op
 from mmstack_ops.orchestration.holding import pool_holder
@@ -37,6 +43,7 @@ def backup_jobs(
         _op_job(names.DRILL_JOB, drill_op(catalogue), resources),
         _op_job(names.SWEEP_JOB, sweep_op(catalogue), resources),
         _op_job(names.HOLD_JOB, hold_op(catalogue), resources),
+        _op_job(names.ACCEPT_JOB, accept_op(catalogue), resources),
         _op_job(RECYCLE_JOB, recycle_op(catalogue), resources),
         # A restore in place may stop and replace anything: no backup is taken meanwhile.
         _op_job(names.RESTORE_JOB, restore_op(catalogue), resources, also=data_pools),

@@ -82,6 +82,9 @@ def proof_metadata(proof: Proof) -> Metadata:
     }
     if proof.figures:
         metadata["figures"] = _figures(proof.figures)
+    if proof.checks:
+        rows = [(one.name, "passed" if one.passed else "FAILED", one.words) for one in proof.checks]
+        metadata["checks"] = dg.MetadataValue.md(table(("check", "result", "found"), rows))
     if proof.comparison.differences:
         metadata["first_differences"] = dg.MetadataValue.md(_list(proof.comparison.differences))
     if proof.error:

@@ -34,6 +34,7 @@ RESTORE_JOB = "restore"
 SCRATCH_JOB = "restore_into_scratch"
 SWEEP_JOB = "backup_sweep"
 HOLD_JOB = "backup_hold"
+ACCEPT_JOB = "backup_accept"
 CHECK_JOB = "backup_check"
 
 NIGHTLY_JOBS = (FULL_JOB, MODELS_JOB)
@@ -43,6 +44,7 @@ VERIFY_OP = "verify_backups"
 DRILL_OP = "prove_backups"
 SWEEP_OP = "sweep_tiers"
 HOLD_OP = "hold_backup"
+ACCEPT_OP = "accept_backup"
 RESTORE_OP = "restore_services"
 SCRATCH_OP = "restore_services_into_scratch"
 

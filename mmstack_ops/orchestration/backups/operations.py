@@ -15,6 +15,7 @@ from mmstack_ops.domain.suggest import require_known
 from mmstack_ops.orchestration import names as stack_names
 from mmstack_ops.orchestration.backups import names, verdicts
 from mmstack_ops.orchestration.backups.config import (
+    AcceptConfig,
     DrillConfig,
     HoldConfig,
     SweepConfig,
@@ -268,6 +269,36 @@ def hold_op(catalogue: Catalogue) -> dg.OpDefinition:
         )
 
     return hold
+
+
+def accept_op(catalogue: Catalogue) -> dg.OpDefinition:
+    """Return the step that accepts what a drill found suspicious about a backup."""
+    first = catalogue.settings.backup.tiers[0]
+
+    @dg.op(
+        name=names.ACCEPT_OP,
+        out=_NOTHING,
+        required_resource_keys=_RESOURCES,
+        description="Say that a backup is as it should be: its next drill proves it.",
+    )
+    def accept(context: dg.OpExecutionContext, config: AcceptConfig) -> None:
+        with only_safe_errors("accepting a backup"):
+            ref = parse_ref(config.backup)
+            if not config.reason:
+                raise InputError(
+                    f"{ref} isn't accepted: no reason was given",
+                    remedy="say why: its proof shows it to whoever relies on it",
+                )
+            backups_of(context).accept(ref, config.reason)
+        context.log_event(
+            dg.AssetObservation(
+                asset_key=names.backup_key(catalogue, first, Series(ref.service, ref.type)),
+                description=f"{ref.id} is accepted: {config.reason}",
+                metadata={"backup": str(ref)},
+            )
+        )
+
+    return accept
 
 
 def _not_found(ref: BackupRef, tiers: list[str]) -> InputError:

@@ -17,6 +17,7 @@ import docker
 import pytest
 
 from mmstack_ops.adapters.backups.control import BackupControl
+from mmstack_ops.adapters.backups.drill_probes import run_probes
 from mmstack_ops.adapters.backups.types import prometheus_full
 from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree
 from mmstack_ops.adapters.project import open_project
@@ -24,6 +25,7 @@ from mmstack_ops.adapters.secrets.store import generate
 from mmstack_ops.adapters.stacks.control import StackControl
 from mmstack_ops.domain.backups.events import BackupDone, BackupEvent, BackupProgress
 from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.schema.probes import ObjectProbe
 from tests.e2e.product import Product, make_product
 
 pytestmark = pytest.mark.integration
@@ -362,3 +364,65 @@ def test_a_snapshot_whose_name_was_never_written_down_goes_the_next_time(here: H
         "20200101T000000Z-somebodys",
         "20300101T000000Z-another",
     }
+
+
+def test_grafanas_users_are_there_and_it_starts_on_the_restored_data(here: Here) -> None:
+    here.start("grafana")
+    place = here.folder("grafana", "/var/lib/grafana") / "grafana.db"
+
+    def checks() -> dict[str, tuple[bool, str]]:
+        ref = here.back_up("grafana", "full").manifest.ref
+        proof = here.control.drill(
+            ref, holder="a test", cancel=threading.Event(), on_event=here.events.append
+        )
+        assert proof.comparison.equal, proof
+        assert proof.proven is (not proof.failed_checks)
+        assert here.control.proof(ref) == proof
+        return {check.name: (check.passed, check.words) for check in proof.checks}
+
+    with closing(sqlite3.connect(place)) as database:
+        database.execute('CREATE TABLE "user" (id integer primary key, login text)')
+        database.execute("""INSERT INTO "user" (login) VALUES ('admin'), ('somebody')""")
+        database.commit()
+        good = checks()
+        assert good["probe users"] == (True, "2")
+        assert good["probe starts"] == (True, "status 200")
+        database.execute('DELETE FROM "user"')
+        database.commit()
+    bad = checks()
+    assert bad["probe users"] == (False, "0 is less than 1")
+    assert bad["probe starts"][0] is True
+    passed, words = bad["trend"]
+    assert not passed
+    assert "table user: 2 before, 0 now" in words
+
+
+def test_an_objects_content_is_asked_for(here: Here) -> None:
+    from mmstack_ops.adapters.backups.types.s3_client import s3_client
+
+    here.start("minio")
+    with here.control._place("a test", lambda _: None) as place:
+        found = place.find("minio")
+        assert found is not None
+        client = s3_client(found)
+        client.create_bucket(Bucket="models")
+        client.put_object(Bucket="models", Key="card.md", Body=b"a model of words")
+        digest = hashlib.sha256(b"a model of words").hexdigest()
+
+        def judged(**fields: Any) -> tuple[bool, str]:
+            wanted = {"bucket": "models", "key": "card.md"} | fields
+            probe = ObjectProbe(name="card", kind="object", **wanted)
+            bench = place.bench(threading.Event())
+            (check,) = run_probes([probe], "bucket", bench, found, start=lambda one: one)
+            return check.passed, check.words
+
+        assert judged(min_size=16, max_size=16, sha256=digest, contains="of words") == (
+            True,
+            "16 bytes",
+        )
+        assert judged(min_size=17) == (False, "16 bytes, at least 17 are expected")
+        assert judged(max_size=15) == (False, "16 bytes, at most 15 are expected")
+        assert judged(sha256="0" * 64) == (False, f"its SHA-256 is {digest}")
+        assert judged(contains="pictures")[0] is False
+        assert judged(key="none") == (False, "the store doesn't give the object: NoSuchKey")
+        assert judged(bucket="nowhere")[0] is False

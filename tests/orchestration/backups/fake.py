@@ -178,6 +178,7 @@ class FakeBackups(FakeOverview):
             comparison=Comparison(42, ("users differs",) if bad else (), int(bad)),
             image="image:1",
             figures={"rows": 1200},
+            checks=self.checked,
         )
         self.proofs[ref] = proof
         return proof
@@ -216,6 +217,9 @@ class FakeBackups(FakeOverview):
         self._act(f"hold {ref}")
         self.manifest(ref)
         self.held[ref] = reason
+
+    def accept(self, ref: BackupRef, reason: str) -> None:
+        self._act(f"accept {ref} {reason}")
 
     def unhold(self, ref: BackupRef) -> None:
         self._act(f"unhold {ref}")

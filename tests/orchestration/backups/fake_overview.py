@@ -11,6 +11,7 @@ from typing import Any, Literal
 from mmstack_ops.domain.backups.copies import missing_copies
 from mmstack_ops.domain.backups.events import (
     BackupEvent,
+    DrillCheck,
     Proof,
 )
 from mmstack_ops.domain.backups.manifest import Manifest
@@ -48,6 +49,7 @@ class FakeOverview:
         down: tiers that can't be used.
         corrupt: (id, tier) of copies that went bad.
         unprovable: ids whose restore drill finds differences.
+        checked: what the checks of meaning of each restore drill find.
         hold_up: series whose backup blocks until it is cancelled.
         refused: what a service doesn't take back in a restore: name → why.
         tapes: the volumes of tape tiers; None: there are none to ask about.
@@ -63,6 +65,7 @@ class FakeOverview:
     unused: set[str] = field(default_factory=set)
     corrupt: set[tuple[str, str]] = field(default_factory=set)
     unprovable: set[str] = field(default_factory=set)
+    checked: tuple[DrillCheck, ...] = ()
     hold_up: set[Series] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
     raises: Exception | None = None

@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from mmstack_ops.adapters.project import Project
+from mmstack_ops.domain.backups.events import DrillCheck
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.orchestration.backups.names import with_method
 from tests.orchestration.backups.conftest import World, evaluations, failure_text
@@ -124,6 +125,28 @@ def test_a_drill_that_fails_is_an_error_and_fails_the_run(
     later = checked(staging)["local/postgres_full", "proven"]
     assert not later.passed
     assert later.severity == ERROR
+
+
+def test_a_check_of_meaning_that_fails_says_why_and_shows_all(
+    run: Run, staging: World, instance: dg.DagsterInstance
+) -> None:
+    ref = staging.backups.take(FULL)
+    staging.backups.checked = (
+        DrillCheck("trend", True, "as the last one lets expect"),
+        DrillCheck("probe users", False, "0 is less than 1"),
+    )
+    result = run("restore_drill")
+    assert not result.success
+    why = f"{ref.id} is unproven, because probe users: 0 is less than 1"
+    assert why in failure_text(result)
+    check = evaluations(result, instance)["local/postgres_full", "proven"]
+    assert (check.passed, check.description) == (False, why)
+    table = str(check.metadata["checks"].value)
+    assert "| trend | passed | as the last one lets expect |" in table
+    assert "| probe users | FAILED | 0 is less than 1 |" in table
+    later = checked(staging)["local/postgres_full", "proven"]
+    assert not later.passed
+    assert "probe users: 0 is less than 1" in str(later.description)
 
 
 def test_an_expired_proof_is_a_warning(run: Run, staging: World) -> None:

@@ -123,3 +123,21 @@ def test_a_number_of_drills_that_is_none_is_refused(run: Run, staging: World, li
     config = {"ops": {names.DRILL_OP: {"config": {"limit": limit}}}}
     result = run("restore_drill", run_config=config)
     assert f"limit {limit} is out of range" in failure_text(result)
+
+
+def test_an_acceptance_needs_a_reason_and_is_recorded(
+    run: Run, staging: World, instance: dg.DagsterInstance
+) -> None:
+    ref = staging.backups.take(FULL)
+
+    def accept(reason: str) -> dg.ExecuteInProcessResult:
+        chosen = {"backup": str(ref), "reason": reason}
+        return run("backup_accept", run_config={"ops": {"accept_backup": {"config": chosen}}})
+
+    assert "no reason was given" in failure_text(accept(""))
+    assert accept("a customer left").success
+    assert f"accept {ref} a customer left" in staging.backups.calls
+    records = instance.fetch_observations(staging.key("local", "postgres_full"), limit=5).records
+    assert [r.asset_observation.description for r in records if r.asset_observation] == [
+        f"{ref.id} is accepted: a customer left"
+    ]

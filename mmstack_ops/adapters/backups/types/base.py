@@ -13,6 +13,7 @@ from mmstack_ops.adapters.backups.trees import StoredTree
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.files import TreeFile as TreeFile
 from mmstack_ops.domain.backups.manifest import Manifest, Payload
+from mmstack_ops.domain.backups.tree import IndexEntry
 from mmstack_ops.domain.schema.service import Service
 from mmstack_ops.domain.secrets.values import EnvironmentValues
 from mmstack_ops.domain.stacks.spec import ContainerSpec
@@ -283,6 +284,10 @@ class OpenArtifact(Protocol):
 
     def files(self) -> Iterator[TreeFile]:
         """Yield the entries of the tree, folders before what is in them."""
+        ...
+
+    def entries(self) -> Iterator[IndexEntry]:
+        """Yield the index of the tree: its entries, with the hashes of their contents."""
         ...
 
     def contents(

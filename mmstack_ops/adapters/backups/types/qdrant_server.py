@@ -165,6 +165,18 @@ class QdrantServer:
         path = f"{_path(collection)}/points?wait=true"
         self._result("PUT", path, {"points": list(points)}, within=_LONG)
 
+    def search(self, collection: str, query: Any, *, using: str | None, limit: int) -> int:
+        """Return how many points a search finds, up to ``limit``.
+
+        Args:
+            query: a vector, or the id of a point whose vector is searched for.
+            using: name of the vector; None for the only one.
+        """
+        wanted: dict[str, Any] = {"query": query, "limit": limit, "with_payload": False}
+        if using is not None:
+            wanted["using"] = using
+        return len(self._result("POST", f"{_path(collection)}/points/query", wanted)["points"])
+
     def snapshots(self, collection: str) -> list[Snapshot]:
         """Return the snapshots of a collection that stand on the server."""
         return [_snapshot(one) for one in self._result("GET", f"{_path(collection)}/snapshots")]

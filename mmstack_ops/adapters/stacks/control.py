@@ -28,6 +28,7 @@ from mmstack_ops.domain.stacks.events import (
 )
 from mmstack_ops.domain.stacks.plan import Plan
 from mmstack_ops.domain.stacks.planner import plan_down, plan_restart, plan_up
+from mmstack_ops.domain.stacks.selection import select_present
 from mmstack_ops.domain.stacks.spec import DesiredState, ServiceSpec
 from mmstack_ops.domain.stacks.status import ServiceStatus, build_status
 
@@ -165,16 +166,13 @@ class StackControl:
         return plan_up(desired, self._reader.observe(self._owner, images), rebuild=rebuild)
 
     def plan_down(self, targets: Sequence[str], *, keep_containers: bool = False) -> Plan:
-        """Plan a stop of ``targets``: dependants first, volumes never.
-
-        What left the schema and still has containers is stopped by its name, and with its stack
-        or the environment.
+        """Plan a stop of ``targets``, with what left the schema: dependants first, volumes never.
 
         Args:
             keep_containers: stop only; else containers go, and networks that are left empty.
         """
         observed = self._reader.observe(self._owner)
-        names, left = self._present(targets, observed)
+        names, left = select_present(self.catalogue, targets, observed)
         stacks = dict.fromkeys(self.catalogue.services[name].stack for name in names)
         return plan_down(
             self._owner,
@@ -188,22 +186,7 @@ class StackControl:
 
     def undeclared(self) -> dict[str, str]:
         """Return service → stack of what left the schema and still has containers."""
-        observed = self._reader.observe(self._owner)
-        return observed.undeclared(self.catalogue.environment, self.catalogue.services)
-
-    def _present(
-        self, targets: Sequence[str], observed: ObservedState
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the services ``targets`` name: those of the schema, and those that left it."""
-        environment = self.catalogue.environment
-        left = observed.undeclared(environment, self.catalogue.services)
-        gone = {*left, *left.values()} - {*self.catalogue.services, *self.catalogue.schema.stacks}
-        known = [target for target in targets if target not in gone]
-        return self.catalogue.select(known, dependencies=False), tuple(
-            name
-            for name, stack in left.items()
-            if name in targets or stack in targets or environment in targets
-        )
+        return self.observe().undeclared(self.catalogue.environment, self.catalogue.services)
 
     def plan_restart(self, targets: Sequence[str]) -> Plan:
         """Plan a restart of the containers of ``targets`` as they are.
@@ -350,12 +333,9 @@ class StackControl:
         from mmstack_ops.adapters.stacks.logs import read_logs
 
         observed = self._reader.observe(self._owner)
-        names = {name for found in self._present(targets, observed) for name in found}
-        found = [
-            container
-            for container in observed.containers
-            if container.environment == self.catalogue.environment and container.service in names
-        ]
+        declared, left = select_present(self.catalogue, targets, observed)
+        here, names = self.catalogue.environment, {*declared, *left}
+        found = [c for c in observed.containers if c.environment == here and c.service in names]
         if not found:
             raise EngineError(
                 f"no logs: {', '.join(targets)} has no containers in {self.catalogue.environment}",

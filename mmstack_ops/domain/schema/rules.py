@@ -12,15 +12,18 @@ from mmstack_ops.domain.backups.kinds import declared_types, offers
 from mmstack_ops.domain.catalogue.resolve import Catalogue, resolve
 from mmstack_ops.domain.cron import cron_problem
 from mmstack_ops.domain.graph import find_cycle
-from mmstack_ops.domain.interpolation import reference_problem
 from mmstack_ops.domain.schema.document import Path
-from mmstack_ops.domain.schema.literals import literal_secret_problem
 from mmstack_ops.domain.schema.probe_rules import probes_can_run
 from mmstack_ops.domain.schema.problem import Problem as Problem
 from mmstack_ops.domain.schema.retention_rules import live_retention_is_possible
 from mmstack_ops.domain.schema.root import WIPED_KINDS, Environment, Schema
 from mmstack_ops.domain.schema.service import Service
 from mmstack_ops.domain.schema.service_rules import services_fit_together
+from mmstack_ops.domain.schema.text_rules import (
+    no_literal_secrets,
+    references_are_closed,
+    texts_reach_containers,
+)
 from mmstack_ops.domain.suggest import did_you_mean
 
 _THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
@@ -217,79 +220,6 @@ def _valid_images(schema: Schema) -> Iterator[Problem]:
             yield Problem(path, message)
 
 
-def _no_literal_secrets(schema: Schema) -> Iterator[Problem]:
-    for path, key, value in _texts_of(schema):
-        if message := literal_secret_problem(key, value):
-            yield Problem(path, message)
-
-
-def _texts_reach_containers(schema: Schema) -> Iterator[Problem]:
-    for path, _, value in _texts_of(schema):
-        if "\0" in value:
-            yield Problem(path, "it holds a NUL, which no container can be given")
-        elif any(0xD800 <= ord(character) <= 0xDFFF for character in value):
-            yield Problem(path, "it holds a character that UTF-8 can't write")
-
-
-def _references_are_closed(schema: Schema) -> Iterator[Problem]:
-    for path, text in _interpolated_texts(schema):
-        if message := reference_problem(text):
-            yield Problem(path, message)
-
-
-def _interpolated_texts(schema: Schema) -> Iterator[tuple[Path, str]]:
-    for name, service in schema.services.items():
-        at: Path = ("services", name)
-        yield from (((*at, "environment", key), text) for key, text in service.environment.items())
-        for key, words in (("entrypoint", service.entrypoint), ("command", service.command)):
-            yield from (((*at, key, index), text) for index, text in enumerate(words or ()))
-        for index, mount in enumerate(service.mounts):
-            yield (*at, "mounts", index, "bind"), mount.bind or ""
-    for name, environment in schema.environments.items():
-        for service_name, override in environment.overrides.items():
-            at = ("environments", name, "overrides", service_name)
-            for key, text in override.environment.items():
-                yield (*at, "environment", key), text
-            for index, text in enumerate(override.command or ()):
-                yield (*at, "command", index), text
-    for name, tier in schema.backup.tiers.items():
-        yield ("backup", "tiers", name, "location"), tier.location
-    yield ("retention", "archive"), schema.retention.archive
-
-
-def _texts_of(schema: Schema) -> Iterator[tuple[Path, str, str]]:
-    """Yield path, name and value of every text that could hold a secret."""
-    for name, service in schema.services.items():
-        at: Path = ("services", name)
-        yield from _named((*at, "environment"), service.environment)
-        yield from _named((*at, "labels"), service.labels)
-        yield from _unnamed((*at, "entrypoint"), service.entrypoint)
-        yield from _unnamed((*at, "command"), service.command)
-        if service.healthcheck is not None:
-            yield from _unnamed((*at, "healthcheck", "test"), service.healthcheck.test)
-        if service.image.build is not None:
-            yield from _named((*at, "image", "build", "args"), service.image.build.args)
-    for name, environment in schema.environments.items():
-        yield from _named(("environments", name, "variables"), environment.variables)
-        for service_name, override in environment.overrides.items():
-            at = ("environments", name, "overrides", service_name)
-            yield from _named((*at, "environment"), override.environment)
-            yield from _named((*at, "labels"), override.labels)
-            yield from _unnamed((*at, "command"), override.command)
-    for name, tier in schema.backup.tiers.items():
-        yield ("backup", "tiers", name, "location"), "", tier.location
-
-
-def _named(path: Path, texts: Mapping[str, str]) -> Iterator[tuple[Path, str, str]]:
-    for key, value in texts.items():
-        yield (*path, key), key, value
-
-
-def _unnamed(path: Path, texts: list[str] | None) -> Iterator[tuple[Path, str, str]]:
-    for index, value in enumerate(texts or []):
-        yield (*path, index), "", value
-
-
 def _subnets_dont_overlap(schema: Schema) -> Iterator[Problem]:
     for plan_name, plan in schema.config.address_plans.items():
         at: Path = ("config", "address_plans", plan_name, "subnets")
@@ -434,9 +364,9 @@ _RULES: tuple[Callable[[Schema], Iterator[Problem]], ...] = (
     _valid_crons,
     _valid_timezones,
     _valid_images,
-    _no_literal_secrets,
-    _texts_reach_containers,
-    _references_are_closed,
+    no_literal_secrets,
+    texts_reach_containers,
+    references_are_closed,
     _subnets_dont_overlap,
     _methods_offer_types,
     services_fit_together,

@@ -236,8 +236,12 @@ lint: setup ## Style, types, and the rules of the four layers
 	@$(BIN)/lint-imports
 
 .PHONY: test-unit
-test-unit: setup ## The rules, plans and adapters, without engine or Dagster (seconds)
-	@$(PYTEST) -n auto tests/domain tests/adapters tests/architecture -m "$(WITHOUT_ENGINE)"
+test-unit: setup ## The rules and plans, without files, engine or Dagster (seconds)
+	@$(PYTEST) tests/domain -m "$(WITHOUT_ENGINE) and not hypothesis"
+
+.PHONY: test-no-engine
+test-no-engine: setup ## All tests that need no engine: adapters, command line, Dagster too (minutes)
+	@$(PYTEST) -n auto -m "$(WITHOUT_ENGINE)"
 
 .PHONY: test-integration
 test-integration: setup lab-up ## The tests on a real engine, faults included

@@ -78,7 +78,7 @@ class Part:
 def parts(which: str) -> list[Part]:
     """Return what ``all`` or ``soak`` runs, in order."""
     lab = Part("lab", [["bash", "lab/lab.sh", "up"], ["bash", ".ci/browser"]], is_pytest=False)
-    side = ("-n", _workers(), "--dist=loadgroup")
+    side = ("-n", _workers(), "--dist=loadfile", "--no-loadscope-reorder")
     patient, random = ("--timeout=7200",), ("--hypothesis-profile=soak",)
     if which == "soak":
         return [
@@ -152,8 +152,6 @@ def _place(classname: str, name: str) -> tuple[str, str]:
     for end in range(len(words), 0, -1):
         file = "/".join(words[:end]) + ".py"
         if (ROOT / file).exists():
-            # xdist adds the group, which is the file's name.
-            name = name.removesuffix(f"@{Path(file).stem}")
             return file, "::".join((*words[end:], name))
     return classname, name
 

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import docker
 import pytest
 
+from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.engine.client import DEFAULT_URL
 from tests import allocation
+from tests.integration.backups.lab import postgres
 from tests.integration.world import BASE, POSTGRES, STAND_IN, World, sweep
 
 
@@ -27,6 +29,25 @@ def engine_url() -> str:
     finally:
         client.close()
     return url
+
+
+@pytest.fixture(scope="session")
+def shared_world(engine_url: str) -> Iterator[World]:
+    """A world of the whole worker, for servers that only need to be there."""
+    here = World(
+        owner=allocation.new_owner(), subnet=allocation.world_subnet(), base_url=engine_url
+    )
+    try:
+        yield here
+    finally:
+        here.remove_everything()
+        here.close()
+
+
+@pytest.fixture(scope="session")
+def shared_postgres(shared_world: World) -> Instance:
+    """A PostgreSQL server; a test changes nothing outside a database that it makes itself."""
+    return postgres(shared_world)
 
 
 @pytest.fixture

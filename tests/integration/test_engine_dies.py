@@ -16,12 +16,7 @@ from mmstack_ops.domain.stacks.spec import HealthSpec, ImageSource, ServiceSpec
 from tests.integration.private_engine import PrivateEngine
 from tests.integration.world import BASE, World
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.fault,
-    # The image file is the same for both.
-    pytest.mark.xdist_group("test_engine_dies"),
-]
+pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
 
 @pytest.fixture
@@ -57,7 +52,7 @@ def tiny(world: World, name: str, *, script: str, health: str, **how: object) ->
         name,
         image=ImageSource(BASE, "BASE_IMAGE"),
         entrypoint=("sh", "-c", script),
-        health=HealthSpec(("CMD", "sh", "-c", health), 0.5, 3, 100, 0, 0.5),
+        health=HealthSpec(("CMD", "sh", "-c", health), 0.5, 30, 100, 300, 0.5),
         init=False,
         stop_grace_period=1,
         **how,  # type: ignore[arg-type]

@@ -54,10 +54,10 @@ DIGEST_KEY = b"a key for tests"
 ANSWERS = HealthSpec(
     test=("CMD-SHELL", f"curl -fsS http://127.0.0.1:{STAND_IN_PORT}/health"),
     interval=0.5,
-    timeout=3,
+    timeout=30,
     retries=6,
     # Until it has answered once: on a busy machine that takes a while.
-    start_period=100,
+    start_period=300,
     start_interval=0.5,
 )
 """The stand-in answers on its port."""
@@ -161,7 +161,7 @@ class World:
         *,
         needs: Iterable[str | DependencySpec] = (),
         replicas: int = 1,
-        healthy_within: float = 120,
+        healthy_within: float = 300,
         image: ImageSource | None = None,
         secret_variables: Iterable[str] = (),
         container_name: str | None = None,

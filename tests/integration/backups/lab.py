@@ -81,7 +81,7 @@ class Bench:
 
 def started(world: World, service: str, *, image: str = POSTGRES, **changes: Any) -> Instance:
     """Start a real server of the lab and return it as an instance."""
-    spec = world.service(service, healthy_within=60, image=ImageSource(image, "IMAGE"), **changes)
+    spec = world.service(service, healthy_within=300, image=ImageSource(image, "IMAGE"), **changes)
     world.started(spec)
     container = next(c for c in world.observe().containers if c.service == service)
     return instance_of(
@@ -117,9 +117,9 @@ def postgres(
         health=HealthSpec(
             test=("CMD-SHELL", "pg_isready -q -h 127.0.0.1"),
             interval=0.5,
-            timeout=3,
+            timeout=30,
             retries=40,
-            start_period=30,
+            start_period=300,
             start_interval=0.5,
         ),
         stop_signal="SIGINT",
@@ -140,9 +140,9 @@ def redis(world: World, service: str = "redis", *, appendonly: bool = True) -> I
         health=HealthSpec(
             test=("CMD-SHELL", f"REDISCLI_AUTH={REDIS_PASSWORD} redis-cli ping | grep -q PONG"),
             interval=0.5,
-            timeout=3,
+            timeout=30,
             retries=20,
-            start_period=20,
+            start_period=300,
             start_interval=0.5,
         ),
         stop_grace_period=10,

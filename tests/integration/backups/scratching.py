@@ -65,7 +65,7 @@ def small_server(world: World, name: str = "redis", **changes: Any) -> ServiceSp
     changes.setdefault("mounts", (world.mount(volume, PLACE),))
     changes.setdefault(
         "health",
-        HealthSpec(("CMD-SHELL", "redis-cli ping | grep -q PONG"), 0.5, 3, 10, 10, 0.5),
+        HealthSpec(("CMD-SHELL", "redis-cli ping | grep -q PONG"), 0.5, 30, 10, 300, 0.5),
     )
     return world.service(name, image=ImageSource(REDIS, "IMAGE"), stop_signal=None, **changes)
 

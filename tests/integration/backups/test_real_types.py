@@ -40,7 +40,7 @@ def specification(world: World, instance: Instance) -> ServiceSpec:
     """What the lab's server was started from."""
     fields = {name: getattr(instance.spec, name) for name in _KEPT}
     fields["image"] = ImageSource(instance.spec.image, "IMAGE")
-    return world.service(instance.service, healthy_within=60, **fields)
+    return world.service(instance.service, healthy_within=300, **fields)
 
 
 def ask(world: World, service: str, *command: str, user: str = "") -> str:

@@ -41,9 +41,9 @@ def qdrant(world: World, service: str = "qdrant") -> Instance:
         health=HealthSpec(
             test=("CMD", "bash", "-c", ":> /dev/tcp/127.0.0.1/6333"),
             interval=0.5,
-            timeout=3,
+            timeout=30,
             retries=40,
-            start_period=30,
+            start_period=300,
             start_interval=0.5,
         ),
     )

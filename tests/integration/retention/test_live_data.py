@@ -26,7 +26,7 @@ from mmstack_ops.adapters.retention.strategies.redis_keys import RedisKeys
 from mmstack_ops.domain.errors import BackupError, CancelledError, RetentionError
 from mmstack_ops.domain.schema.retention import KeysRule, RowsRule
 from tests.adapters.retention.sites import Folders, site
-from tests.integration.backups.lab import postgres, redis
+from tests.integration.backups.lab import redis
 from tests.integration.world import World
 
 pytestmark = pytest.mark.integration
@@ -46,9 +46,12 @@ def keys(**changes: object) -> KeysRule:
 
 
 @pytest.fixture
-def server(world: World) -> Instance:
+def server(shared_postgres: Instance) -> Instance:
     """A table of a hundred rows, a day apart: ninety are older than ten days."""
-    instance = postgres(world)
+    instance = shared_postgres
+    with Server.of(instance).connect("postgres") as connection:
+        connection.execute("DROP DATABASE IF EXISTS app WITH (FORCE)")
+        connection.execute("CREATE DATABASE app")
     with Server.of(instance).connect("app") as connection:
         connection.execute(
             "CREATE TABLE public.logs (id int PRIMARY KEY, text text, created_at timestamptz);"

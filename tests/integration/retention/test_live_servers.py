@@ -176,9 +176,9 @@ def prometheus(world: World, *, days: int) -> Any:
             test=("CMD-SHELL", "wget -q -O /dev/null http://127.0.0.1:9090/-/ready"
                   " || curl -fsS -o /dev/null http://127.0.0.1:9090/-/ready"),
             interval=0.5,
-            timeout=3,
+            timeout=30,
             retries=60,
-            start_period=30,
+            start_period=300,
             start_interval=0.5,
         ),
     )  # fmt: skip

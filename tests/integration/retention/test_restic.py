@@ -22,8 +22,7 @@ from mmstack_ops.domain.backups.reference import moment_of, new_id
 from mmstack_ops.domain.retention.keep import Rules, keep
 from tests.profiles import examples
 
-# One repository for all of them.
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("test_restic")]
+pytestmark = pytest.mark.integration
 
 # All of it in the past: restic counts from the newest snapshot that isn't from the future, and
 # ours refuses those.

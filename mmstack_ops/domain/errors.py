@@ -174,6 +174,10 @@ class RestoreError(MmstackError):
     """A restore failed; the message says in which state the service is now."""
 
 
+class UntouchedError(RestoreError):
+    """A restore failed, and what it was to replace is as it was before."""
+
+
 class PartialRestoreError(RestoreError):
     """All was loaded but single things that the service refuses.
 

@@ -20,6 +20,7 @@ from mmstack_ops.domain.errors import (
     MmstackError,
     PartialRestoreError,
     RestoreError,
+    UntouchedError,
 )
 
 
@@ -169,6 +170,8 @@ def _load(
                 " --accept-differences",
             )
         means.tell(ref, "warning", f"restored with differences, as was asked for: {first}")
+    if means.kind(ref).needs_stop:
+        target = _started(ref, target, means, cancel)
     return target, comparison, refused
 
 
@@ -179,7 +182,10 @@ def _put(
     means: RestoreMeans,
     cancel: threading.Event,
 ) -> tuple[Instance, Mapping[str, str]]:
-    """Load an artifact; return the instance, healthy, and what it refused to take: name → why."""
+    """Load an artifact; return the instance and what it refused to take: name → why.
+
+    A service whose files were replaced is still stopped: it would change them.
+    """
     kind = means.kind(ref)
     if kind.needs_stop:
         # All replicas: they share the volumes.
@@ -189,9 +195,16 @@ def _put(
     loaded, refused = loaded_into(instance, kind, means.bench(cancel), artifact)
     for name, why in refused.items():
         means.tell(ref, "warning", f"{ref.service} doesn't take {name!r} back: {why}")
+    return (loaded if kind.needs_stop else _started(ref, loaded, means, cancel)), refused
+
+
+def _started(
+    ref: BackupRef, instance: Instance, means: RestoreMeans, cancel: threading.Event
+) -> Instance:
+    """Return the instance, healthy, with the address it has then."""
     means.tell(ref, "starting", f"waiting for {ref.service} to be healthy")
     means.services.start([ref.service], cancel=cancel)
-    return means.find(ref.service) or loaded, refused
+    return means.find(ref.service) or instance
 
 
 def loaded_into(
@@ -218,6 +231,9 @@ def _roll_back(
     """
     cause = failure.what if isinstance(failure, MmstackError) else type(failure).__name__
     why = getattr(failure, "why", "")
+    if isinstance(failure, UntouchedError):
+        _start_again(ref, failure, means)
+        return
     if safety is None:
         raise UndefinedStateError(
             f"restoring {ref} failed, and there was nothing to go back to: {cause}",
@@ -242,12 +258,27 @@ def _roll_back(
                     "what came back differs from what was there",
                     why="; ".join(comparison.differences[:3]),
                 )
+            if means.kind(before).needs_stop:
+                _started(before, target, means, undisturbed)
     except MmstackError as error:
         raise UndefinedStateError(
             f"restoring {ref} failed ({cause}), and so did going back: {error.what}",
             why="; ".join(filter(None, (why, error.why))),
             remedy=f"what {ref.service} holds is undefined; what it held before is in {before} on"
             f" {safety.tier}: restore that with `mmstack restore --backup {before}`",
+        ) from failure
+
+
+def _start_again(ref: BackupRef, failure: UntouchedError, means: RestoreMeans) -> None:
+    """Start a service whose restore changed nothing."""
+    try:
+        means.services.start([ref.service], cancel=threading.Event())
+    except MmstackError as error:
+        raise UndefinedStateError(
+            f"restoring {ref} failed ({failure.what}), and {ref.service} doesn't start again:"
+            f" {error.what}",
+            why="; ".join(filter(None, (failure.why, error.why))),
+            remedy=f"it holds what it held before; look at `mmstack logs {ref.service}`",
         ) from failure
 
 
@@ -260,6 +291,8 @@ def _rolled_back(
         return failure
     before = safety.manifest.ref if safety else "nothing"
     state = f"{ref.service} holds again what it held before (from {before}) and is healthy"
+    if isinstance(failure, UntouchedError):
+        state = f"{ref.service} holds what it held before and is healthy"
     if isinstance(failure, CancelledError):
         return CancelledError(f"the restore of {ref} was cancelled", why=state)
     return RestoreError(

@@ -313,7 +313,8 @@ class BackupType(Protocol):
     needs_running: ClassVar[bool]
     """The service must be up to be backed up."""
     needs_stop: ClassVar[bool]
-    """``restore`` wants the service stopped, and returns it started: it replaces files."""
+    """``restore`` wants the service stopped, and leaves it so: it replaces files, which are
+    compared before the service changes them."""
     drilled_in: ClassVar[Literal["server", "files"]]
     """Where a drill restores to: a scratch server that runs; or scratch volumes of a container
     that is never started, for files that can be compared without their server (which may need
@@ -342,13 +343,14 @@ class BackupType(Protocol):
         What the backup says it doesn't hold (``Facts.left_out``) is left as it is.
 
         The instance is running, except for types that restore files of volumes: those get it
-        stopped (``needs_stop``) and return it started. Safe to repeat after a failure.
+        stopped (``needs_stop``) and leave it so. Safe to repeat after a failure.
 
         Returns:
             The instance, which may have been restarted (a new address).
 
         Raises:
             PartialRestoreError: all was loaded but what it names.
+            UntouchedError: what failed; the instance holds what it held before.
             RestoreError: what failed; the instance's content is undefined then.
         """
         ...

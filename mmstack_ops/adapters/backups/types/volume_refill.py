@@ -30,7 +30,7 @@ from mmstack_ops.adapters.backups.types.volume_swap import (
 )
 from mmstack_ops.adapters.backups.types.volume_walk import described, digest_of, walk
 from mmstack_ops.domain.backups.files import TreeFile
-from mmstack_ops.domain.errors import CancelledError, RestoreError
+from mmstack_ops.domain.errors import ArtifactError, CancelledError, RestoreError, UntouchedError
 
 _BLOCK = 1 << 20
 _PAGE = 4096
@@ -50,9 +50,10 @@ def refill(
         left_alone: judges paths that stay as they are: neither removed nor written.
 
     Raises:
-        RestoreError: the artifact doesn't fit, or the file system refused something. The volumes
-            hold what they held, but where the message says otherwise.
-        CancelledError: ``bench.cancel`` was set; likewise.
+        UntouchedError: the artifact doesn't fit, or the file system refused something; the volumes
+            hold what they held.
+        RestoreError: it failed when the old content was gone, or ended half-way.
+        CancelledError: ``bench.cancel`` was set.
     """
     wanted = _Wanted.of(artifact, left_alone)
     _refuse_misfit({root.name for root in roots}, wanted)
@@ -94,7 +95,7 @@ def refill(
                 # The volume's own folder had something made and deleted in it.
                 dress_folders(place.folder, place.before)
         if failure is not None:
-            raise failure
+            raise _as_untouched(failure) if beside else failure
 
 
 @dataclass
@@ -128,18 +129,32 @@ class _Wanted:
         return self.files.get(self.instead.get(path, path))
 
 
+def _as_untouched(failure: BaseException) -> BaseException:
+    """Return a failure as one after which everything is as it was."""
+    if isinstance(failure, OSError):
+        where = f", at {failure.filename}" if failure.filename else ""
+        return UntouchedError(
+            "the volumes can't be filled",
+            why=f"{failure.strerror or failure}{where}",
+            remedy="check the free space and the permissions of the engine's folder of volumes",
+        )
+    if isinstance(failure, RestoreError | ArtifactError):
+        return UntouchedError(failure.what, why=failure.why, remedy=failure.remedy)
+    return failure
+
+
 def _refuse_misfit(names: set[str], wanted: _Wanted) -> None:
     me = os.geteuid()
     for file in wanted.files.values():
         name = file.path.partition("/")[0]
         if name not in names:
-            raise RestoreError(
+            raise UntouchedError(
                 f"the backup holds files of {name}, which is none of the service's volumes",
                 remedy="restore it with the schema it was made with, or by hand; nothing was"
                 " touched",
             )
         if me not in (0, file.uid):
-            raise RestoreError(
+            raise UntouchedError(
                 f"{file.path!r} belongs to user {file.uid}, and this process isn't root",
                 why="files must come back with their owners",
                 remedy="run it as root; nothing was touched",
@@ -153,7 +168,7 @@ def _look_at(places: Mapping[str, Place], wanted: _Wanted, left_alone: Judge) ->
         Device → bytes that become free when the old content goes.
 
     Raises:
-        RestoreError: something can't be replaced; nothing was touched.
+        UntouchedError: something can't be replaced; nothing was touched.
     """
     used: dict[int, int] = {}
     problems: list[str] = []
@@ -184,7 +199,7 @@ def _look_at(places: Mapping[str, Place], wanted: _Wanted, left_alone: Judge) ->
         _keep_folders_of(name, place, wanted, problems)
     if problems:
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        raise RestoreError(
+        raise UntouchedError(
             "the content of the volumes can't be replaced",
             why="; ".join(problems[:_SHOWN]) + more,
             remedy="take the flags off (chattr -ia), unmount what is mounted, or name it in"
@@ -231,7 +246,7 @@ def _is_room(places: Mapping[str, Place], wanted: _Wanted, used: Mapping[int, in
     """Return whether the new content fits beside the old.
 
     Raises:
-        RestoreError: it doesn't fit in its place, either; nothing was touched.
+        UntouchedError: it doesn't fit in its place, either; nothing was touched.
     """
     bytes_needed: dict[int, int] = {}
     files_needed: dict[int, int] = {}
@@ -248,7 +263,7 @@ def _is_room(places: Mapping[str, Place], wanted: _Wanted, used: Mapping[int, in
         free = (state.f_bfree if os.geteuid() == 0 else state.f_bavail) * state.f_frsize
         needed = bytes_needed.get(device, 0) + _RESERVE
         if needed > free + used.get(device, 0):
-            raise RestoreError(
+            raise UntouchedError(
                 f"there isn't room for the backup in volume {name}",
                 why=f"it needs {needed} bytes; {free} are free, and what the volumes hold takes"
                 f" {used.get(device, 0)}",

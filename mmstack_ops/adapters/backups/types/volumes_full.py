@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
 from mmstack_ops.adapters.backups.types.volume_roots import Judge
 from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree, structure_problems
 from mmstack_ops.domain.backups.facts import Facts
-from mmstack_ops.domain.errors import BackupError, RestoreError
+from mmstack_ops.domain.errors import BackupError, UntouchedError
 
 _METHODS = {
     "stop": "files of its volumes, while the service was stopped",
@@ -56,11 +57,11 @@ class VolumesFull:
         try:
             tree = self.volumes(bench, instance)
         except BackupError as error:
-            raise RestoreError(error.what, why=error.why, remedy=error.remedy) from None
+            raise UntouchedError(error.what, why=error.why, remedy=error.remedy) from None
         if instance.running:
             bench.stop(instance)
         tree.replace(artifact, also=self.goes_with(tree, artifact))
-        return bench.start(instance)
+        return replace(instance, running=False)
 
     def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
         """Look at the volumes; see ``BackupType.inspect``."""

@@ -49,6 +49,7 @@ class Small:
     events: list[BackupEvent] = field(default_factory=list)
     on_restore: Callable[[str, str], None] = lambda service, text: None
     on_begin: Callable[[str], None] = lambda service: None
+    on_start: Callable[[str], None] = lambda service: None
     on_back_up: Callable[[str], None] = lambda service: None
     wrong_facts: set[BackupRef] = field(default_factory=set)
 
@@ -101,6 +102,8 @@ class Small:
             def start(self, services: list[str], *, cancel: threading.Event) -> None:
                 world.log.append(f"start {','.join(services)}")
                 world.running |= set(services)
+                for service in services:
+                    world.on_start(service)
 
         return cast(
             RestoreMeans,

@@ -21,6 +21,7 @@ from mmstack_ops.domain.errors import (
     PartialRestoreError,
     PlanStaleError,
     RestoreError,
+    UntouchedError,
 )
 from tests.adapters.backups.restoring_world import NOW, Small, fails
 
@@ -231,6 +232,33 @@ def test_files_are_restored_into_a_service_that_cannot_run_when_the_plan_allows_
     assert done[0].safety_backup is None
     assert small.contents["db"] == "yesterday"
     assert "db" in small.running
+
+
+def test_files_are_compared_before_their_service_changes_them(small: Small) -> None:
+    small.needs_stop = True
+
+    def write(service: str) -> None:
+        small.contents[service] += ", and what it wrote when it started"
+
+    small.on_start = write
+    (done,) = run(small, small.plan(small.add("db", "yesterday")))
+    assert done.comparison.equal
+    assert small.contents["db"] == "yesterday, and what it wrote when it started"
+
+
+def test_a_restore_that_changed_nothing_is_not_rolled_back(small: Small) -> None:
+    small.needs_stop = True
+
+    def refuse(service: str, text: str) -> None:
+        small.contents[service] = "today"
+        raise UntouchedError("a file is immutable", remedy="take the flag off")
+
+    small.on_restore = refuse
+    with pytest.raises(RestoreError, match="immutable") as failed:
+        run(small, small.plan(small.add("db", "yesterday")))
+    assert "db holds what it held before" in failed.value.why
+    assert small.contents["db"] == "today"
+    assert small.log == ["back up db: today", "stop db", "start db"]
 
 
 def test_a_type_that_restores_files_gets_the_service_stopped(small: Small) -> None:

@@ -21,6 +21,8 @@ class MmstackError(Exception):
     """
 
     exit_code = 1
+    unchanged = False
+    """A restore failed before it changed anything: there is nothing to bring back."""
 
     def __init__(self, what: str, *, why: str = "", remedy: str = "") -> None:
         self.what = what

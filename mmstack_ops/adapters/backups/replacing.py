@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from mmstack_ops.adapters.backups.interruptions import half_way
 from mmstack_ops.adapters.backups.means import RestoreMeans
-from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact
+from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact, Workbench
 from mmstack_ops.domain.backups.events import BackupDone, RestoreDone
 from mmstack_ops.domain.backups.facts import Comparison, Facts, compare
 from mmstack_ops.domain.backups.plan import PlannedRestore, RestorePlan, Series
@@ -142,7 +142,9 @@ def _load(
     cancel: threading.Event,
 ) -> tuple[Instance, Comparison]:
     means.tell(ref, "restoring", f"loading {ref} into {instance.name}")
-    target = _put(ref, artifact, instance, means, cancel)
+    bench = means.bench(cancel)
+    bench.accept_differences = plan.accept_differences
+    target = _put(ref, artifact, instance, means, bench)
     means.tell(ref, "comparing", f"comparing {ref.service} with what was recorded")
     found = means.kind(ref).inspect(means.bench(cancel), target, recorded)
     comparison = compare(recorded, found)
@@ -167,7 +169,7 @@ def _put(
     artifact: OpenArtifact,
     instance: Instance,
     means: RestoreMeans,
-    cancel: threading.Event,
+    bench: Workbench,
 ) -> Instance:
     """Load an artifact; return the instance, healthy, with the address it has then."""
     kind = means.kind(ref)
@@ -176,9 +178,9 @@ def _put(
         means.tell(ref, "stopping", f"stopping {ref.service}")
         means.services.stop([ref.service])
         instance = replace(instance, running=False)
-    loaded = kind.restore(means.bench(cancel), instance, artifact)
+    loaded = kind.restore(bench, instance, artifact)
     means.tell(ref, "starting", f"waiting for {ref.service} to be healthy")
-    means.services.start([ref.service], cancel=cancel)
+    means.services.start([ref.service], cancel=bench.cancel)
     return means.find(ref.service) or loaded
 
 
@@ -192,6 +194,9 @@ def _roll_back(
     """
     cause = failure.what if isinstance(failure, MmstackError) else type(failure).__name__
     why = getattr(failure, "why", "")
+    if isinstance(failure, MmstackError) and failure.unchanged:
+        means.tell(ref, "rolling-back", f"restoring failed ({cause}): nothing had been replaced")
+        return
     if safety is None:
         raise UndefinedStateError(
             f"restoring {ref} failed, and there was nothing to go back to: {cause}",
@@ -207,7 +212,7 @@ def _roll_back(
             instance = means.find(ref.service)
             if instance is None or not (instance.running or means.kind(before).needs_stop):
                 instance = means.begin(ref.service, undisturbed)
-            target = _put(before, artifact, instance, means, undisturbed)
+            target = _put(before, artifact, instance, means, means.bench(undisturbed))
             recorded = artifact.facts()
             found = means.kind(before).inspect(means.bench(undisturbed), target, recorded)
             comparison = compare(recorded, found)

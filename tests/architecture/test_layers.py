@@ -6,11 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "mmstack_ops"
-MOST_LINES = 400
 
 
 def test_import_contracts() -> None:
@@ -20,18 +17,6 @@ def test_import_contracts() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 broken" in done.stdout
-
-
-@pytest.mark.parametrize("folder", ["mmstack_ops", "tests", "bench", "lab"])
-def test_no_file_is_long(folder: str) -> None:
-    # Tests and the lab may be somewhat longer: they read from top to bottom.
-    most = MOST_LINES if folder == "mmstack_ops" else MOST_LINES * 1.5
-    long = {
-        str(path.relative_to(REPOSITORY)): lines
-        for path in (REPOSITORY / folder).rglob("*.py")
-        if (lines := path.read_text().count("\n")) > most
-    }
-    assert not long
 
 
 def test_no_file_is_named_after_nothing() -> None:

@@ -56,6 +56,7 @@ class OneShots:
         self._prefix = prefix
         self._exchange = exchange
         self.cancel = cancel
+        self.accept_differences = False
         self._tell = tell
 
     def tell(self, message: str) -> None:

@@ -153,7 +153,9 @@ def _load(
     cancel: threading.Event,
 ) -> tuple[Instance, Comparison, Mapping[str, str]]:
     means.tell(ref, "restoring", f"loading {ref} into {instance.name}")
-    target, refused = _put(ref, artifact, instance, means, cancel)
+    bench = means.bench(cancel)
+    bench.accept_differences = plan.accept_differences
+    target, refused = _put(ref, artifact, instance, means, bench)
     means.tell(ref, "comparing", f"comparing {ref.service} with what was recorded")
     found = means.kind(ref).inspect(means.bench(cancel), target, recorded)
     comparison = compare(recorded.without(refused), found)
@@ -180,7 +182,7 @@ def _put(
     artifact: OpenArtifact,
     instance: Instance,
     means: RestoreMeans,
-    cancel: threading.Event,
+    bench: Workbench,
 ) -> tuple[Instance, Mapping[str, str]]:
     """Load an artifact; return the instance and what it refused to take: name → why.
 
@@ -192,10 +194,10 @@ def _put(
         means.tell(ref, "stopping", f"stopping {ref.service}")
         means.services.stop([ref.service])
         instance = replace(instance, running=False)
-    loaded, refused = loaded_into(instance, kind, means.bench(cancel), artifact)
+    loaded, refused = loaded_into(instance, kind, bench, artifact)
     for name, why in refused.items():
         means.tell(ref, "warning", f"{ref.service} doesn't take {name!r} back: {why}")
-    return (loaded if kind.needs_stop else _started(ref, loaded, means, cancel)), refused
+    return (loaded if kind.needs_stop else _started(ref, loaded, means, bench.cancel)), refused
 
 
 def _started(
@@ -249,7 +251,8 @@ def _roll_back(
             instance = means.find(ref.service)
             if instance is None or not (instance.running or means.kind(before).needs_stop):
                 instance = means.begin(ref.service, undisturbed)
-            target, refused = _put(before, artifact, instance, means, undisturbed)
+            bench = means.bench(undisturbed)
+            target, refused = _put(before, artifact, instance, means, bench)
             recorded = artifact.facts().without(refused)
             found = means.kind(before).inspect(means.bench(undisturbed), target, recorded)
             comparison = compare(recorded, found)

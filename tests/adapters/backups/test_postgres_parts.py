@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mmstack_ops.adapters.backups.types import postgres_globals
-from mmstack_ops.adapters.backups.types.postgres_archive import parse_head
+from mmstack_ops.adapters.backups.types.postgres_archive import parse_head, read_contents
 from mmstack_ops.adapters.backups.types.postgres_server import complaint, conninfo, warnings_in
+from mmstack_ops.adapters.backups.types.postgres_settings import split_list
+from mmstack_ops.adapters.backups.types.postgres_statements import (
+    renamed,
+    statements,
+    unquoted_literal,
+    without_tablespace,
+    words,
+)
 from mmstack_ops.domain.errors import ArtifactError
 
 
@@ -58,32 +70,127 @@ def test_warnings_are_picked_out() -> None:
     assert warnings_in(said) == ["pg_dump: warning: one", "WARNING: three"]
 
 
+_GLOBALS = b'''--
+-- PostgreSQL database cluster dump
+--
+
+\\restrict token
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+
+CREATE ROLE "app ""x""";
+ALTER ROLE "app ""x""" WITH SUPERUSER LOGIN PASSWORD 'SCRAM$''1' VALID UNTIL 'x';
+CREATE ROLE other;
+ALTER ROLE other WITH LOGIN PASSWORD 'SCRAM$2';
+COMMENT ON ROLE other IS 'ends; with
+-- no comment
+\\nor a command';
+ALTER ROLE other SET work_mem TO '7MB';
+GRANT other TO "app ""x""" WITH ADMIN OPTION GRANTED BY "app ""x""";
+CREATE TABLESPACE fast OWNER other LOCATION '/fast/it''s';
+ALTER TABLESPACE fast SET (seq_page_cost='2');
+GRANT ALL ON TABLESPACE fast TO other;
+\\unrestrict token
+-- PostgreSQL database cluster dump complete
+'''
+
+
+def test_globals_are_sorted_by_what_they_are_for() -> None:
+    found = postgres_globals.parse_globals(_GLOBALS, connecting="somebody")
+    assert len(found.session) == 2
+    assert found.roles == {'app "x"': b'CREATE ROLE "app ""x"""', "other": b"CREATE ROLE other"}
+    assert b"PASSWORD 'SCRAM$''1'" in found.attributes['app "x"'][0]
+    (space,) = found.tablespaces.values()
+    assert unquoted_literal(words(space)[-1]) == "/fast/it's"
+    assert [tablespace for tablespace, _ in found.others] == [None, None, None, "fast", "fast"]
+    comment = found.others[0][1]
+    assert comment.endswith(b"IS 'ends; with\n-- no comment\n\\nor a command'")
+
+
 def test_the_connecting_role_keeps_its_password() -> None:
-    content = (
-        b'CREATE ROLE "app ""x""";\n'
-        b"ALTER ROLE \"app \"\"x\"\"\" WITH SUPERUSER LOGIN PASSWORD 'SCRAM$''1' VALID UNTIL 'x';\n"
-        b"ALTER ROLE other WITH LOGIN PASSWORD 'SCRAM$2';\n"
-        b"ALTER ROLE app SET work_mem TO '7MB';\n"
-    )
-    lines = b"".join(postgres_globals.for_restore(content, connecting='app "x"'))
-    assert b"SCRAM$''1" not in lines
-    assert b"WITH SUPERUSER LOGIN VALID UNTIL 'x';" in lines
-    assert b"PASSWORD 'SCRAM$2'" in lines
-    assert lines.count(b"\n") == 4
+    found = postgres_globals.parse_globals(_GLOBALS, connecting='app "x"')
+    (statement,) = found.attributes['app "x"']
+    assert b"SCRAM" not in statement
+    assert b"SUPERUSER LOGIN" in statement
+    assert statement.endswith(b"VALID UNTIL 'x'")
+    assert b"PASSWORD 'SCRAM$2'" in found.attributes["other"][0]
 
 
 @pytest.mark.parametrize(
-    ("said", "fails"),
+    ("statement", "expected"),
     [
-        ('ERROR:  role "app" already exists', False),
-        ('psql:<stdin>:14: ERROR:  role "a b" already exists', False),
-        ('ERROR:  role "app" already exists\nERROR:  syntax error', True),
-        ('ERROR:  directory "/x" does not exist', True),
-        ("psql: error: connection refused", True),
+        (b"CREATE DATABASE app WITH TEMPLATE = t", b'CREATE DATABASE "new" WITH TEMPLATE = t'),
+        (b"ALTER DATABASE \"a DATABASE b\" SET x TO 'DATABASE y'", None),
+        (b"ALTER ROLE database IN DATABASE app SET a TO 'b'", None),
+        (b"COMMENT ON DATABASE app IS 'the DATABASE app'", None),
+        (b"GRANT CONNECT ON DATABASE app TO database", None),
     ],
 )
-def test_that_a_role_exists_is_no_failure(said: str, fails: bool) -> None:
-    assert postgres_globals.complaint(said) is fails
+def test_a_statement_is_told_of_another_database(statement: bytes, expected: bytes | None) -> None:
+    for name in (b'DATABASE "a DATABASE b"', b"DATABASE app"):
+        if expected is None and name in statement:
+            expected = statement.replace(name, b'DATABASE "new"', 1)
+    assert renamed(statement, b'"new"') == expected
+
+
+def test_a_database_is_made_without_its_tablespace() -> None:
+    statement = b'CREATE DATABASE "TABLESPACE" WITH ENCODING = \'UTF8\' TABLESPACE = "my fast"'
+    assert without_tablespace(statement).strip() == (
+        b"CREATE DATABASE \"TABLESPACE\" WITH ENCODING = 'UTF8'"
+    )
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)))
+def test_statements_are_told_apart_whatever_stands_in_strings(values: list[str]) -> None:
+    wanted = [
+        "COMMENT ON ROLE x IS '{}'".format(value.replace("'", "''")).encode() for value in values
+    ]
+    script = b"".join(b"-- it's a comment;\n" + one + b";\n\\meta ;'\n" for one in wanted)
+    assert list(statements(script)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("value", "members"),
+    [("", []), ("a", ["a"]), ("a, b,c", ["a", "b", "c"]), ('"a, ""b", c', ['a, "b', "c"])],
+)
+def test_a_list_setting_has_members(value: str, members: list[str]) -> None:
+    assert split_list(value) == members
+
+
+@pytest.mark.parametrize("version", [12, 14, 15, 16])
+def test_the_table_of_contents_is_read(version: int) -> None:
+    def entry(tag: str, kind: str, definition: str) -> bytes:
+        absent = integer(-1)
+        return (
+            integer(7)
+            + integer(1)
+            + text("1262")
+            + text("16384")
+            + text(tag)
+            + text(kind)
+            + integer(2)
+            + text(definition)
+            + absent * 4
+            + (absent if version >= 14 else b"")
+            + (integer(0) if version >= 16 else b"")
+            + text("own\u00e9r")
+            + text("false")
+            + text("5")
+            + text("6")
+            + absent
+            + b"\x01"
+            + bytes(8)
+        )
+
+    entries = [("a", "DATABASE", "CREATE DATABASE a;\n"), ("b", "TABLE", "")]
+    content = head(version=version, entries=2) + b"".join(entry(*one) for one in entries)
+    found = read_contents(io.BytesIO(content + b"rows"))
+    assert [(one.tag.decode(), one.kind.decode(), one.definition.decode()) for one in found] == (
+        entries
+    )
+    assert found[0].owner.decode() == "own\u00e9r"
+    with pytest.raises(ArtifactError):
+        read_contents(io.BytesIO(content[:-3]))
 
 
 def test_a_name_that_reads_like_a_connection_string_is_one_name() -> None:

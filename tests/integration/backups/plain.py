@@ -30,6 +30,7 @@ class PlainArtifact:
     previous: Manifest | None = None
     payloads: list[Payload] = field(default_factory=list)
     noted: dict[str, object] = field(default_factory=dict)
+    encrypted: bool = True
 
     # What a capture offers
 

@@ -12,6 +12,7 @@ import pytest
 
 from mmstack_ops.adapters.backups.types.base import BackupType, Instance
 from mmstack_ops.adapters.backups.types.postgres_data import PostgresData
+from mmstack_ops.adapters.backups.types.postgres_databases import drop_database
 from mmstack_ops.adapters.backups.types.postgres_full import PostgresFull
 from mmstack_ops.adapters.backups.types.postgres_schema import PostgresSchema
 from mmstack_ops.adapters.backups.types.postgres_server import Server
@@ -249,6 +250,92 @@ def test_a_dump_that_is_cancelled_or_loses_its_server_leaves_nothing(
     assert not again.noted
     assert not (tmp_path / "killed" / "app.dump").exists()
     at.nothing_left()
+
+
+_WIDE = (Path(__file__).parent / "postgres_wide.sql").read_text()
+_SINCE = """
+ALTER ROLE reader VALID UNTIL '2001-01-01' CONNECTION LIMIT 3 CREATEDB PASSWORD 'other';
+GRANT pg_write_all_data TO reader; REVOKE "Odd ""Role" FROM reader;
+ALTER ROLE reader SET statement_timeout = '1s'; ALTER ROLE reader RESET work_mem;
+COMMENT ON ROLE reader IS 'since'; GRANT SET ON PARAMETER log_statement TO reader;
+"""
+
+
+def wide(server: Server) -> None:
+    """Fill databases with one of everything that a dump holds, and with what it leaves out."""
+    sql(server, "postgres", _CLUSTER)
+    with server.connect("postgres") as connection:
+        for statement in (
+            "CREATE DATABASE starters IS_TEMPLATE true",
+            "CREATE DATABASE closed ALLOW_CONNECTIONS false",
+            "ALTER SYSTEM SET work_mem = '9MB'",
+            "ALTER SYSTEM SET session_preload_libraries = 'auto_explain', 'pg_stat_statements'",
+        ):
+            connection.execute(statement.encode())
+    sql(server, "template1", "CREATE TABLE for_everybody AS SELECT 1 a")
+    content, event_triggers = _WIDE.split("-- Last:\n")
+    sql(server, "app", content)
+    with (
+        pytest.raises(BackupError, match="postgres: database 'app' failed"),
+        server.connect("app") as connection,
+    ):
+        connection.execute(b"CREATE UNIQUE INDEX CONCURRENTLY invalid ON public.twins (i)")
+    sql(server, "app", event_triggers)
+
+
+def meaning(lines: list[str]) -> list[str]:
+    """Return a dump without what says the same in another way."""
+    text = "\n".join(lines)
+    # It inherits, so that its columns come in another order; its facts are compared.
+    text = re.sub(r"CREATE TABLE public\.child .*?;\n", "", text, flags=re.DOTALL)
+    text = re.sub(r"COPY public\.child .*?\n\\\.\n", "", text, flags=re.DOTALL)
+    # There is no statement that takes a role's end away.
+    text = text.replace(" VALID UNTIL 'infinity'", "")
+    # Lists of varchar are written in two ways.
+    return re.sub(r"::character varying|::text|\[\]|[()]", "", text).splitlines()
+
+
+@pytest.mark.parametrize("kind", [PostgresFull(), PostgresData()], ids=["full", "data"])
+def test_one_of_everything_comes_back_and_the_rest_is_named(
+    at: Bench, tmp_path: Path, kind: BackupType
+) -> None:
+    source = postgres(at.world, command=("postgres", "-c", "wal_level=logical"))
+    server = Server.of(source)
+    wide(server)
+    before = meaning(cluster_dump(at, source))
+    artifact = captured(kind, at.bench, source, tmp_path / "backup")
+    facts = artifact.facts()
+    assert facts.not_covered.keys() == {"database closed", "table app.public.members"}
+    assert {"file pg_hba.conf", "file postgresql.conf"} <= facts.excluded.keys()
+    assert re.search(r"^host\s+all", (tmp_path / "backup" / "pg_hba.conf").read_text(), re.M)
+    assert {"database template1", "database starters", "setting work_mem"} <= facts.items.keys()
+    comparison = compare(facts, kind.inspect(at.bench, source, facts))
+    assert comparison.equal, comparison.differences
+
+    sql(server, "postgres", _SINCE)
+    with server.connect("postgres") as connection:
+        connection.execute(b"ALTER SYSTEM RESET work_mem")
+        connection.execute(b"ALTER SYSTEM SET random_page_cost = 3")
+    said = "\n".join(compare(facts, kind.inspect(at.bench, source, facts)).differences)
+    for word in ("role reader differs", "setting work_mem is missing", "random_page_cost wasn't"):
+        assert word in said, said
+    kind.restore(at.bench, source, artifact)
+    comparison = compare(facts, kind.inspect(at.bench, source, facts))
+    assert comparison.equal, comparison.differences
+    # What the backup doesn't hold isn't lost: it stands in the database that was replaced.
+    (kept,) = [name for name in databases(server) if name.startswith("mmstack_")]
+    with server.connect(kept) as connection:
+        assert connection.execute(b"SELECT i FROM public.members").fetchall() == [(1,)]
+    assert any(kept in line and "members" in line for line in at.told)
+    assert any("subscriptions of database app are restored disabled" in line for line in at.told)
+    assert "closed" in databases(server)
+    drop_database(server, kept)
+    assert_same(before, meaning(cluster_dump(at, source)))
+    at.nothing_left()
+
+
+def databases(server: Server) -> list[str]:
+    return [str(name) for (name,) in server.query("SELECT datname FROM pg_database ORDER BY 1")]
 
 
 def test_damage_is_found_and_never_restored_quietly(at: Bench, tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ class Workbench(Protocol):
     """How types reach containers and volumes. Everything it makes is labelled and removed."""
 
     cancel: threading.Event
+    accept_differences: bool
+    """The operator takes a copy that differs from what was recorded."""
 
     def tell(self, message: str) -> None:
         """Say what is going on, for the log and the terminal."""

@@ -6,7 +6,7 @@ import json
 import shlex
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -26,22 +26,26 @@ from mmstack_ops.adapters.backups.types.postgres_facts import (
     VIEWS,
     Found,
     databases_in,
+    inspect_database,
     populated_views,
     quoted,
+    read_cluster,
     read_database,
-    read_roles,
     read_sequences,
 )
-from mmstack_ops.adapters.backups.types.postgres_restore import restore_all
+from mmstack_ops.adapters.backups.types.postgres_restore import recover, restore_all
 from mmstack_ops.adapters.backups.types.postgres_server import (
     MAINTENANCE,
     Server,
-    complaint,
     conninfo,
-    warnings_in,
 )
+from mmstack_ops.adapters.backups.types.postgres_settings import (
+    FILES,
+    SETTINGS,
+    keep_settings,
+)
+from mmstack_ops.adapters.backups.types.postgres_tools import DumpTools, check_archive, judge
 from mmstack_ops.domain.backups.facts import Facts
-from mmstack_ops.domain.backups.manifest import Payload
 from mmstack_ops.domain.errors import ArtifactError, BackupError
 
 if TYPE_CHECKING:
@@ -83,31 +87,61 @@ class PostgresDump:
     """How consistency is reached, in one sentence."""
 
     def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
-        """Dump roles and databases; see ``BackupType.capture``."""
+        """Dump roles, settings and databases; see ``BackupType.capture``."""
         server = Server.of(instance)
-        names = server.databases()
+        recover(bench, instance)
+        inventory = server.inventory()
+        names = inventory.wanted
         if not names:
             raise BackupError(
                 f"{instance.service} has no database to back up",
-                why="include and exclude of its schema leave none",
+                why="; ".join((inventory.not_covered | inventory.excluded).values()),
                 remedy="correct backup.include and backup.exclude of the service",
             )
-        found = Found()
+        found = Found(not_covered=dict(inventory.not_covered))
         bounds: dict[str, tuple[int, int]] = {}
         versions: dict[str, str] = {}
+        excluded = dict(inventory.excluded)
         with server.connect(MAINTENANCE) as connection:
-            read_roles(connection, found, None)
-        with bench.tools(instance, environment=server.environment, secrets=server.secrets) as tools:
-            self._dump_globals(bench, tools, server, capture)
+            read_cluster(connection, found, None)
+            titles = {name: quoted(connection, name) for name in names}
+            files = keep_settings(connection, capture, found.not_covered, excluded)
+        # What isn't kept can't be compared.
+        found.items = {n: v for n, v in found.items.items() if n not in found.not_covered}
+        dumped: list[str] = []
+        with DumpTools(bench, instance, server) as tools:
+            self._dump_globals(bench, tools.usable(), server, capture)
             for name in names:
-                noted = self._dump_database(bench, tools, server, capture, name, found)
+                try:
+                    here = Found()
+                    noted = self._dump_database(
+                        bench, tools, server, capture, name, here, titles[name]
+                    )
+                except BackupError as error:
+                    tools.renew()
+                    _refuse_dead(server, error)
+                    why = f"{error.what}: {error.why}" if error.why else error.what
+                    bench.tell(f"database {name} isn't backed up: {why}")
+                    found.not_covered[f"database {titles[name]}"] = why
+                    failed = error
+                    continue
+                found.merge(here)
                 versions |= noted.versions
                 bounds |= noted.bounds
+                dumped.append(name)
+        if not dumped:
+            raise failed
         capture.note(
             method=self.says,
             versions=versions,
-            restore_by_hand=self._by_hand(names),
-            facts=Facts(figures=found.figures, items=found.items, bounds=bounds),
+            restore_by_hand=self._by_hand(dumped, files),
+            facts=Facts(
+                figures=found.figures,
+                items=found.items,
+                bounds=bounds,
+                not_covered=found.not_covered,
+                excluded=excluded,
+            ),
         )
 
     def _dump_globals(
@@ -117,7 +151,7 @@ class PostgresDump:
         script = "exec pg_dumpall --globals-only --no-password"
         with (
             capture.payload(_GLOBALS, "globals") as sink,
-            tools.produce("pg_dumpall", script, stderr_fails=_judge(bench)) as source,
+            tools.produce("pg_dumpall", script, stderr_fails=judge(bench)) as source,
         ):
             while chunk := source.read(_CHUNK):
                 content += chunk
@@ -131,28 +165,29 @@ class PostgresDump:
     def _dump_database(
         self,
         bench: Workbench,
-        tools: Tools,
+        tools: DumpTools,
         server: Server,
         capture: Capture,
         name: str,
         found: Found,
+        title: str,
     ) -> _Dumped:
         """Dump all parts of a database; gather its facts beside them."""
         versions: dict[str, str] = {}
         with _snapshot(server, name) as (connection, snapshot):
-            before = read_sequences(connection, name) if self.rows else {}
+            before = read_sequences(connection, title) if self.rows else {}
             refreshed = {VIEWS: json.dumps(populated_views(connection))}
-            with _reading(connection, found, rows=self.rows):
+            with _reading(connection, found, title, rows=self.rows):
                 for role, option in self.parts:
                     bench.tell(f"dumping {role} of database {name}")
                     command = f"pg_dump {_OPTIONS} --snapshot={snapshot} {option}"
                     noted = {"database": name, **(refreshed if role == "data" else {})}
-                    versions |= self._dump(bench, tools, capture, role, command, noted)
+                    versions |= self._dump(bench, tools.usable(), capture, role, command, noted)
         if not self.rows:
             return _Dumped(versions, {})
         # A new transaction: the old one would show them as its snapshot had them.
         with server.connect(name) as connection:
-            after = read_sequences(connection, name)
+            after = read_sequences(connection, title)
         return _Dumped(
             versions,
             {
@@ -176,7 +211,7 @@ class PostgresDump:
         script = f"exec {command} -d {shlex.quote(conninfo(database))}"
         with ExitStack() as producing:
             source = producing.enter_context(
-                tools.produce("pg_dump", script, stderr_fails=_judge(bench))
+                tools.produce("pg_dump", script, stderr_fails=judge(bench))
             )
             first = source.read(HEAD_BYTES)
             head = _head_of(first)
@@ -206,8 +241,12 @@ class PostgresDump:
                     with artifact.read(payload) as source:
                         if not postgres_globals.is_complete(source.read()):
                             problems.append(f"{payload.name} was cut short")
+                elif payload.role == FILES:
+                    with artifact.read(payload) as source:
+                        while source.read(_CHUNK):
+                            pass
                 elif "database" in payload.attributes:
-                    _check_archive(bench, tools, artifact, payload)
+                    check_archive(bench, tools, artifact, payload)
             except (ArtifactError, BackupError) as error:
                 problems.append(f"{payload.name}: {error.what}: {error.why}")
         return problems
@@ -215,7 +254,7 @@ class PostgresDump:
     def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
         """Replace roles and databases by the recorded ones; see ``BackupType.restore``."""
         running = instance if instance.running else bench.start(instance)
-        restore_all(bench, running, artifact)
+        restore_all(bench, running, artifact, rows=self.rows)
         return running
 
     def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
@@ -224,26 +263,35 @@ class PostgresDump:
         found = Found()
         wanted = None if like is None else databases_in(like)
         with server.connect(MAINTENANCE) as connection:
-            read_roles(connection, found, like)
-            names = [
-                name
-                for name in server.databases()
-                if wanted is None or f"database {quoted(connection, name)}" in wanted
-            ]
-        for name in names:
+            read_cluster(connection, found, like)
+            rows = connection.execute(
+                b"SELECT datname, quote_ident(datname) FROM pg_database ORDER BY 1"
+            ).fetchall()
+        names = server.databases() if wanted is None else [str(name) for name, _ in rows]
+        for name, title in rows:
+            if name not in names or (wanted is not None and f"database {title}" not in wanted):
+                continue
             bench.tell(f"looking at database {name}")
-            with server.connect(name) as connection, connection.transaction():
-                connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                read_database(connection, found, rows=self.rows, like=like)
-                if self.rows:
-                    found.sequences |= read_sequences(connection, name)
-        return Facts(figures={**found.figures, **found.sequences}, items=found.items)
+            try:
+                found.merge(inspect_database(server, name, title, rows=self.rows, like=like))
+            except BackupError as error:
+                _refuse_dead(server, error)
+                found.not_covered[f"database {title}"] = f"{error.what}: {error.why}"
+        return Facts(
+            figures={**found.figures, **found.sequences},
+            items=found.items,
+            not_covered={} if like is None else _unlike(found.not_covered, like),
+        )
 
-    def _by_hand(self, databases: Sequence[str]) -> list[str]:
+    def _by_hand(self, databases: Sequence[str], files: Sequence[str]) -> list[str]:
         lines = [
             "# PGHOST, PGUSER, PGPASSWORD name an empty server and its superuser",
+            "export PGOPTIONS='-c default_transaction_read_only=off'",
             f"psql -d template1 -f {_GLOBALS}  # a role that exists already is no harm",
+            f"psql -d template1 -f {SETTINGS}  # then restart the server",
         ]
+        if files:
+            lines.append(f"# {', '.join(files)}: copy what you need into the data directory")
         for name in databases:
             lines += [
                 line.format(
@@ -272,15 +320,6 @@ def _file_name(database: str, role: str) -> str:
     return quote(database, safe="") + ending
 
 
-def _judge(bench: Workbench) -> Callable[[str], bool]:
-    def judge(text: str) -> bool:
-        for warning in warnings_in(text):
-            bench.tell(warning)
-        return complaint(text)
-
-    return judge
-
-
 @contextmanager
 def _snapshot(server: Server, database: str) -> Iterator[tuple[Connection, str]]:
     """Hold a snapshot open that tools can use."""
@@ -291,7 +330,7 @@ def _snapshot(server: Server, database: str) -> Iterator[tuple[Connection, str]]
 
 
 @contextmanager
-def _reading(connection: Connection, found: Found, *, rows: bool) -> Iterator[None]:
+def _reading(connection: Connection, found: Found, database: str, *, rows: bool) -> Iterator[None]:
     """Gather facts beside the block, which dumps from the same snapshot."""
     import psycopg
 
@@ -299,7 +338,7 @@ def _reading(connection: Connection, found: Found, *, rows: bool) -> Iterator[No
 
     def read() -> None:
         try:
-            read_database(connection, found, rows=rows, like=None)
+            read_database(connection, found, database, rows=rows, like=None)
         except psycopg.Error as error:
             failures.append(error)
 
@@ -317,23 +356,14 @@ def _reading(connection: Connection, found: Found, *, rows: bool) -> Iterator[No
         raise failures[0]
 
 
-def _check_archive(
-    bench: Workbench, tools: Instance, artifact: OpenArtifact, payload: Payload
-) -> None:
-    # What is left after the end of the archive is read too, so that the hash is checked.
-    script = "pg_restore -f /dev/null && cat >/dev/null"
-    with (
-        artifact.read(payload) as source,
-        bench.consume(
-            tools, ["sh", "-c", f'{{ {script}; }} <"$IN"'], stderr_fails=_judge(bench)
-        ) as sink,
-    ):
-        first = source.read(HEAD_BYTES)
-        entries = str(parse_head(first).entries)
-        sink.write(first)
-        shutil.copyfileobj(source, sink, _CHUNK)
-    recorded = payload.attributes.get("entries", entries)
-    if entries != recorded:
-        raise ArtifactError(
-            "its table of contents differs", why=f"{entries} entries, {recorded} at backup time"
-        )
+def _refuse_dead(server: Server, failure: BackupError) -> None:
+    """Raise ``failure`` when the server doesn't answer any more: it isn't one database's."""
+    try:
+        server.query("SELECT 1")
+    except BackupError:
+        raise failure from None
+
+
+def _unlike(not_covered: Mapping[str, str], like: Facts) -> dict[str, str]:
+    """Return what can't be looked at and should be: what was backed up."""
+    return {name: why for name, why in not_covered.items() if name in like.items}

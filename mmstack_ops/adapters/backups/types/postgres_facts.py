@@ -1,51 +1,58 @@
 """What a PostgreSQL server holds: counts and digests that a restored copy must have too.
 
-Everything is taken inside one transaction per database, the one whose snapshot pg_dump uses.
-Figures of tables are exact whatever their size; contents are digested whole up to a limit,
-beyond it in a sample that is chosen the same way after a restore.
+Everything is taken inside one transaction per database, the one whose snapshot pg_dump uses. It
+is an inventory of its own: what a dump leaves out is named.
 """
-
-# ruff: noqa: S608 -- names come from the server's catalogue, quoted by the server
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mmstack_ops.adapters.backups.types.postgres_first_facts import (
+    read_first_database,
+    read_first_roles,
+)
 from mmstack_ops.adapters.backups.types.postgres_queries import (
+    COMMENTS,
     COUNTS,
     DATABASE,
-    DEFINITIONS,
     EXTENSIONS,
     FUNCTIONS,
+    HIDDEN,
     LARGE,
+    OTHERS,
+    PLACEMENT,
     POPULATED,
     RELATIONS,
     ROLES,
+    SCHEMAS,
+    STRUCTURES,
+    SYSTEM_SETTINGS,
+    TABLESPACES,
+    TYPES,
+)
+from mmstack_ops.adapters.backups.types.postgres_rows import (
+    ALL,
+    BUDGET_BYTES,
+    Table,
+    choose,
+    digest_table,
+    recorded,
 )
 from mmstack_ops.domain.backups.facts import Facts
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.backups.types.postgres_server import Connection
-
-# Up to here a table's rows are all digested (about 100 MB/s); and this much in one database.
-_WHOLE_BYTES = 16 << 20
-_BUDGET_BYTES = 256 << 20
-_SAMPLE = 500
+    from mmstack_ops.adapters.backups.types.postgres_server import Connection, Server
 
 VIEWS = "materialized_views"
 """Attribute of a payload of rows: the views to be made anew, as JSON."""
-_ALL = "all"
-_BY_KEY = f"first and last {_SAMPLE} by key"
-_FIRST = f"first {_SAMPLE}"
-_VALUE = re.compile(r"^\d+ rows, (?P<how>.+) [0-9a-f]+$")
-
-# The sum doesn't depend on the order of rows, and unlike an exclusive or it counts equal ones.
-_DIGEST = (
-    "coalesce(sum(('x' || substr(md5((mmstack_row.*)::text), 1, 16))::bit(64)::bigint::numeric), 0)"
-)
+_FORM = "form of the facts"
+_SECOND = "2"
+_FIGURE_OF = {"v": "views", "m": "views", "S": "sequences", "f": "foreign_tables"}
 
 
 @dataclass
@@ -56,81 +63,179 @@ class Found:
     items: dict[str, str] = field(default_factory=dict)
     sequences: dict[str, int] = field(default_factory=dict)
     """Name → the number that comes next."""
+    not_covered: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, count: int) -> None:
         """Add to a figure."""
         self.figures[name] = self.figures.get(name, 0) + count
 
-
-def read_roles(connection: Connection, found: Found, like: Facts | None) -> None:
-    """Record the roles; of those that ``like`` has, if it is given."""
-    rows = [
-        (str(name), str(value))
-        for name, value in connection.execute(ROLES.encode()).fetchall()
-        if like is None or name in like.items
-    ]
-    found.items.update(rows)
-    found.add("roles", len(rows))
+    def merge(self, other: Found) -> None:
+        """Add what was found elsewhere on the server."""
+        for name, count in other.figures.items():
+            self.add(name, count)
+        self.items |= other.items
+        self.sequences |= other.sequences
+        self.not_covered |= other.not_covered
 
 
-def read_database(connection: Connection, found: Found, *, rows: bool, like: Facts | None) -> None:
+def is_first_form(like: Facts | None) -> bool:
+    """Return whether recorded facts are of the first form, as backups of format 1 have them."""
+    return like is not None and _FORM not in like.items
+
+
+def read_cluster(connection: Connection, found: Found, like: Facts | None) -> None:
+    """Record what belongs to no database: roles, tablespaces, settings of ALTER SYSTEM.
+
+    Args:
+        like: recorded facts; of roles and tablespaces only those that it has are recorded.
+    """
+    if like is not None and is_first_form(like):
+        read_first_roles(connection, found, like)
+        return
+    found.items[_FORM] = _SECOND
+    roles = {str(name): str(value) for name, value in connection.execute(ROLES.encode()).fetchall()}
+    spaces = {
+        str(n): str(value) for n, value in connection.execute(TABLESPACES.encode()).fetchall()
+    }
+    # A restore deletes neither roles nor tablespaces that were made since.
+    kept = {n: v for n, v in (roles | spaces).items() if like is None or n in like.items}
+    found.items |= kept
+    found.add("roles", len(kept.keys() & roles.keys()))
+    for name, value in connection.execute(SYSTEM_SETTINGS.encode()).fetchall():
+        # Some hold a password (primary_conninfo).
+        digest = hashlib.sha256(str(value).encode()).hexdigest()[:32]
+        found.items[f"setting {name}"] = digest
+
+
+def read_database(
+    connection: Connection,
+    found: Found,
+    database: str,
+    *,
+    rows: bool,
+    like: Facts | None,
+) -> None:
     """Record what the connected database holds, in the connection's transaction.
 
     Args:
+        database: the name it is recorded under, quoted by the server.
         rows: also count and digest rows; without it only the schema is looked at.
         like: recorded facts; tables are digested the way they were then.
     """
-    (title, value), *_ = connection.execute(DATABASE.encode()).fetchall()
-    found.items[title] = value
-    database = title.removeprefix("database ")
+    if like is not None and is_first_form(like):
+        read_first_database(connection, found, database, rows=rows, like=like)
+        return
+    (_, value), *_ = connection.execute(DATABASE.encode()).fetchall()
+    found.items[f"database {database}"] = value
     found.add("databases", 1)
-    budget = _BUDGET_BYTES
-    for name, kind, size, key in connection.execute(RELATIONS.encode()).fetchall():
-        found.add(_FIGURE_OF.get(kind, "tables"), 1)
-        if kind == "r" and rows:
-            title = f"table {database}.{name}"
-            how = _recorded(like, title)
-            if how is None:
-                whole = size <= min(_WHOLE_BYTES, budget)
-                budget -= size if whole else 0
-                how = _ALL if whole else (_BY_KEY if key else _FIRST)
-            count, digest = _content(connection, name, how, key)
-            found.items[title] = f"{count} rows, {how} {digest:x}"
-            found.add("rows", count)
-    for name, digest in connection.execute(DEFINITIONS.encode()).fetchall():
-        found.items[f"definition of {database}.{name}"] = digest
+    _read_relations(connection, found, database, rows=rows, like=like)
+    for query, title in ((STRUCTURES, "structure of"), (TYPES, "type"), (SCHEMAS, "schema")):
+        for name, digest in connection.execute(query.encode()).fetchall():
+            found.items[f"{title} {database}.{name}"] = digest
     for schema, count, digest in connection.execute(FUNCTIONS.encode()).fetchall():
         found.items[f"functions of {database}.{schema}"] = digest
         found.add("functions", count)
     for name, schema in connection.execute(EXTENSIONS.encode()).fetchall():
         found.items[f"extension {database}.{name}"] = f"in schema {schema}"
         found.add("extensions", 1)
+    for kind, count, digest in connection.execute(OTHERS.encode()).fetchall():
+        found.items[f"objects of {database}.{kind}"] = f"{count}, {digest}"
+    (count, digest), *_ = connection.execute(COMMENTS.encode()).fetchall()
+    if count:
+        found.items[f"comments of {database}"] = f"{count}, {digest}"
+    ((placement,),) = connection.execute(PLACEMENT.encode()).fetchall()
+    if placement:
+        found.items[placement_of(database)] = placement
     (indexes, constraints, triggers, objects), *_ = connection.execute(COUNTS.encode()).fetchall()
     found.add("indexes", indexes)
     found.add("constraints", constraints)
     found.add("triggers", triggers)
     if rows:
+        if views := populated_views(connection):
+            found.items[f"materialized views of {database}"] = ", ".join(sorted(views))
         found.add("large_objects", objects)
         if objects:
             (digest,) = connection.execute(LARGE.encode()).fetchall()[0]
             found.items[f"large objects of {database}"] = digest
 
 
+def inspect_database(
+    server: Server, name: str, database: str, *, rows: bool, like: Facts | None
+) -> Found:
+    """Return what a database of a server holds.
+
+    Args:
+        name: the database to look at.
+        database: the name it is recorded under, quoted by the server.
+
+    Raises:
+        BackupError: what the server said.
+    """
+    found = Found()
+    with server.connect(name) as connection, connection.transaction():
+        connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        read_database(connection, found, database, rows=rows, like=like)
+        if rows:
+            found.sequences = read_sequences(connection, database)
+    return found
+
+
+def placement_of(database: str) -> str:
+    """Return the fact that says which relations of a database have a tablespace of their own."""
+    return f"placement of {database}"
+
+
+def _read_relations(
+    connection: Connection, found: Found, database: str, *, rows: bool, like: Facts | None
+) -> None:
+    budget = BUDGET_BYTES
+    for relation in connection.execute(RELATIONS.encode()).fetchall():
+        name, kind, size, key, columns, inherits, extension, dumped, condition = relation
+        title = f"table {database}.{name}"
+        if extension is not None and not dumped:
+            if kind == "r" and rows and _has_rows(connection, name):
+                found.not_covered[title] = (
+                    f"it belongs to the extension {extension}, which doesn't mark it for dumps"
+                    " (pg_extension_config_dump)"
+                )
+            continue
+        found.add(_FIGURE_OF.get(kind, "tables"), 1)
+        if kind == "r" and rows:
+            table = Table(name, size, key or (), columns or (), inherits, condition)
+            how = recorded(like, title) or choose(table, budget)
+            budget -= size if how.startswith(ALL) else 0
+            count, text = digest_table(connection, name, how, key, table.columns, condition)
+            found.items[title] = text
+            found.add("rows", count)
+    for (name,) in connection.execute(HIDDEN.encode()).fetchall():
+        found.not_covered[f"table {database}.{name}"] = "it stands in a schema of the server's own"
+
+
+def _has_rows(connection: Connection, name: str) -> bool:
+    query = f"SELECT EXISTS (SELECT FROM ONLY {name})"  # noqa: S608 -- quoted by the server
+    return bool(connection.execute(query.encode()).fetchall()[0][0])
+
+
 def read_sequences(connection: Connection, database: str) -> dict[str, int]:
     """Return what number each sequence gives next.
 
     Sequences stand outside transactions: under load they are ahead of the snapshot.
+
+    Args:
+        database: the name it is recorded under, quoted by the server.
     """
     names = [
         name
-        for name, kind, _, _ in connection.execute(RELATIONS.encode()).fetchall()
-        if kind == "S"
+        for name, kind, *_, extension, dumped, _ in connection.execute(
+            RELATIONS.encode()
+        ).fetchall()
+        if kind == "S" and (extension is None or dumped)
     ]
-    prefix = quoted(connection, database)
     return {
-        f"sequence {prefix}.{name}": int(
+        f"sequence {database}.{name}": int(
             connection.execute(
-                f"SELECT last_value + is_called::int FROM {name}".encode()
+                # The server quoted the name.
+                f"SELECT last_value + is_called::int FROM {name}".encode()  # noqa: S608
             ).fetchall()[0][0]
         )
         for name in names
@@ -155,34 +260,17 @@ def databases_in(like: Facts) -> Collection[str]:
     return {name for name in like.items if name.startswith("database ")}
 
 
-_FIGURE_OF = {"v": "views", "m": "views", "S": "sequences", "f": "foreign_tables"}
+def of_database(facts: Facts, database: str) -> Facts:
+    """Return the part of facts that speaks of one database.
 
-
-def _recorded(like: Facts | None, title: str) -> str | None:
-    found = _VALUE.match(like.items.get(title, "")) if like is not None else None
-    return found["how"] if found else None
-
-
-def _content(connection: Connection, name: str, how: str, key: list[str] | None) -> tuple[int, int]:
-    """Return a table's row count, and the digest of the rows that ``how`` chooses."""
-    if how == _ALL:
-        count, digest = _row(connection, f"SELECT count(*), {_DIGEST} FROM ONLY {name} mmstack_row")
-        return count, digest
-    (count,) = _row(connection, f"SELECT count(*) FROM ONLY {name}")
-    if how == _BY_KEY and key:
-        forward = ", ".join(key)
-        backward = ", ".join(f"{column} DESC" for column in key)
-        chosen = " UNION ALL ".join(
-            f"(SELECT * FROM ONLY {name} ORDER BY {order} LIMIT {_SAMPLE})"
-            for order in (forward, backward)
-        )
-    else:
-        # pg_dump copies rows as they stand and a restore writes them in that order: the first
-        # ones of the source are the first ones of the copy.
-        chosen = f"SELECT * FROM ONLY {name} LIMIT {_SAMPLE}"
-    (digest,) = _row(connection, f"SELECT {_DIGEST} FROM ({chosen}) mmstack_row")
-    return count, digest
-
-
-def _row(connection: Connection, statement: str) -> list[int]:
-    return [int(value) for value in connection.execute(statement.encode()).fetchall()[0]]
+    Args:
+        database: its name, quoted by the server.
+    """
+    named = re.compile(rf"[a-z ]+? {re.escape(database)}(\.|$)", re.DOTALL)
+    return Facts(
+        items={name: value for name, value in facts.items.items() if named.match(name)},
+        bounds={name: value for name, value in facts.bounds.items() if named.match(name)},
+        not_covered={n: why for n, why in facts.not_covered.items() if named.match(n)},
+        excluded={n: why for n, why in facts.excluded.items() if named.match(n)},
+        complete=facts.complete,
+    )

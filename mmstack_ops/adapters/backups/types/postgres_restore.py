@@ -1,184 +1,329 @@
-"""Loading dumps into a PostgreSQL server, replacing what it holds."""
+"""Loading dumps into a PostgreSQL server, replacing what it holds.
+
+Each database is loaded beside the one that is there, under another name, and compared with what
+was recorded. Then all are exchanged in one transaction, together with the roles. So there is the
+old data or the new, whole, whatever ends the restore.
+"""
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TypeGuard
 
-from mmstack_ops.adapters.backups.types import postgres_globals
+from mmstack_ops.adapters.backups.encryption import NoKeyError
 from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact, Workbench
-from mmstack_ops.adapters.backups.types.postgres_facts import VIEWS
-from mmstack_ops.adapters.backups.types.postgres_server import (
-    MAINTENANCE,
-    Server,
-    complaint,
-    conninfo,
+from mmstack_ops.adapters.backups.types.postgres_databases import (
+    disable_subscriptions,
+    drop_database,
+    existing,
+    swap,
 )
-from mmstack_ops.domain.backups.facts import Facts
-from mmstack_ops.domain.backups.manifest import Payload
-from mmstack_ops.domain.errors import BackupError, RestoreError
+from mmstack_ops.adapters.backups.types.postgres_facts import of_database, quoted
+from mmstack_ops.adapters.backups.types.postgres_globals import (
+    Globals,
+    create_roles,
+    missing_roles,
+    parse_globals,
+    restore_roles,
+)
+from mmstack_ops.adapters.backups.types.postgres_load import load_database
+from mmstack_ops.adapters.backups.types.postgres_room import has_room
+from mmstack_ops.adapters.backups.types.postgres_server import MAINTENANCE, TEMPLATE, Server
+from mmstack_ops.adapters.backups.types.postgres_settings import (
+    FILES,
+    SETTINGS,
+    restore_settings,
+)
+from mmstack_ops.adapters.backups.types.postgres_tablespaces import create_tablespaces
+from mmstack_ops.adapters.backups.types.postgres_work import Database, Work
+from mmstack_ops.domain.errors import (
+    ArtifactError,
+    BackupError,
+    CancelledError,
+    MmstackError,
+    PartialRestoreError,
+    RestoreError,
+    UntouchedError,
+)
 
-_CHUNK = 1 << 20
-_LOAD = "pg_restore --exit-on-error --no-password"
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.backups.types.postgres_server import Connection
+
+_JOURNAL = "postgres-restore"
 
 
-def restore_all(bench: Workbench, instance: Instance, artifact: OpenArtifact) -> None:
-    """Restore roles, then each database anew.
+def _tells_of_the_backup(error: BaseException) -> TypeGuard[MmstackError]:
+    """Return whether an error is one of the backup or the server, and not a missing key."""
+    if isinstance(error, NoKeyError):
+        return False
+    return isinstance(error, ArtifactError | BackupError | RestoreError)
+
+
+class _UnfinishedError(Exception):
+    """What was set aside couldn't be dropped: the record of it stays."""
+
+
+def restore_all(
+    bench: Workbench, instance: Instance, artifact: OpenArtifact, *, rows: bool
+) -> None:
+    """Restore roles and databases, all or none; then the settings.
+
+    Args:
+        rows: the backup holds rows, not only definitions.
 
     Raises:
-        RestoreError: what failed; databases up to there are restored, the others as they were.
+        PartialRestoreError: all was restored but what it names.
+        UntouchedError: what failed; everything is as it was.
+        RestoreError: what failed; what the server holds is undefined.
     """
     server = Server.of(instance)
-    manifest = artifact.manifest
-    databases = list(
-        dict.fromkeys(
-            p.attributes["database"] for p in manifest.payloads if "database" in p.attributes
-        )
-    )
-    with _failing(f"{instance.service} couldn't be restored from {manifest.ref}"):
-        for payload in manifest.with_role("globals"):
-            _forget_roles(server, artifact.facts())
-            _load_globals(bench, instance, server, artifact, payload)
-        for database in databases:
-            payloads = {
-                str(p.role): p
-                for p in manifest.payloads
-                if p.attributes.get("database") == database
-            }
-            _drop(server, database)
-            for role, options, target in _steps(payloads, database):
-                bench.tell(f"loading {role} of database {database}")
-                _load(bench, instance, server, artifact, payloads[role], options, target)
-            with server.connect(database) as connection:
-                if "data" in payloads:
-                    for view in json.loads(payloads["data"].attributes.get(VIEWS, "[]")):
-                        connection.execute(f"REFRESH MATERIALIZED VIEW {view}".encode())
-                connection.execute(b"ANALYZE")
-                _check_indexes(bench, connection, database)
-    others = sorted(set(server.databases()) - set(databases))
-    if others:
+    with _failing(f"{instance.service} couldn't be restored from {artifact.manifest.ref}"):
+        recover(bench, instance)
+        work = _prepare(bench, instance, server, artifact, rows=rows)
+        failure: BaseException | None = None
+        with suppress(_UnfinishedError), bench.journal(_key(instance), work.record):
+            try:
+                _load_all(work)
+                bench.tell("exchanging the databases")
+                _swap_all(work)
+            except BaseException as error:
+                # Whatever ended it, an interruption too: what it made goes again.
+                failure = error
+                if work.beside and _tells_of_the_backup(error):
+                    failure = UntouchedError(error.what, why=error.why, remedy=error.remedy)
+                try:
+                    _discard(server, work.record)
+                except MmstackError:
+                    # The record stays, for a later run.
+                    raise error from None
+            if failure is None:
+                _drop_old(work)
+        if failure is not None:
+            raise failure
+        _restore_settings(work)
+    with server.connect(MAINTENANCE) as connection:
+        rows_found = connection.execute(
+            b"SELECT datname FROM pg_database WHERE datname NOT IN ('template0', 'template1')"
+        ).fetchall()
+    ours = {one.name for one in work.databases}
+    if others := sorted({str(name) for (name,) in rows_found} - ours):
         bench.tell(f"not in the backup, left as they are: databases {', '.join(others)}")
-
-
-def _steps(payloads: dict[str, Payload], database: str) -> Iterator[tuple[str, str, str]]:
-    """Yield (payload's role, options, database to connect to), in order.
-
-    A schema that comes with data is loaded in two halves: indexes, foreign keys and triggers
-    after the rows, which is faster, and the order of the rows doesn't matter.
-    """
-    if "dump" in payloads:
-        yield "dump", "--create", MAINTENANCE
-    elif "data" in payloads:
-        yield "schema", "--create --section=pre-data", MAINTENANCE
-        yield "data", "", database
-        yield "schema", "--section=post-data", database
-    else:
-        yield "schema", "--create", MAINTENANCE
-
-
-def _forget_roles(server: Server, facts: Facts) -> None:
-    """Take from roles of the backup what it would only add to: passwords and settings."""
-    from psycopg import sql
-
-    with server.connect(MAINTENANCE) as connection:
-        rows = connection.execute(
-            b"SELECT rolname, format('role %I', rolname) FROM pg_roles WHERE rolname !~ '^pg_'"
-        ).fetchall()
-        for name, title in rows:
-            if title in facts.items:
-                role = sql.Identifier(name)
-                connection.execute(sql.SQL("ALTER ROLE {} RESET ALL").format(role))
-                if name != server.user:
-                    connection.execute(sql.SQL("ALTER ROLE {} PASSWORD NULL").format(role))
-
-
-def _load_globals(
-    bench: Workbench, instance: Instance, server: Server, artifact: OpenArtifact, payload: Payload
-) -> None:
-    bench.tell("loading roles")
-    # That a role exists is no error; psql goes on, and its messages are judged.
-    quiet = server.environment["PGOPTIONS"] + " -c client_min_messages=error"
-    script = f'exec psql --no-psqlrc --quiet --no-password -d {MAINTENANCE} <"$IN" >/dev/null'
-    with artifact.read(payload) as source:
-        content = source.read()
-    with bench.consume(
-        instance,
-        ["sh", "-c", script],
-        environment={**server.environment, "PGOPTIONS": quiet},
-        secrets=server.secrets,
-        stderr_fails=postgres_globals.complaint,
-    ) as sink:
-        for line in postgres_globals.for_restore(content, connecting=server.user):
-            sink.write(line)
-
-
-def _drop(server: Server, database: str) -> None:
-    from psycopg import sql
-
-    with server.connect(MAINTENANCE) as connection:
-        statement = "DROP DATABASE IF EXISTS {} WITH (FORCE)"
-        connection.execute(sql.SQL(statement).format(sql.Identifier(database)))
-
-
-def _load(
-    bench: Workbench,
-    instance: Instance,
-    server: Server,
-    artifact: OpenArtifact,
-    payload: Payload,
-    options: str,
-    target: str,
-) -> None:
-    script = f'{{ {_LOAD} {options} -d "$DATABASE" && cat >/dev/null; }} <"$IN"'
-    with (
-        artifact.read(payload) as source,
-        bench.consume(
-            instance,
-            ["sh", "-c", script],
-            environment={**server.environment, "DATABASE": conninfo(target)},
-            secrets=server.secrets,
-            stderr_fails=complaint,
-        ) as sink,
-    ):
-        shutil.copyfileobj(source, sink, _CHUNK)
-
-
-def _check_indexes(bench: Workbench, connection: object, database: str) -> None:
-    """Check every B-tree with the server's own amcheck, where it has it; leaves no trace."""
-    import psycopg
-
-    assert isinstance(connection, psycopg.Connection)
-    available = connection.execute(
-        b"SELECT FROM pg_available_extensions WHERE name = 'amcheck'"
-    ).fetchall()
-    if not available:
-        bench.tell(f"database {database}: indexes aren't checked (the server has no amcheck)")
-        return
-    with connection.transaction(force_rollback=True):
-        connection.execute(b"CREATE SCHEMA mmstack_check")
-        installed = connection.execute(
-            b"SELECT n.nspname FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace"
-            b" WHERE x.extname = 'amcheck'"
-        ).fetchall()
-        if not installed:
-            connection.execute(b"CREATE EXTENSION amcheck SCHEMA mmstack_check")
-        schema = installed[0][0] if installed else "mmstack_check"
-        statement = psycopg.sql.SQL(
-            "SELECT {}.bt_index_check(c.oid) FROM pg_class c JOIN pg_am a ON a.oid = c.relam"
-            " JOIN pg_index i ON i.indexrelid = c.oid WHERE a.amname = 'btree'"
-            " AND c.relkind = 'i' AND c.relpersistence <> 't' AND i.indisvalid"
+    if work.refused:
+        raise PartialRestoreError(
+            f"{instance.service} was restored from {artifact.manifest.ref}, but not all of it",
+            refused=work.refused,
+            remedy="correct what keeps it from being restored, then restore again",
         )
-        connection.execute(statement.format(psycopg.sql.Identifier(schema)))
+
+
+def recover(bench: Workbench, instance: Instance) -> None:
+    """Make good what a killed restore left: remove its copies, or what it had replaced."""
+    server = Server.of(instance)
+    try:
+        for record in bench.leftovers(_key(instance)):
+            bench.tell(f"removing what an interrupted restore of {instance.service} has left")
+            _discard(server, record)
+    except BackupError as error:
+        # The record stays. What runs now doesn't need it.
+        bench.tell(f"it can't be removed now: {error.why or error.what}")
+
+
+def _key(instance: Instance) -> str:
+    return f"{_JOURNAL} {instance.name}"
+
+
+def _discard(server: Server, record: Mapping[str, str]) -> None:
+    """Drop the copies of a restore that didn't come to its exchange, else what it replaced."""
+    from psycopg import sql
+
+    pairs: list[list[str]] = json.loads(record["databases"])
+    keep: list[str] = json.loads(record["keep"])
+    with server.connect(MAINTENANCE) as connection:
+        there = existing(connection, [name for pair in pairs for name in pair])
+    for new, old in pairs:
+        for name in (new, old):
+            if name in there and name not in keep:
+                drop_database(server, name)
+    if any(new in there for new, _ in pairs):
+        # The exchange takes all of them: where one copy is left, it wasn't reached.
+        with server.connect(MAINTENANCE) as connection:
+            for role in json.loads(record["roles"]):
+                connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+    if record["via"]:
+        drop_database(server, record["via"])
+
+
+def _prepare(
+    bench: Workbench, instance: Instance, server: Server, artifact: OpenArtifact, *, rows: bool
+) -> Work:
+    """Look at both sides before anything is changed."""
+    manifest, facts = artifact.manifest, artifact.facts()
+    token = secrets.token_hex(4)
+    roles = Globals()
+    for payload in manifest.with_role("globals"):
+        with artifact.read(payload) as source:
+            roles = parse_globals(source.read(), connecting=server.user)
+    names = dict.fromkeys(
+        p.attributes["database"] for p in manifest.payloads if "database" in p.attributes
+    )
+    databases: list[Database] = []
+    with server.connect(MAINTENANCE) as connection:
+        there = existing(connection, list(names))
+        for number, name in enumerate(names):
+            title = quoted(connection, name)
+            if f"database {title}" in facts.left_out:
+                continue
+            databases.append(
+                Database(
+                    name=name,
+                    title=title,
+                    payloads={
+                        str(p.role): p
+                        for p in manifest.payloads
+                        if p.attributes.get("database") == name
+                    },
+                    new=f"mmstack_new_{token}_{number}",
+                    old=f"mmstack_old_{token}_{number}",
+                    live=name in there,
+                )
+            )
+        _refuse_prepared(connection, databases)
+        work = Work(
+            bench=bench,
+            instance=instance,
+            server=server,
+            artifact=artifact,
+            facts=facts,
+            rows=rows,
+            databases=databases,
+            roles=roles,
+            via=MAINTENANCE if TEMPLATE not in names else f"mmstack_via_{token}",
+            created=missing_roles(connection, roles),
+        )
+        work.beside = has_room(work, connection)
+    return work
+
+
+def _refuse_prepared(connection: Connection, databases: list[Database]) -> None:
+    rows = connection.execute(
+        b"SELECT database, gid FROM pg_prepared_xacts WHERE database = ANY(%s)",
+        ([one.name for one in databases],),
+    ).fetchall()
+    if rows:
+        shown = ", ".join(f"{gid!r} in {database}" for database, gid in rows)
+        raise BackupError(
+            "a database with prepared transactions can't be replaced",
+            why=f"there are {shown}",
+            remedy="end them (COMMIT PREPARED or ROLLBACK PREPARED), then restore again",
+        )
+
+
+def _load_all(work: Work) -> None:
+    """Make and compare the new databases, beside the old ones."""
+    bench, server = work.bench, work.server
+    if work.roles.roles:
+        bench.tell("loading roles")
+    with server.connect(MAINTENANCE, restoring=True) as connection:
+        create_roles(connection, work.roles, work.created)
+    create_tablespaces(work)
+    if work.via != MAINTENANCE:
+        from psycopg import sql
+
+        with server.connect(MAINTENANCE, restoring=True) as connection:
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0")
+            connection.execute(statement.format(sql.Identifier(work.via)))
+    if not work.beside:
+        for database in work.databases:
+            if database.live and database.name != TEMPLATE:
+                bench.tell(f"dropping database {database.name}")
+                drop_database(server, database.name)
+                database.live = False
+    for database in work.databases:
+        if bench.cancel.is_set():
+            raise CancelledError("the restore was cancelled")
+        load_database(work, database)
+
+
+def _swap_all(work: Work) -> None:
+    renames: list[tuple[str, str]] = []
+    for database in work.databases:
+        if database.live:
+            renames.append((database.name, database.old))
+        renames.append((database.new, database.name))
+
+    def roles(connection: Connection) -> None:
+        restore_roles(
+            connection,
+            work.roles,
+            connecting=work.server.user,
+            without=frozenset(work.without),
+        )
+
+    swap(work.server, work.via, renames, roles)
+
+
+def _drop_old(work: Work) -> None:
+    """Drop what was replaced, but what holds more than the backup does."""
+    bench, server = work.bench, work.server
+    failed = False
+    for database in work.databases:
+        if not database.live:
+            continue
+        if work.keeps(database):
+            disable_subscriptions(server, database.old)
+            left = ", ".join(sorted(of_database(work.facts, database.title).left_out))
+            bench.tell(
+                f"what was in database {database.name} is kept as {database.old}, for the backup"
+                f" doesn't hold {left}; drop it when you don't need it"
+            )
+            continue
+        bench.tell(f"dropping what was in database {database.name}")
+        try:
+            drop_database(server, database.old)
+        except BackupError as error:
+            failed = True
+            bench.tell(
+                f"database {database.old} can't be dropped now ({error.why or error.what}):"
+                " the next backup or restore tries again"
+            )
+    if work.via != MAINTENANCE:
+        drop_database(server, work.via)
+    if failed:
+        raise _UnfinishedError
+
+
+def _restore_settings(work: Work) -> None:
+    for payload in work.artifact.manifest.with_role(FILES):
+        if not payload.name.startswith(SETTINGS):
+            continue
+        with work.artifact.read(payload) as source:
+            content = source.read()
+        with work.server.connect(MAINTENANCE, restoring=True) as connection:
+            work.bench.tell("restoring the settings of ALTER SYSTEM")
+            kept = {
+                name.removeprefix("setting ")
+                for name in work.facts.left_out
+                if name.startswith("setting ")
+            }
+            work.refused |= dict(restore_settings(connection, content, keep=kept))
+            waiting = connection.execute(
+                b"SELECT name FROM pg_settings WHERE pending_restart"
+            ).fetchall()
+        if waiting:
+            names = ", ".join(str(name) for (name,) in waiting)
+            work.bench.tell(f"in effect after the next restart of the service: {names}")
 
 
 @contextmanager
 def _failing(what: str) -> Iterator[None]:
     try:
         yield
-    except BackupError as error:
-        raise RestoreError(
+    except (BackupError, UntouchedError) as error:
+        kind = UntouchedError if isinstance(error, UntouchedError) else RestoreError
+        raise kind(
             what,
             why=f"{error.what}: {error.why}" if error.why else error.what,
             remedy=error.remedy or "restore it again; that is safe",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmstack_ops.adapters.backups.exchange import SECRETS
 from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.backups.types.credentials import password_from
+from mmstack_ops.adapters.backups.types.postgres_queries import TEMPLATE_CHANGED
 from mmstack_ops.domain.errors import BackupError
 
 if TYPE_CHECKING:
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[tuple[Any, ...]]
 
-MAINTENANCE = "template1"
-"""Connected to while other databases are dropped and made: it is always there."""
+TEMPLATE = "template1"
+"""What new databases are made from."""
+MAINTENANCE = TEMPLATE
+"""Connected to for what belongs to no database: it is always there."""
+RESTORING = {"default_transaction_read_only": "off", "session_replication_role": "replica"}
+"""Settings to restore with: a database's own may forbid to write, or fire triggers."""
+_INVALID = -2
 _PASS_FILE = "pgpass"  # noqa: S105 -- a file's name
 _DEFAULT_PORT = 5432
 _CONNECT_SECONDS = 10
@@ -35,11 +41,24 @@ _SETTINGS = {
     "search_path": "pg_catalog",
     "synchronize_seqscans": "off",
     "row_security": "off",
+    "jit": "off",
     "quote_all_identifiers": "off",
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
 }
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The databases of a server."""
+
+    wanted: list[str]
+    """Those to back up."""
+    not_covered: dict[str, str]
+    """``database <name>``, quoted by the server → why it can't be backed up."""
+    excluded: dict[str, str]
+    """Likewise → why it isn't wanted."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +98,21 @@ class Server:
         )
 
     @contextmanager
-    def connect(self, database: str, *, autocommit: bool = True) -> Iterator[Connection]:
+    def connect(
+        self, database: str, *, autocommit: bool = True, restoring: bool = False
+    ) -> Iterator[Connection]:
         """Connect as superuser.
+
+        Args:
+            restoring: write whatever the database's own settings say, without firing triggers.
 
         Raises:
             BackupError: what the server said, also for failures inside the block.
         """
         import psycopg
 
-        options = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+        settings = _SETTINGS | (RESTORING if restoring else {})
+        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         try:
             with psycopg.connect(
                 host=self.host,
@@ -112,15 +137,38 @@ class Server:
             ) from None
 
     def databases(self) -> list[str]:
-        """Return the databases to back up: all that can be connected to and aren't templates."""
+        """Return the databases to back up; see ``inventory``."""
+        return self.inventory().wanted
+
+    def inventory(self) -> Inventory:
+        """Return every database of the server: which are backed up, and why the others aren't.
+
+        Left aside are only ``template0``, and ``template1`` as long as it is as initdb made it.
+        """
+        wanted: list[str] = []
+        not_covered: dict[str, str] = {}
+        excluded: dict[str, str] = {}
         rows = self.query(
-            "SELECT datname FROM pg_database"
-            " WHERE NOT datistemplate AND datallowconn AND datconnlimit <> -2 ORDER BY 1"
+            "SELECT datname, format('database %I', datname), datallowconn, datconnlimit"
+            " FROM pg_database WHERE datname <> 'template0' ORDER BY 1"
         )
-        return [str(row[0]) for row in rows if self.wants(str(row[0]))]
+        for name, title, connectable, limit in rows:
+            if not self.wants(str(name)):
+                excluded[title] = "include and exclude of the schema leave it out"
+            elif limit == _INVALID:
+                excluded[title] = "a DROP DATABASE that was interrupted has left it unusable"
+            elif not connectable:
+                not_covered[title] = "it allows no connections (ALLOW_CONNECTIONS false)"
+            elif name != TEMPLATE or self._template_changed():
+                wanted.append(str(name))
+        return Inventory(wanted, not_covered, excluded)
+
+    def _template_changed(self) -> bool:
+        with self.connect(TEMPLATE) as connection:
+            return bool(connection.execute(TEMPLATE_CHANGED.encode()).fetchall()[0][0])
 
     def wants(self, database: str) -> bool:
-        """Say whether the schema's ``include`` and ``exclude`` let a database in."""
+        """Return whether the schema's ``include`` and ``exclude`` let a database in."""
         included = not self.definition_include or any(
             fnmatchcase(database, pattern) for pattern in self.definition_include
         )
@@ -155,6 +203,13 @@ class Server:
             " -c idle_in_transaction_session_timeout=0",
         }
 
+    @property
+    def restoring_environment(self) -> Mapping[str, str]:
+        """Variables for the tools that restore: as ``connect`` with ``restoring``."""
+        options = "".join(f" -c {name}={value}" for name, value in RESTORING.items())
+        environment = self.environment
+        return {**environment, "PGOPTIONS": environment["PGOPTIONS"] + options}
+
 
 def conninfo(database: str) -> str:
     """Return a connection string for a tool: a bare name with ``=`` would be taken for one."""
@@ -163,7 +218,7 @@ def conninfo(database: str) -> str:
 
 
 def complaint(text: str) -> bool:
-    """Judge the stderr of pg_dump, pg_dumpall, pg_restore: say whether it means failure.
+    """Return whether the stderr of pg_dump, pg_dumpall, pg_restore means failure.
 
     Warnings with their details and hints don't: those tools stop, with an exit code, at what
     makes a dump unusable. Anything else that isn't known does.

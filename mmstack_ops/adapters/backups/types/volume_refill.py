@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
+from mmstack_ops.adapters.backups.encryption import NoKeyError
 from mmstack_ops.adapters.backups.types.base import OpenArtifact, Workbench
 from mmstack_ops.adapters.backups.types.volume_folder import (
     VolumeFolder,
@@ -138,6 +139,8 @@ def _as_untouched(failure: BaseException) -> BaseException:
             why=f"{failure.strerror or failure}{where}",
             remedy="check the free space and the permissions of the engine's folder of volumes",
         )
+    if isinstance(failure, NoKeyError):
+        return failure  # It says nothing about the backup.
     if isinstance(failure, RestoreError | ArtifactError):
         return UntouchedError(failure.what, why=failure.why, remedy=failure.remedy)
     return failure

@@ -1,0 +1,72 @@
+"""Room for a second copy of databases, where their server keeps them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from mmstack_ops.adapters.backups.types.base import Instance, Workbench
+from mmstack_ops.adapters.backups.types.postgres_work import Work
+from mmstack_ops.domain.errors import BackupError
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.backups.types.postgres_server import Connection
+
+# Indexes and the write-ahead log take room that the size of a dump doesn't show.
+_ROOM_FACTOR = 1.2
+_ROOM_BYTES = 64 << 20
+
+
+def has_room(work: Work, connection: Connection) -> bool:
+    """Return whether there is room for the new databases beside the old ones."""
+    live = [one for one in work.databases if one.live]
+    if not live:
+        return True
+    sizes = connection.execute(
+        b"SELECT datname, pg_database_size(oid) FROM pg_database WHERE datname = ANY(%s)",
+        ([one.name for one in live],),
+    ).fetchall()
+    now = {str(name): int(size) for name, size in sizes}
+    needed = _ROOM_BYTES + sum(
+        int(
+            _ROOM_FACTOR
+            * max(now.get(one.name, 0), sum(p.plain_bytes for p in one.payloads.values()))
+        )
+        for one in work.databases
+    )
+    ((folder,),) = connection.execute(b"SELECT current_setting('data_directory')").fetchall()
+    free = free_bytes(work.bench, work.instance, str(folder))
+    if free is None or free >= needed:
+        return True
+    work.bench.tell(
+        f"there is no room for a second copy ({needed >> 20} MiB needed, {free >> 20} MiB free):"
+        f" {', '.join(one.name for one in live)} is dropped before the backup is loaded; if that"
+        " fails, only the safety backup has what it held"
+    )
+    return False
+
+
+def free_bytes(bench: Workbench, instance: Instance, folder: str) -> int | None:
+    """Return how much room there is where ``folder`` of the container is; None if unknown."""
+    mount = mount_of(instance, folder)
+    if mount is None:
+        return None
+    path = bench.volume_path(instance.volumes[mount])
+    if path is not None:
+        seen = os.statvfs(path)
+        return seen.f_bavail * seen.f_frsize
+    try:
+        said = bench.run(
+            instance, ["df", "-P", "-k", mount], volumes={instance.volumes[mount]: mount}
+        )
+        return int(said.splitlines()[-1].split()[3]) * 1024
+    except (BackupError, ValueError, IndexError):
+        return None
+
+
+def mount_of(instance: Instance, folder: str) -> str | None:
+    """Return the mount of a volume that a folder of the container is in."""
+    path = PurePosixPath(folder)
+    inside = [mount for mount in instance.volumes if path.is_relative_to(mount)]
+    return max(inside, key=len, default=None)

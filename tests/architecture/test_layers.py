@@ -1,4 +1,4 @@
-"""The rules of the layers hold, and files stay small."""
+"""The rules of the layers hold."""
 
 from __future__ import annotations
 

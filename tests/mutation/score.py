@@ -13,7 +13,6 @@ import itertools
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -139,7 +138,6 @@ def main() -> int:
     verdicts: list[Verdict] = []
     called_bad: list[Alarm] = []
     for name in names:
-        begun = time.monotonic()
         with tempfile.TemporaryDirectory() as folder, SUBJECTS[name](Path(folder)) as subject:
             own = []
             for verdict in judge(subject):
@@ -149,12 +147,8 @@ def main() -> int:
             bad = list(alarms(subject, steps))
             verdicts += own
             called_bad += bad
-        took = time.monotonic() - begun
         hits = sum(one.found for one in own)
-        say(
-            f"{name}: {hits} of {len(own)} found, {len(bad)} of {steps} healthy ones called bad,"
-            f" {took:.0f} s"
-        )
+        say(f"{name}: {hits} of {len(own)} found, {len(bad)} of {steps} healthy ones called bad")
     text = report(verdicts, called_bad, steps * len(names))
     say(f"\n{text}")
     if given.write:

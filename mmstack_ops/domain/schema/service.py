@@ -244,6 +244,8 @@ class ServiceBackup(SchemaModel):
     """Only these databases, collections, buckets (patterns); empty: all."""
     exclude: list[str] = []
     """Not these databases, collections, buckets, or paths below a volume (patterns)."""
+    versions: Literal["current", "all"] = "current"
+    """Of buckets: only each object's current version, or all of them with delete markers."""
     max_age: Period | None = None
     """Age at which the newest backup is too old; None: the policy's."""
     retention: Age | None = None

@@ -14,7 +14,11 @@ from xml.sax.saxutils import escape
 
 BUCKET = "many"
 _MODIFIED = "2026-01-01T00:00:00.000Z"
-_SETTINGS = {"policy", "lifecycle", "cors", "encryption", "object-lock", "versioning"}
+_SETTINGS = {
+    *("policy", "lifecycle", "cors", "encryption", "object-lock", "versioning", "acl", "website"),
+    *("ownershipControls", "publicAccessBlock", "notification", "logging", "requestPayment"),
+    *("replication", "accelerate"),
+}
 
 
 class Store(BaseHTTPRequestHandler):
@@ -34,7 +38,9 @@ class Store(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         query = parse_qs(url.query, keep_blank_values=True)
         key = unquote(url.path).removeprefix(f"/{BUCKET}").removeprefix("/")
-        if key:
+        if "acl" in query:
+            self._error(501, "NotImplemented")
+        elif key:
             self._object(key, query)
         elif url.path == "/":
             self._xml(f"<ListAllMyBucketsResult><Buckets><Bucket><Name>{BUCKET}</Name></Bucket>"

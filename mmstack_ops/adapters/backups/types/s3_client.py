@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote, unquote
+from xml.etree import ElementTree
 
 from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.backups.types.credentials import password_from
@@ -10,7 +12,12 @@ from mmstack_ops.domain.errors import BackupError
 
 CONNECTIONS = 16
 """Requests at once; more only queue in a store on one machine."""
+SERVER_WITHOUT_ACLS = frozenset({"MinIO"})
+"""What servers call themselves that answer every ACL with one and the same."""
+LISTED_ORDER = "ListedOrder"
+"""In answers to ``list_object_versions``: the ids of all entries, as they were listed."""
 _PORT = 9000
+_QUOTED = "mmstack-quoted:"
 
 
 def s3_client(instance: Instance) -> Any:
@@ -40,7 +47,7 @@ def s3_client(instance: Instance) -> Any:
             "credentials_file": (None, None, "/dev/null", None),
         }
     )
-    return boto3.Session(botocore_session=session).client(
+    client = boto3.Session(botocore_session=session).client(
         "s3",
         endpoint_url=f"http://{instance.address}:{instance.definition.server_port('s3', _PORT)}",
         aws_access_key_id=user,
@@ -61,3 +68,51 @@ def s3_client(instance: Instance) -> Any:
             response_checksum_validation="when_required",
         ),
     )
+    for operation in ("PutObject", "CreateMultipartUpload"):
+        # Before boto3's own check.
+        client.meta.events.register_first(f"before-parameter-build.s3.{operation}", _quote_metadata)
+        client.meta.events.register(f"before-call.s3.{operation}", _unquote_headers)
+    client.meta.events.register("before-send.s3", _send_utf8)
+    client.meta.events.register("before-parse.s3.ListObjectVersions", _keep_order)
+    return client
+
+
+def _keep_order(
+    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+) -> None:
+    """Add the order in which versions and delete markers were listed: boto3 parts the two."""
+    if response_dict["status_code"] != 200:
+        return
+    root = ElementTree.fromstring(response_dict["body"])  # noqa: S314  # as boto3 parses it
+    customized_response_dict[LISTED_ORDER] = [
+        one.findtext("{*}VersionId", "")
+        for one in root
+        if one.tag.rpartition("}")[2] in ("Version", "DeleteMarker")
+    ]
+
+
+# boto3 sends ASCII metadata only. Stores take and give back the bytes of UTF-8, as other clients
+# send them: what was read must be written as it was.
+
+
+def _quote_metadata(params: dict[str, Any], **_: Any) -> None:
+    metadata = params.get("Metadata")
+    if metadata and not all(value.isascii() for value in metadata.values()):
+        params["Metadata"] = {
+            name: value if value.isascii() else _QUOTED + quote(value)
+            for name, value in metadata.items()
+        }
+
+
+def _unquote_headers(params: dict[str, Any], **_: Any) -> None:
+    headers = params["headers"]
+    for name, value in headers.items():
+        if isinstance(value, str) and value.startswith(_QUOTED):
+            headers[name] = unquote(value.removeprefix(_QUOTED))
+
+
+def _send_utf8(request: Any, **_: Any) -> None:
+    """Encode headers after they were signed: the signature is over the bytes of UTF-8."""
+    for name, value in list(request.headers.items()):
+        if isinstance(value, str) and not value.isascii():
+            request.headers[name] = value.encode()

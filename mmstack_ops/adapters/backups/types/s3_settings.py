@@ -1,14 +1,28 @@
-"""What is set for a bucket as a whole: versions, policy, lifecycle, CORS, tags, encryption."""
+"""What is set for a bucket as a whole: versions, policy, ACL, lifecycle, website, and so on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 Settings = dict[str, Any]
 _LOCK = "object_lock"
+OWNER = "owner"
+"""Stands in a recorded ACL for the bucket's owner, whose id is another one in another store."""
+FIRST_FORMAT = (
+    "versioning",
+    "policy",
+    "lifecycle",
+    "cors",
+    "tags",
+    "encryption",
+    _LOCK,
+)
+"""The settings that backups of format 1 recorded, in one digest for each bucket."""
+_NOT_THERE = {"NotImplemented", "MethodNotAllowed", "UnsupportedOperation", "501", "405"}
 
 
 @dataclass(frozen=True)
@@ -18,23 +32,35 @@ class _Setting:
     read: str
     write: str
     clear: str | None
-    """None where it can't be taken away again."""
+    """None where it can't be taken away again, or is taken away by writing nothing."""
     keep: Callable[[dict[str, Any]], Any]
     """What of the answer is the setting; nothing when it isn't set."""
     arguments: Callable[[Any], dict[str, Any]]
-
-
-def _one(answer: str, argument: str) -> tuple[Callable[[dict[str, Any]], Any], Any]:
-    return (lambda found: found.get(answer)), (lambda value: {argument: {answer: value}})
+    none: Any = None
+    """What is written to take it away, where there is no call for that."""
 
 
 def _setting(
-    read: str, write: str, clear: str | None, answer: str, argument: str | None = None
+    read: str,
+    write: str,
+    clear: str | None,
+    answer: str,
+    argument: str | None = None,
+    **more: Any,
 ) -> _Setting:
-    if argument is None:
-        return _Setting(read, write, clear, lambda f: f.get(answer), lambda value: {answer: value})
-    keep, arguments = _one(answer, argument)
-    return _Setting(read, write, clear, keep, arguments)
+    def arguments(value: Any) -> dict[str, Any]:
+        return {answer: value} if argument is None else {argument: {answer: value}}
+
+    return _Setting(read, write, clear, lambda found: found.get(answer), arguments, **more)
+
+
+def _notification(found: dict[str, Any]) -> Any:
+    return {name: value for name, value in found.items() if name != "ResponseMetadata"}
+
+
+def _payer(found: dict[str, Any]) -> Any:
+    payer = found.get("Payer")
+    return None if payer == "BucketOwner" else payer
 
 
 _SETTINGS = {
@@ -44,6 +70,27 @@ _SETTINGS = {
         None,
         "Status",
         "VersioningConfiguration",
+        # What was versioned once can only be suspended.
+        none="Suspended",
+    ),
+    _LOCK: _setting(
+        "get_object_lock_configuration",
+        "put_object_lock_configuration",
+        None,
+        "ObjectLockConfiguration",
+        none={"ObjectLockEnabled": "Enabled"},
+    ),
+    "ownership": _setting(
+        "get_bucket_ownership_controls",
+        "put_bucket_ownership_controls",
+        "delete_bucket_ownership_controls",
+        "OwnershipControls",
+    ),
+    "public_access_block": _setting(
+        "get_public_access_block",
+        "put_public_access_block",
+        "delete_public_access_block",
+        "PublicAccessBlockConfiguration",
     ),
     "policy": _setting("get_bucket_policy", "put_bucket_policy", "delete_bucket_policy", "Policy"),
     "lifecycle": _setting(
@@ -65,30 +112,107 @@ _SETTINGS = {
         "delete_bucket_encryption",
         "ServerSideEncryptionConfiguration",
     ),
-    _LOCK: _setting(
-        "get_object_lock_configuration",
-        "put_object_lock_configuration",
+    "website": _Setting(
+        "get_bucket_website",
+        "put_bucket_website",
+        "delete_bucket_website",
+        _notification,
+        lambda value: {"WebsiteConfiguration": value},
+    ),
+    "notification": _Setting(
+        "get_bucket_notification_configuration",
+        "put_bucket_notification_configuration",
         None,
-        "ObjectLockConfiguration",
+        _notification,
+        lambda value: {"NotificationConfiguration": value},
+        none={},
+    ),
+    "logging": _setting(
+        "get_bucket_logging",
+        "put_bucket_logging",
+        None,
+        "LoggingEnabled",
+        "BucketLoggingStatus",
+    ),
+    "request_payment": _Setting(
+        "get_bucket_request_payment",
+        "put_bucket_request_payment",
+        None,
+        _payer,
+        lambda value: {"RequestPaymentConfiguration": {"Payer": value}},
+        none="BucketOwner",
+    ),
+    "replication": _setting(
+        "get_bucket_replication",
+        "put_bucket_replication",
+        "delete_bucket_replication",
+        "ReplicationConfiguration",
+    ),
+    "acceleration": _setting(
+        "get_bucket_accelerate_configuration",
+        "put_bucket_accelerate_configuration",
+        None,
+        "Status",
+        "AccelerateConfiguration",
+        none="Suspended",
     ),
 }
+_ACL = "acl"
+NAMES = (*_SETTINGS, _ACL)
 
 
-def read_settings(client: Any, bucket: str) -> Settings:
-    """Return what is set for a bucket; what isn't set, or unknown to the server, is missing."""
+@dataclass(frozen=True)
+class BucketSettings:
+    """What a server says of one bucket.
+
+    Args:
+        values: what is set; what isn't is missing.
+        refused: setting → why the server doesn't tell it.
+        unknown: settings that the server doesn't implement: nothing can be set there.
+    """
+
+    values: Settings = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    unknown: frozenset[str] = frozenset()
+
+
+def read_settings(client: Any, bucket: str) -> BucketSettings:
+    """Ask for everything that can be set for a bucket.
+
+    Raises:
+        ClientError: there is no such bucket.
+    """
     from botocore.exceptions import ClientError
 
-    found: Settings = {}
-    for name, setting in _SETTINGS.items():
+    values: Settings = {}
+    refused: dict[str, str] = {}
+    unknown: set[str] = set()
+    for name in NAMES:
         try:
-            value = setting.keep(getattr(client, setting.read)(Bucket=bucket))
+            if name == _ACL:
+                value: Any = normal_acl(client.get_bucket_acl(Bucket=bucket))
+            else:
+                setting = _SETTINGS[name]
+                value = setting.keep(getattr(client, setting.read)(Bucket=bucket))
         except ClientError as error:
-            if not _is_absent(error):
+            code = error.response["Error"].get("Code", "")
+            if code == "NoSuchBucket":
                 raise
+            if is_unknown(error):
+                unknown.add(name)
+            elif error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                refused[name] = f"the server refused {error.operation_name}: code {code}"
             continue
         if value:
-            found[name] = value
-    return found
+            values[name] = value
+    return BucketSettings(values, refused, frozenset(unknown))
+
+
+def is_unknown(error: Any) -> bool:
+    """Return whether an error says that the server doesn't implement the call."""
+    code = error.response["Error"].get("Code", "")
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return code in _NOT_THERE or status in (405, 501)
 
 
 def create_bucket(client: Any, bucket: str, settings: Settings) -> None:
@@ -97,36 +221,137 @@ def create_bucket(client: Any, bucket: str, settings: Settings) -> None:
     client.create_bucket(Bucket=bucket, **locked)
 
 
-def write_settings(client: Any, bucket: str, settings: Settings) -> None:
-    """Make a bucket's settings exactly these."""
-    now = read_settings(client, bucket)
-    for name, setting in _SETTINGS.items():
+def prepare_bucket(
+    client: Any,
+    bucket: str,
+    settings: Settings,
+    *,
+    versioned: bool = False,
+    without: Collection[str] = (),
+) -> None:
+    """Set what must stand before objects are put.
+
+    Args:
+        versioned: several versions of an object are going to be put.
+        without: defaults for new objects (``encryption``, ``object_lock``) that some objects of
+            the backup don't have: they are taken away until ``write_settings``.
+    """
+    now = read_settings(client, bucket).values
+    if versioned and now.get("versioning") != "Enabled":
+        _write(client, bucket, "versioning", "Enabled")
+    elif settings.get("versioning") not in (None, now.get("versioning")):
+        _write(client, bucket, "versioning", settings["versioning"])
+    for name in ("encryption", _LOCK):
+        if name in without and name in now:
+            _clear(client, bucket, name)
+
+
+def write_settings(
+    client: Any, bucket: str, settings: Settings, recorded: Collection[str]
+) -> dict[str, str]:
+    """Make a bucket's settings exactly these.
+
+    Args:
+        recorded: the settings that the backup speaks of; others are left as they are.
+
+    Returns:
+        What the server refused: setting → why.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    now = read_settings(client, bucket).values
+    refused: dict[str, str] = {}
+    for name in (name for name in NAMES if name in recorded):
         value, old = settings.get(name), now.get(name)
-        if value == old:
+        if settings_digest({name: value}) == settings_digest({name: old}):
             continue
-        if value is not None:
-            getattr(client, setting.write)(Bucket=bucket, **setting.arguments(value))
-        elif setting.clear is not None:
-            getattr(client, setting.clear)(Bucket=bucket)
-        elif name == "versioning":
-            # What was versioned once can only be suspended.
-            client.put_bucket_versioning(
-                Bucket=bucket, VersioningConfiguration={"Status": "Suspended"}
-            )
+        try:
+            if name == _ACL:
+                _write_acl(client, bucket, value or [])
+            elif value is not None:
+                _write(client, bucket, name, value)
+            else:
+                _clear(client, bucket, name)
+        except ClientError as error:
+            code = error.response["Error"].get("Code", "unknown")
+            refused[name] = f"the server refused {error.operation_name}: code {code}"
+        except BotoCoreError as error:
+            refused[name] = f"it can't be written: {type(error).__name__}"
+    return refused
 
 
-def settings_digest(settings: Settings) -> str:
-    """Return settings as text that is the same for the same settings."""
-    return json.dumps(settings, sort_keys=True, default=str)
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """Return settings as a short text that is the same for the same settings."""
+    shown = json.dumps(settings, sort_keys=True, default=str)
+    return sha256(shown.encode()).hexdigest()[:16]
 
 
-def deleted_keys(client: Any, bucket: str) -> int:
-    """Count the objects of a versioned bucket that are gone behind a delete marker."""
-    pages = client.get_paginator("list_object_versions").paginate(Bucket=bucket)
-    return sum(one["IsLatest"] for page in pages for one in page.get("DeleteMarkers", ()))
+def normal_acl(answer: Mapping[str, Any]) -> list[list[str]]:
+    """Return the grants of an ACL, the owner by that word; nothing where only he has one."""
+    owner = answer.get("Owner", {}).get("ID", "")
+    grants = []
+    for grant in answer.get("Grants", ()):
+        who = grant.get("Grantee", {})
+        kind = who.get("Type", "CanonicalUser")
+        name = who.get("URI") or who.get("EmailAddress") or who.get("ID", "")
+        if kind == "CanonicalUser" and name in (owner, ""):
+            name = OWNER
+        grants.append([kind, name, grant.get("Permission", "")])
+    grants.sort()
+    return [] if grants in ([], [["CanonicalUser", OWNER, "FULL_CONTROL"]]) else grants
 
 
-def _is_absent(error: Any) -> bool:
-    code = error.response["Error"].get("Code", "")
-    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    return code != "NoSuchBucket" and (status in (404, 501) or code == "NotImplemented")
+def grant_arguments(grants: list[list[str]], owner: str) -> dict[str, str]:
+    """Return the arguments that set an ACL as ``normal_acl`` recorded it."""
+    names = {"Group": "uri", "AmazonCustomerByEmail": "emailAddress"}
+    by_permission: dict[str, list[str]] = {}
+    for kind, name, permission in grants or [["CanonicalUser", OWNER, "FULL_CONTROL"]]:
+        who = f'{names.get(kind, "id")}="{owner if name == OWNER else name}"'
+        by_permission.setdefault(permission, []).append(who)
+    return {
+        "Grant" + "".join(_PERMISSION_PARTS[part] for part in permission.split("_")): ",".join(who)
+        for permission, who in by_permission.items()
+    }
+
+
+_PERMISSION_PARTS = {
+    "FULL": "Full",
+    "CONTROL": "Control",
+    "READ": "Read",
+    "WRITE": "Write",
+    "ACP": "ACP",
+}
+
+
+def old_versions(client: Any, bucket: str) -> tuple[int, int, int]:
+    """Count the versions of a bucket that aren't current.
+
+    Returns:
+        Old versions, delete markers, and keys that are gone behind a delete marker.
+    """
+    old = markers = gone = 0
+    for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        old += sum(not one["IsLatest"] for one in page.get("Versions", ()))
+        markers += len(page.get("DeleteMarkers", ()))
+        gone += sum(one["IsLatest"] for one in page.get("DeleteMarkers", ()))
+    return old, markers, gone
+
+
+def _write(client: Any, bucket: str, name: str, value: Any) -> None:
+    setting = _SETTINGS[name]
+    getattr(client, setting.write)(Bucket=bucket, **setting.arguments(value))
+
+
+def _clear(client: Any, bucket: str, name: str) -> None:
+    setting = _SETTINGS[name]
+    if setting.clear is not None:
+        getattr(client, setting.clear)(Bucket=bucket)
+    elif name == "logging":
+        client.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})
+    else:
+        _write(client, bucket, name, setting.none)
+
+
+def _write_acl(client: Any, bucket: str, grants: list[list[str]]) -> None:
+    owner = client.get_bucket_acl(Bucket=bucket).get("Owner", {}).get("ID", "")
+    client.put_bucket_acl(Bucket=bucket, **grant_arguments(grants, owner))

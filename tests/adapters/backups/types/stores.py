@@ -61,10 +61,10 @@ def bench() -> Workbench:
     return cast(Workbench, QuietBench())
 
 
-def instance_at(port: int, *, include: list[str] | None = None) -> Instance:
+def instance_at(port: int, **backup_options: Any) -> Instance:
     """An instance whose store listens on this host."""
     made = tool_instance("lab/minio:1", "testing", "minio")
-    backup = made.definition.backup.model_copy(update={"method": "s3", "include": include or []})
+    backup = made.definition.backup.model_copy(update={"method": "s3", **backup_options})
     definition = made.definition.model_copy(
         update={"ports": [Port(name="s3", container=port)], "backup": backup}
     )
@@ -83,8 +83,25 @@ def store(**backup: Any) -> Iterator[tuple[Instance, Any]]:
     """An empty store of its own; gives the instance and a client."""
     from moto.core.models import DEFAULT_ACCOUNT_ID
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
-    from moto.s3.models import s3_backends
+    from moto.s3 import models
+    from moto.s3.models import get_canned_acl, s3_backends
+    from moto.s3.responses import S3Response
 
+    shown = S3Response._acl_to_dict
+    lock = models.S3Backend.put_object_lock_configuration
+
+    def lock_at_any_time(self: Any, bucket_name: str, *given: Any, **named: Any) -> None:
+        """A default retention may be set for a bucket that holds objects: moto refuses that."""
+        bucket = self.get_bucket(bucket_name)
+        held, bucket.keys = bucket.keys, models._VersionedKeyStore()
+        try:
+            lock(self, bucket_name, *given, **named)
+        finally:
+            bucket.keys = held
+
+    models.S3Backend.put_object_lock_configuration = lock_at_any_time  # type: ignore[method-assign]
+    # It answers 500 for objects that came in parts.
+    S3Response._acl_to_dict = staticmethod(lambda acl: shown(acl or get_canned_acl("private")))
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
@@ -96,6 +113,8 @@ def store(**backup: Any) -> Iterator[tuple[Instance, Any]]:
     finally:
         backend.reset()
         server.stop()
+        S3Response._acl_to_dict = staticmethod(shown)
+        models.S3Backend.put_object_lock_configuration = lock  # type: ignore[method-assign]
 
 
 def empty(client: Any) -> None:

@@ -1,0 +1,513 @@
+"""Buckets: what an object and a bucket carry comes back, or stands by name in the manifest."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from mmstack_ops.adapters.backups.types.base import Instance
+from mmstack_ops.adapters.backups.types.s3_bucket import S3Bucket
+from mmstack_ops.domain.errors import PartialRestoreError, RestoreError
+from tests.adapters.backups.types.store_judge import dump
+from tests.adapters.backups.types.stores import back_up, bench, compared, empty, store
+
+KIND = S3Bucket()
+LATER = datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
+
+
+@pytest.fixture
+def minio() -> Iterator[tuple[Instance, Any]]:
+    with store() as found:
+        yield found
+
+
+def refuse(client: Any, operation: str, code: str, status: int, *, key: str = "") -> None:
+    """Let a client fail as a server's refusal makes it fail."""
+
+    def fail(params: dict[str, Any], **_: Any) -> None:
+        if not key or params.get("Key") == key:
+            raise ClientError(
+                {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}},
+                operation,
+            )
+
+    client.meta.events.register(f"provide-client-params.s3.{operation}", fail)
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let the clients that the type makes fail: called as ``refuse``, without the client."""
+    from mmstack_ops.adapters.backups.types import s3_bucket
+
+    usual = s3_bucket.s3_client
+    wanted: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def made(instance: Instance) -> Any:
+        client = usual(instance)
+        for given, named in wanted:
+            refuse(client, *given, **named)
+        return client
+
+    monkeypatch.setattr(s3_bucket, "s3_client", made)
+    return lambda *given, **named: wanted.append((given, named))
+
+
+def everything(client: Any) -> None:
+    """A bucket and objects with all that can be set."""
+    client.create_bucket(Bucket="logs")
+    client.create_bucket(Bucket="full")
+    client.put_object(
+        Bucket="full",
+        Key="page",
+        Body=b"page",
+        ContentType="text/html",
+        Expires=datetime(2031, 5, 1, 10, 0, tzinfo=UTC),
+        WebsiteRedirectLocation="/elsewhere",
+        StorageClass="REDUCED_REDUNDANCY",
+        ServerSideEncryption="AES256",
+        ChecksumSHA256=base64.b64encode(hashlib.sha256(b"page").digest()).decode(),
+        Metadata={"author": "someone"},
+        Tagging="a=1",
+    )
+    client.put_object(Bucket="full", Key="public", Body=b"public", ACL="public-read")
+    client.put_bucket_acl(Bucket="full", ACL="public-read")
+    client.put_public_access_block(
+        Bucket="full",
+        PublicAccessBlockConfiguration={
+            "BlockPublicAcls": False,
+            "IgnorePublicAcls": False,
+            "BlockPublicPolicy": True,
+            "RestrictPublicBuckets": False,
+        },
+    )
+    client.put_bucket_ownership_controls(
+        Bucket="full", OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+    )
+    client.put_bucket_website(
+        Bucket="full", WebsiteConfiguration={"IndexDocument": {"Suffix": "index.html"}}
+    )
+    client.put_bucket_notification_configuration(
+        Bucket="full",
+        NotificationConfiguration={
+            "QueueConfigurations": [
+                {
+                    "Id": "all",
+                    "QueueArn": "arn:aws:sqs:us-east-1:123456789012:queue",
+                    "Events": ["s3:ObjectCreated:*"],
+                }
+            ]
+        },
+    )
+    client.put_bucket_encryption(
+        Bucket="full",
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+        },
+    )
+    client.put_bucket_tagging(Bucket="full", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
+    policy = {"Version": "2012-10-17", "Statement": []}
+    client.put_bucket_policy(Bucket="full", Policy=json.dumps(policy))
+
+
+def test_all_that_objects_and_buckets_carry_comes_back(
+    minio: tuple[Instance, Any], tmp_path: Path
+) -> None:
+    instance, client = minio
+    everything(client)
+    artifact = back_up(KIND, instance, tmp_path)
+    held = dump(client)
+    assert not artifact.manifest.not_covered
+    empty(client)
+    KIND.restore(bench(), instance, artifact)
+    assert dump(client) == held
+    comparison = compared(KIND, instance, artifact)
+    assert comparison.equal, comparison.differences
+
+
+CHANGES: dict[str, Any] = {
+    "bucket full/website": lambda c: c.delete_bucket_website(Bucket="full"),
+    "bucket full/policy": lambda c: c.delete_bucket_policy(Bucket="full"),
+    "bucket full/acl": lambda c: c.put_bucket_acl(Bucket="full", ACL="private"),
+    "bucket full/public_access_block": lambda c: c.delete_public_access_block(Bucket="full"),
+    "bucket full/notification": lambda c: c.put_bucket_notification_configuration(
+        Bucket="full", NotificationConfiguration={}
+    ),
+    "bucket full/encryption": lambda c: c.delete_bucket_encryption(Bucket="full"),
+    "object full/public": lambda c: c.put_object_acl(Bucket="full", Key="public", ACL="private"),
+    "object full/page": lambda c: c.put_object(
+        Bucket="full", Key="page", Body=b"egap", ContentType="text/html"
+    ),
+}
+
+
+def test_each_difference_is_found_and_mended(minio: tuple[Instance, Any], tmp_path: Path) -> None:
+    instance, client = minio
+    everything(client)
+    artifact = back_up(KIND, instance, tmp_path)
+    held = dump(client)
+    for change in CHANGES.values():
+        change(client)
+    found = " ".join(compared(KIND, instance, artifact).differences)
+    for name in CHANGES:
+        assert name in found
+    KIND.restore(bench(), instance, artifact)
+    assert dump(client) == held
+
+
+def test_swapped_bytes_of_any_object_are_found(minio: tuple[Instance, Any], tmp_path: Path) -> None:
+    instance, client = minio
+    client.create_bucket(Bucket="many")
+    for number in range(60):
+        client.put_object(Bucket="many", Key=f"o{number}", Body=b"abcd")
+    artifact = back_up(KIND, instance, tmp_path)
+    for number in range(60):
+        client.put_object(Bucket="many", Key=f"o{number}", Body=b"abdc")
+    assert compared(KIND, instance, artifact).total_differences == 60
+
+
+def test_objects_beyond_those_listed_by_name_are_compared_in_groups(
+    minio: tuple[Instance, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmstack_ops.adapters.backups.types import s3_bucket
+
+    monkeypatch.setattr(s3_bucket, "_DESCRIBED", 5)
+    monkeypatch.setattr(s3_bucket, "_GROUPS", 4)
+    instance, client = minio
+    client.create_bucket(Bucket="many")
+    for number in range(30):
+        client.put_object(Bucket="many", Key=f"o{number:02}", Body=b"abcd")
+    artifact = back_up(KIND, instance, tmp_path)
+    assert compared(KIND, instance, artifact).equal
+    client.put_object(Bucket="many", Key="o27", Body=b"abdc")
+    assert not compared(KIND, instance, artifact).equal
+    KIND.restore(bench(), instance, artifact)
+    assert compared(KIND, instance, artifact).equal
+    client.delete_object(Bucket="many", Key="o29")
+    client.put_object(Bucket="many", Key="x29", Body=b"abcd")
+    assert not compared(KIND, instance, artifact).equal
+
+
+@pytest.mark.parametrize("text", ["Grüße 漢字", "Ã¼", "plain"], ids=["utf-8", "latin", "ascii"])
+def test_metadata_that_is_not_ascii(minio: tuple[Instance, Any], tmp_path: Path, text: str) -> None:
+    instance, client = minio
+    client.create_bucket(Bucket="meta")
+    client.put_object(Bucket="meta", Key="k", Body=b"1", Metadata={"title": text})
+    held = client.head_object(Bucket="meta", Key="k")["Metadata"]
+    assert held["title"].encode("latin-1").decode() == text
+    artifact = back_up(KIND, instance, tmp_path)
+    client.delete_object(Bucket="meta", Key="k")
+    KIND.restore(bench(), instance, artifact)
+    assert client.head_object(Bucket="meta", Key="k")["Metadata"] == held
+    assert compared(KIND, instance, artifact).equal
+
+
+def locked(client: Any) -> None:
+    client.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+    client.put_object(Bucket="locked", Key="before the default", Body=b"0")
+    client.put_object_lock_configuration(
+        Bucket="locked",
+        ObjectLockConfiguration={
+            "ObjectLockEnabled": "Enabled",
+            "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}},
+        },
+    )
+    body = {"Bucket": "locked", "Body": b"1", "ContentMD5": "xMpCOKC5I4INzFCab3WEmw=="}
+    client.put_object(
+        Key="own", ObjectLockMode="COMPLIANCE", ObjectLockRetainUntilDate=LATER, **body
+    )
+    client.put_object(Key="held", ObjectLockLegalHoldStatus="ON", **body)
+    client.put_object(Key="default", **body)
+
+
+def unlock(client: Any) -> None:
+    """Take all away, as only a store that was lost does."""
+    from moto.core.models import DEFAULT_ACCOUNT_ID
+    from moto.s3.models import s3_backends
+
+    s3_backends[DEFAULT_ACCOUNT_ID]["aws"].reset()
+
+
+def test_retention_and_legal_hold_are_the_objects_own(
+    minio: tuple[Instance, Any], tmp_path: Path
+) -> None:
+    instance, client = minio
+    locked(client)
+    artifact = back_up(KIND, instance, tmp_path)
+    default = client.head_object(Bucket="locked", Key="default")["ObjectLockRetainUntilDate"]
+    unlock(client)
+    KIND.restore(bench(), instance, artifact)
+    own = client.head_object(Bucket="locked", Key="own")
+    assert own["ObjectLockMode"] == "COMPLIANCE"
+    assert own["ObjectLockRetainUntilDate"] == LATER
+    assert client.head_object(Bucket="locked", Key="held")["ObjectLockLegalHoldStatus"] == "ON"
+    again = client.head_object(Bucket="locked", Key="default")["ObjectLockRetainUntilDate"]
+    assert abs(again - default) < timedelta(seconds=1)
+    first = client.head_object(Bucket="locked", Key="before the default")
+    assert "ObjectLockMode" not in first
+    rule = client.get_object_lock_configuration(Bucket="locked")["ObjectLockConfiguration"]
+    assert rule["Rule"]["DefaultRetention"]["Days"] == 1
+    comparison = compared(KIND, instance, artifact)
+    assert comparison.equal, comparison.differences
+
+
+def test_each_put_carries_a_checksum(
+    minio: tuple[Instance, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmstack_ops.adapters.backups.types import s3_bucket, s3_objects
+
+    monkeypatch.setattr(s3_objects, "_SMALL", 5 << 20)
+    instance, client = minio
+    client.create_bucket(Bucket="bkt")
+    client.put_object(Bucket="bkt", Key="small", Body=b"1")
+    client.put_object(Bucket="bkt", Key="large", Body=bytes(11 << 20))
+    artifact = back_up(KIND, instance, tmp_path)
+    sent: list[str] = []
+    usual = s3_bucket.s3_client
+
+    def watched(instance: Instance) -> Any:
+        made = usual(instance)
+
+        def look(model: Any, params: dict[str, Any], **_: Any) -> None:
+            if model.name in ("PutObject", "UploadPart"):
+                assert params["headers"]["Content-MD5"]
+                sent.append(model.name)
+
+        made.meta.events.register("before-call.s3", look)
+        return made
+
+    monkeypatch.setattr(s3_bucket, "s3_client", watched)
+    KIND.restore(bench(), instance, artifact)
+    assert sorted(sent) == ["PutObject", "UploadPart", "UploadPart", "UploadPart"]
+
+
+def test_one_object_that_the_store_refuses_is_named_and_the_rest_comes_back(
+    minio: tuple[Instance, Any], tmp_path: Path, refusing: Any
+) -> None:
+    instance, client = minio
+    client.create_bucket(Bucket="bkt")
+    for key in ("a", "bad", "z"):
+        client.put_object(Bucket="bkt", Key=key, Body=key.encode())
+    artifact = back_up(KIND, instance, tmp_path)
+    for key in ("a", "bad", "z"):
+        client.delete_object(Bucket="bkt", Key=key)
+    client.put_object(Bucket="bkt", Key="extra", Body=b"x")
+    refusing("PutObject", "XMinioInvalidObjectName", 400, key="bad")
+    with pytest.raises(PartialRestoreError) as caught:
+        KIND.restore(bench(), instance, artifact)
+    assert set(caught.value.refused) == {"bkt/bad"}
+    assert "XMinioInvalidObjectName" in caught.value.refused["bkt/bad"]
+    assert [one["Key"] for one in client.list_objects_v2(Bucket="bkt")["Contents"]] == ["a", "z"]
+
+
+def test_a_store_that_refuses_every_object_loses_none(
+    minio: tuple[Instance, Any], tmp_path: Path, refusing: Any
+) -> None:
+    instance, client = minio
+    client.create_bucket(Bucket="bkt")
+    client.put_object(Bucket="bkt", Key="k", Body=b"1")
+    artifact = back_up(KIND, instance, tmp_path)
+    client.put_object(Bucket="bkt", Key="extra", Body=b"x")
+    refusing("PutObject", "AccessDenied", 403)
+    with pytest.raises(RestoreError, match="refused every one"):
+        KIND.restore(bench(), instance, artifact)
+    assert [one["Key"] for one in client.list_objects_v2(Bucket="bkt")["Contents"]] == [
+        "extra",
+        "k",
+    ]
+
+
+@pytest.mark.parametrize("operation", ["HeadObject", "GetObject", "GetObjectTagging"])
+def test_one_object_that_cannot_be_read_stops_nothing(
+    minio: tuple[Instance, Any], tmp_path: Path, refusing: Any, operation: str
+) -> None:
+    instance, client = minio
+    client.create_bucket(Bucket="bkt")
+    for key in ("a", "bad"):
+        client.put_object(Bucket="bkt", Key=key, Body=key.encode())
+    refusing(operation, "AccessDenied", 403, key="bad")
+    artifact = back_up(KIND, instance, tmp_path)
+    facts = artifact.facts()
+    assert set(facts.not_covered) == {"bkt/bad"}
+    assert "AccessDenied" in facts.not_covered["bkt/bad"]
+    assert "object bkt/a" in facts.items
+    KIND.restore(bench(), instance, artifact)
+    assert {one["Key"] for one in client.list_objects_v2(Bucket="bkt")["Contents"]} == {"a", "bad"}
+    comparison = compared(KIND, instance, artifact)
+    assert comparison.equal, comparison.differences
+
+
+def test_a_setting_that_cannot_be_asked_for_is_not_taken_for_unset(
+    minio: tuple[Instance, Any], tmp_path: Path, refusing: Any
+) -> None:
+    instance, client = minio
+    client.create_bucket(Bucket="bkt")
+    client.put_bucket_website(
+        Bucket="bkt", WebsiteConfiguration={"IndexDocument": {"Suffix": "index.html"}}
+    )
+    client.put_object(Bucket="bkt", Key="k", Body=b"1")
+    refusing("GetBucketWebsite", "AccessDenied", 403)
+    refusing("GetBucketCors", "NotImplemented", 501)
+    artifact = back_up(KIND, instance, tmp_path)
+    assert set(artifact.facts().not_covered) == {"bucket bkt/website"}
+    assert "setting cors" in artifact.facts().excluded
+    KIND.restore(bench(), instance, artifact)
+    assert client.get_bucket_website(Bucket="bkt")["IndexDocument"] == {"Suffix": "index.html"}
+
+
+def test_buckets_that_the_schema_leaves_out_are_named(tmp_path: Path) -> None:
+    with store(exclude=["tmp-*"]) as (instance, client):
+        for bucket in ("app", "tmp-a"):
+            client.create_bucket(Bucket=bucket)
+            client.put_object(Bucket=bucket, Key="k", Body=b"v")
+        artifact = back_up(KIND, instance, tmp_path)
+    assert "tmp-a" in artifact.facts().excluded
+    assert "tmp-a" in [one.name for one in artifact.manifest.excluded]
+
+
+def versioned(client: Any) -> None:
+    client.create_bucket(Bucket="ver")
+    client.put_object(Bucket="ver", Key="once", Body=b"once")
+    client.put_bucket_versioning(Bucket="ver", VersioningConfiguration={"Status": "Enabled"})
+    client.put_object(Bucket="ver", Key="a", Body=b"first", Metadata={"n": "1"})
+    client.put_object(Bucket="ver", Key="a", Body=b"second")
+    client.delete_object(Bucket="ver", Key="a")
+    client.put_object(Bucket="ver", Key="a", Body=b"third")
+    client.put_object(Bucket="ver", Key="gone", Body=b"gone", Tagging="t=1")
+    client.delete_object(Bucket="ver", Key="gone")
+
+
+def history(client: Any, key: str) -> list[bytes | None]:
+    """The versions of a key, the oldest first; None is a delete marker."""
+    found = client.list_object_versions(Bucket="ver", Prefix=key)
+    versions = [
+        (one["LastModified"], one.get("ETag") and one["VersionId"])
+        for one in (*found.get("Versions", ()), *found.get("DeleteMarkers", ()))
+        if one["Key"] == key
+    ]
+    return [
+        client.get_object(Bucket="ver", Key=key, VersionId=version)["Body"].read()
+        if version
+        else None
+        for _, version in sorted(versions, key=lambda pair: pair[0])
+    ]
+
+
+def test_old_versions_are_counted_where_they_are_not_taken(
+    minio: tuple[Instance, Any], tmp_path: Path
+) -> None:
+    instance, client = minio
+    versioned(client)
+    facts = back_up(KIND, instance, tmp_path).facts()
+    assert facts.excluded["versions of ver"].startswith("3 old versions and 2 delete markers")
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second passes between any two writes: moto tells no finer moments."""
+    from moto.s3 import models
+
+    usual, last = models.utcnow, [models.utcnow()]
+
+    def now() -> datetime:
+        last[0] = max(usual(), last[0] + timedelta(seconds=1))
+        return last[0]
+
+    monkeypatch.setattr(models, "utcnow", now)
+
+
+@pytest.mark.usefixtures("ticking")
+def test_all_versions_come_back_in_their_order(tmp_path: Path) -> None:
+    with store(versions="all") as (instance, client):
+        versioned(client)
+        artifact = back_up(KIND, instance, tmp_path)
+        assert "versions of ver" not in artifact.facts().excluded
+        told = [b"first", b"second", None, b"third"]
+        assert history(client, "a") == told
+        empty(client)
+        KIND.restore(bench(), instance, artifact)
+        assert history(client, "a") == told
+        assert history(client, "gone") == [b"gone", None]
+        assert history(client, "once") == [b"once"]
+        comparison = compared(KIND, instance, artifact)
+        assert comparison.equal, comparison.differences
+        # In place, over what was written since.
+        client.put_object(Bucket="ver", Key="a", Body=b"since")
+        client.put_object(Bucket="ver", Key="other", Body=b"since")
+        assert not compared(KIND, instance, artifact).equal
+        KIND.restore(bench(), instance, artifact)
+        assert history(client, "a") == told
+        assert history(client, "other") == []
+        comparison = compared(KIND, instance, artifact)
+        assert comparison.equal, comparison.differences
+
+
+@pytest.mark.usefixtures("ticking")
+def test_a_version_that_differs_is_found(tmp_path: Path) -> None:
+    with store(versions="all") as (instance, client):
+        versioned(client)
+        artifact = back_up(KIND, instance, tmp_path)
+        first = client.list_object_versions(Bucket="ver", Prefix="a")["Versions"][-1]
+        client.delete_object(Bucket="ver", Key="a", VersionId=first["VersionId"])
+        found = " ".join(compared(KIND, instance, artifact).differences)
+        assert "version 4 of object ver/a is missing" in found
+
+
+WRITES = ("PutObject", "DeleteObject", "CreateBucket", "PutBucketVersioning", "PutBucketPolicy")
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_a_restore_that_is_cut_off_leaves_the_old_or_the_new(
+    minio: tuple[Instance, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """The store goes away after ``step`` writes: no object of the backup is gone."""
+    from mmstack_ops.adapters.backups.types import s3_bucket
+
+    instance, client = minio
+    client.create_bucket(Bucket="bkt")
+    client.put_bucket_policy(Bucket="bkt", Policy='{"Version": "2012-10-17", "Statement": []}')
+    for number in range(3):
+        client.put_object(Bucket="bkt", Key=f"o{number}", Body=b"new")
+    artifact = back_up(KIND, instance, tmp_path)
+    for number in range(3):
+        client.put_object(Bucket="bkt", Key=f"o{number}", Body=b"old")
+    client.put_object(Bucket="bkt", Key="extra", Body=b"old")
+    client.delete_bucket_policy(Bucket="bkt")
+    usual = s3_bucket.s3_client
+    done: list[str] = []
+
+    def cut_off(instance: Instance) -> Any:
+        made = usual(instance)
+
+        def fail(model: Any, **_: Any) -> None:
+            if model.name in WRITES:
+                if len(done) >= step:
+                    raise EndpointConnectionError(endpoint_url="http://store")
+                done.append(model.name)
+
+        made.meta.events.register("before-call.s3", fail)
+        return made
+
+    monkeypatch.setattr(s3_bucket, "s3_client", cut_off)
+    if step < 5:
+        with pytest.raises(RestoreError):
+            KIND.restore(bench(), instance, artifact)
+    else:
+        KIND.restore(bench(), instance, artifact)
+    held = {
+        one["Key"]: client.get_object(Bucket="bkt", Key=one["Key"])["Body"].read()
+        for one in client.list_objects_v2(Bucket="bkt")["Contents"]
+    }
+    assert {held[f"o{n}"] for n in range(3)} <= {b"old", b"new"}
+    if "extra" not in held:
+        assert {held[f"o{n}"] for n in range(3)} == {b"new"}
+    monkeypatch.undo()
+    KIND.restore(bench(), instance, artifact)
+    assert compared(KIND, instance, artifact).equal

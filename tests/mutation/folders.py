@@ -18,7 +18,7 @@ from mmstack_ops.adapters.backups.types.huggingface_models import HuggingfaceMod
 from mmstack_ops.adapters.backups.types.sqlite_full import SqliteFull
 from mmstack_ops.adapters.backups.types.volumes_full import VolumesFull
 from mmstack_ops.domain.schema.service import Mount
-from tests.adapters.backups.types.test_volumes import FolderBench
+from tests.adapters.backups.types.folders import FolderBench
 from tests.mutation.subject import Counts, Fault, Subject
 
 _ACL = "system.posix_acl_access"

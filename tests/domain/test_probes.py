@@ -41,10 +41,10 @@ def test_a_probe_that_can_run_is_accepted() -> None:
     [
         (f"{{name: a, {QUERY}}}", "a query needs one of 'min', 'max', 'equals'"),
         (f"{{name: a, {QUERY}, min: 2, max: 1}}", "'min' is larger than 'max'"),
-        (f"{{name: a, {QUERY}, min: .nan}}", "finite"),
+        (f"{{name: a, {QUERY}, min: .nan}}", "out of range"),
         ("{name: a, kind: sql, query: DROP TABLE t, min: 1}", "a query begins with SELECT"),
         ("{name: a, kind: redis, key: k}", "backup method is 'redis', not 'postgres'"),
-        ("{name: a, kind: redis, key: k, database: -1}", "greater than or equal to 0"),
+        ("{name: a, kind: redis, key: k, database: -1}", "out of range"),
         (
             "{name: a, kind: sqlite, path: /data/a, query: SELECT 1, min: 1}",
             "'sqlite' or 'volumes'",

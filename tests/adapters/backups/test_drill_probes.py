@@ -20,6 +20,7 @@ from mmstack_ops.adapters.backups.n8n_credentials import decrypts
 from mmstack_ops.domain.backups.events import DrillCheck
 from mmstack_ops.domain.errors import CancelledError, EngineError
 from mmstack_ops.domain.schema.probes import HttpProbe, Probe, RedisProbe, SqliteProbe
+from mmstack_ops.domain.schema.service import Image, Port, Service
 
 DATABASE = "/data/app.db"
 
@@ -42,6 +43,11 @@ def bench(folder: Path) -> Any:
 def instance(**fields: Any) -> Any:
     known = {"service": "web", "volumes": {"/data": "v"}, "running": True, "address": "127.0.0.1"}
     return SimpleNamespace(**known | fields)
+
+
+def service(port_name: str, port: int) -> Service:
+    image = Image(variable="IMAGE", default="lab/web:1")
+    return Service(description="", image=image, ports=[Port(name=port_name, container=port)])
 
 
 def never(_: Any) -> Any:
@@ -134,8 +140,7 @@ def http(**fields: Any) -> HttpProbe:
 
 
 def web(port: int, **fields: Any) -> Any:
-    ports = [SimpleNamespace(name="http", container=port)]
-    return instance(definition=SimpleNamespace(ports=ports), **fields)
+    return instance(definition=service("http", port), **fields)
 
 
 @pytest.mark.parametrize(
@@ -200,9 +205,8 @@ def test_a_cancelled_start_is_no_verdict(tmp_path: Path) -> None:
 
 def test_a_server_that_doesnt_answer_fails_the_probe(tmp_path: Path) -> None:
     probe = RedisProbe(name="key", kind="redis", key="k")
-    ports = [SimpleNamespace(name="redis", container=1)]
     spec = SimpleNamespace(environment={"REDIS_PASSWORD": "p"}, entrypoint=(), command=())
-    target = instance(definition=SimpleNamespace(ports=ports), spec=spec)
+    target = instance(definition=service("redis", 1), spec=spec)
     (check,) = run_probes([probe], "rdb", bench(tmp_path), target, start=never)
     assert not check.passed
     assert check.words.startswith("it couldn't be asked: web: the Redis server failed")

@@ -119,6 +119,13 @@ def test_what_the_policy_allows_isnt_told(policy: Trend) -> None:
     assert findings(of({USERS: 0}), [of({USERS: 500})], policy) == ()
 
 
+def test_a_service_changes_single_values_of_the_policy() -> None:
+    policy = Trend(max_drop=0.3, min_count=5)
+    assert policy.with_own(None) == policy
+    own = policy.with_own(Trend(min_count=50, ignore=["rows*"]))
+    assert own == Trend(max_drop=0.3, min_count=50, ignore=["rows*"])
+
+
 counts = st.dictionaries(
     st.sampled_from(["rows", "bytes", "files", "triggers", USERS, "keys in db0", "objects in a"]),
     st.integers(0, 10**6),

@@ -34,6 +34,9 @@ _SECONDS = 30
 _HTTP_BYTES = 1 << 20
 _OBJECT_BYTES = 16 << 20
 _BLOCK = 1 << 20
+# Classes of PostgreSQL's errors whose messages are about the query (transaction state, access
+# and syntax, intervention): those of others repeat values.
+_ABOUT_QUERY = ("25", "42", "57")
 
 
 class _WrongError(Exception):
@@ -116,14 +119,21 @@ def _no_table(probe: SqlProbe | SqliteProbe) -> str:
 
 
 def _sql(probe: SqlProbe, instance: Instance) -> str:
+    import psycopg
+
     environment = instance.spec.environment
     named = environment.get("POSTGRES_DB") or environment.get("POSTGRES_USER") or "postgres"
     database = probe.database or named
     with _reading(instance, database) as connection:
         if probe.if_table is not None and not _has_table(connection, probe.if_table):
             return _no_table(probe)
-        # Prepared: the server takes one statement only.
-        row = connection.execute(probe.query.encode(), prepare=True).fetchone()
+        try:
+            # Prepared: the server takes one statement only.
+            row = connection.execute(probe.query.encode(), prepare=True).fetchone()
+        except psycopg.Error as error:
+            about_query = (error.sqlstate or "")[:2] in _ABOUT_QUERY
+            why = error.diag.message_primary if about_query else type(error).__name__
+            raise BackupError("the query failed", why=why or "") from None
     return _judged(probe, row[0] if row else None)
 
 

@@ -81,6 +81,7 @@ def test_sql_is_judged_and_cant_write(at: Bench) -> None:
         sql("broken", "SELECT count(*) FROM orders", min=1),
         sql("writes", "WITH x AS (DELETE FROM users RETURNING id) SELECT count(*) FROM x", min=1),
         sql("two", "SELECT 1; DROP TABLE users", min=1),
+        sql("leaks", "SELECT name::int FROM users WHERE id = 2", min=1),
         sql("elsewhere", "SELECT 1", min=1, database="no such"),
     )
     assert {name for name, (passed, _) in results.items() if passed} == {
@@ -91,6 +92,7 @@ def test_sql_is_judged_and_cant_write(at: Bench) -> None:
     assert results["none"] == (False, "there is no value")
     assert "read-only transaction" in results["writes"][1]
     assert "multiple commands" in results["two"][1]
+    assert "InvalidTextRepresentation" in results["leaks"][1]
     assert "u2" not in str(results)
     with Server.of(source).connect("app") as connection:
         assert connection.execute(b"SELECT count(*) FROM public.users").fetchall() == [(5,)]

@@ -274,7 +274,9 @@ class BackupOverview:
             without_safety=without_safety,
             accept_differences=accept_differences,
         )
-        plan = plan_restore(scope, wish, self._holdings.contents().rows, now=self._now())
+        contents = self._holdings.contents()
+        down = {name: error.what for name, error in contents.down.items()}
+        plan = plan_restore(scope, wish, contents.rows, now=self._now(), down=down)
         return self._with_omissions(plan)
 
     def plan_retention(self, series: Sequence[Series] | None = None) -> RetentionPlan:

@@ -74,13 +74,21 @@ class RestoreWish:
 
 
 def plan_restore(
-    scope: RestoreScope, wish: RestoreWish, rows: Sequence[BackupRow], *, now: datetime
+    scope: RestoreScope,
+    wish: RestoreWish,
+    rows: Sequence[BackupRow],
+    *,
+    now: datetime,
+    down: Mapping[str, str] | None = None,
 ) -> RestorePlan:
     """Plan a restore.
 
     Of each service the newest backup at or before the point in time is taken, of which
     neither a verification nor a drill found anything bad; where a drill failed for all, the
     newest of those, with a warning.
+
+    Args:
+        down: tier → why it can't be read; what stands there isn't in ``rows``.
 
     Raises:
         InputError: a service has no usable backup for it; says which there are.
@@ -114,6 +122,12 @@ def plan_restore(
     by_ref = {row.ref: row for row in rows}
     for item in items:
         warnings += [*item.passed_over, *_doubts(by_ref[item.ref])]
+    if wish.backup is None:
+        warnings += [
+            f"{name} can't be read ({why}): a newer backup there would be passed over"
+            for name, why in (down or {}).items()
+            if wish.tier in (None, name)
+        ]
     _warn_apart(items, warnings)
     restored = {item.ref.service for item in items}
     stops: tuple[str, ...] = ()

@@ -121,6 +121,19 @@ def test_whatever_is_newer_and_not_taken_is_told_with_the_part_it_concerns(
     assert plan.to_json()["items"][0]["passed_over"] == [told]
 
 
+def test_a_tier_that_cannot_be_read_is_told_unless_another_was_asked_for() -> None:
+    rows = [row("redis", "rdb", 1, proven=2)]
+    down = {"remote": "it isn't mounted"}
+    plan = plan_restore(REDIS, RestoreWish(), rows, now=NOW, down=down)
+    assert plan.warnings == (
+        "remote can't be read (it isn't mounted): a newer backup there would be passed over",
+    )
+    assert not plan_restore(REDIS, RestoreWish(tier="local"), rows, now=NOW, down=down).warnings
+    assert not plan_restore(
+        REDIS, RestoreWish(backup=rows[0].ref), rows, now=NOW, down=down
+    ).warnings
+
+
 def test_what_is_taken_as_the_newest_passes_nothing_over() -> None:
     rows = [row("redis", "rdb", 1), row("redis", "rdb", 5, corrupt=("remote",), tiers=("local",))]
     (item,) = plan_restore(REDIS, RestoreWish(), rows, now=NOW).items

@@ -61,7 +61,7 @@ def test_no_collection_stops_the_backup_of_the_others(at: Bench, tmp_path: Path)
     assert not facts.left_out
     assert facts.complete
     assert KIND.check(at.bench, artifact, QDRANT) == []
-    forms = {p.attributes["collection"]: p.name.rpartition(".")[2] for p in artifact.payloads[:-1]}
+    forms = {p.attributes["collection"]: p.name.rpartition(".")[2] for p in artifact.payloads[:-2]}
     assert forms == {
         "docs": "snapshot",
         "docs 2024": "snapshot",
@@ -252,6 +252,30 @@ def test_without_room_it_is_said_and_done(
     monkeypatch.setattr(qdrant_restore, "_free_bytes", lambda *_: 10)
     assert everything(KIND.restore(at.bench, source, artifact)) == held
     assert any("there is no room to load collection plain" in line for line in at.told)
+
+
+def test_what_a_server_does_not_take_from_a_snapshot_is_set_again(
+    at: Bench, source: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = {"strict_mode_config": {"enabled": True, "max_query_limit": 50}}
+    ask(source, "PATCH", "/collections/plain", strict)
+    artifact = captured(KIND, at.bench, source, tmp_path / "backup")
+    held = everything(source)
+    recover = QdrantServer.recover
+
+    def forgetful(server: QdrantServer, collection: str, *given: Any) -> None:
+        recover(server, collection, *given)
+        server.update_collection(collection, {"strict_mode_config": {"enabled": False}})
+        if "number" in server.info(collection)["payload_schema"]:
+            ask(source, "DELETE", f"/collections/{collection}/index/number")
+
+    monkeypatch.setattr(QdrantServer, "recover", forgetful)
+    KIND.restore(at.bench, source, artifact)
+    after = everything(source)
+    for name in ("empty", "söme collection 100%"):
+        # Where it wasn't set it is only off.
+        after[name]["config"]["strict_mode_config"] = None
+    assert after == held
 
 
 def test_killed_at_any_step_all_is_whole_and_the_next_restore_makes_it_good(

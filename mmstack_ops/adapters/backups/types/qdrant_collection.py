@@ -27,6 +27,7 @@ from mmstack_ops.adapters.backups.types.qdrant_restore import (
     COLLECTION,
     FORM,
     POINTS,
+    SETTINGS,
     CollectionsRestore,
     delete_copies,
 )
@@ -69,9 +70,11 @@ class QdrantCollection:
         before: dict[str, Facts] = {}
         files: dict[str, str] = {}
         exported: list[str] = []
+        settings: dict[str, Any] = {}
         for collection in wanted:
             check()
             try:
+                settings[collection] = server.info(collection)
                 before[collection] = look_at(server, collection, check=check)
                 files[collection] = self._store(bench, instance, server, collection, capture)
                 if files[collection].endswith(POINTS):
@@ -98,6 +101,9 @@ class QdrantCollection:
                 missing[alias_name(name)] = f"its collection {collection} isn't in the backup"
         with capture.payload(_ALIASES, "aliases") as sink:
             sink.write(json.dumps(held, sort_keys=True, indent=1).encode())
+        with capture.payload(SETTINGS, "globals") as sink:
+            kept = {name: one for name, one in settings.items() if name in files}
+            sink.write(json.dumps(kept, sort_keys=True, indent=1).encode())
         after = self._again(server, before, check, missing)
         facts = unchanged(merged(before.values(), held), merged(after, held))
         method = "snapshots made by the server, one for each collection"
@@ -346,7 +352,10 @@ def _refuse_cancelled(bench: Workbench) -> None:
 
 
 def _by_hand(files: Mapping[str, str], aliases: Mapping[str, str]) -> tuple[str, ...]:
-    lines = ["# URL is the server's address, API_KEY its key"]
+    lines = [
+        "# URL is the server's address, API_KEY its key",
+        f"# {SETTINGS} says which settings and indexes each collection had",
+    ]
     for collection, file in files.items():
         name = quote(collection, safe="")
         if file.endswith(POINTS):

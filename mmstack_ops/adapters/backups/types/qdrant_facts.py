@@ -125,6 +125,9 @@ def settings_of(place: str, info: Mapping[str, Any]) -> dict[str, str]:
         f"{place}/config/{name}": value for name, value in config.get("params", {}).items() if value
     }
     found |= {f"{place}/config/{name}": config.get(name) for name in _SECTIONS}
+    if not (config.get("strict_mode_config") or {}).get("enabled"):
+        # Its limits don't hold: some servers leave it out then.
+        found[f"{place}/config/strict_mode_config"] = None
     for field, schema in (info.get("payload_schema") or {}).items():
         index = {name: value for name, value in schema.items() if name != "points"}
         found[f"{place}/index/{field}"] = index

@@ -8,6 +8,7 @@ beside it stays until the new one is there.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -36,6 +37,8 @@ COLLECTION = "collection"
 FORM = "form"
 """Attribute of a payload: absent for a snapshot, else ``POINTS``."""
 POINTS = "points"
+SETTINGS = "settings.json"
+"""The payload with what the server said of each collection; format 1 doesn't have it."""
 
 _JOURNAL = "qdrant-copy"
 _STORAGE = "/qdrant/storage"
@@ -202,6 +205,22 @@ class CollectionsRestore:
             else:
                 checksum = payload.attributes.get("checksum", "")
                 self._server.recover(collection, source, payload.plain_bytes, checksum)
+                self._complete_settings(collection, payload.attributes[COLLECTION])
+
+    def _complete_settings(self, collection: str, recorded_as: str) -> None:
+        """Set what a server may not take from a snapshot: indexes of payloads, strict mode."""
+        recorded = self._settings_file.get(recorded_as)
+        if recorded is None:
+            return
+        info = self._server.info(collection)
+        there = info.get("payload_schema") or {}
+        for field, index in (recorded.get("payload_schema") or {}).items():
+            if field not in there:
+                schema = index.get("params") or index["data_type"]
+                self._server.create_index(collection, field, schema)
+        strict = recorded["config"].get("strict_mode_config")
+        if strict and strict != info["config"].get("strict_mode_config"):
+            self._server.update_collection(collection, {"strict_mode_config": strict})
 
     def _compare(self, collection: str, copy: str) -> None:
         if FirstForm.is_of(self._facts):
@@ -259,6 +278,14 @@ class CollectionsRestore:
             " having been loaded and compared before"
         )
         return False
+
+    @cached_property
+    def _settings_file(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for payload in self._artifact.manifest.with_role("globals"):
+            with self._artifact.read(payload) as source:
+                found |= json.loads(source.read())
+        return found
 
     @cached_property
     def _free(self) -> int | None:

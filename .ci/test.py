@@ -83,8 +83,8 @@ def parts(which: str) -> list[Part]:
     if which == "soak":
         return [
             lab,
-            _pytest("soak", "soak and not alone", *side, *patient),
-            _pytest("soak-alone", "soak and alone", *patient),
+            # One at a time: some fill the machine.
+            _pytest("soak", "soak", *patient),
             _pytest("random", "hypothesis and not soak", *side, *patient, *random),
         ]
     engine = "integration or fault or e2e"

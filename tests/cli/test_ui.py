@@ -21,6 +21,7 @@ from mmstack_ops.adapters.ui.state import (
     write_record,
 )
 from mmstack_ops.adapters.ui.supervise import UiError, stop_ui
+from tests.allocation import free_port
 from tests.cli.conftest import Mmstack
 
 
@@ -124,9 +125,3 @@ def fake_module(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: 
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     monkeypatch.setenv("PYTHONPATH", str(folder))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

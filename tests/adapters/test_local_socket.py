@@ -53,7 +53,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 def _get(engine: Engine) -> object:
-    connection = EngineConnection(engine.url, read_only=True, timeout=5)
+    connection = EngineConnection(engine.url, read_only=True, timeout=60)
     return connection.get("/containers/json", {"all": 1}, doing="list containers")
 
 

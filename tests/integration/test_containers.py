@@ -233,5 +233,6 @@ def _halves(subnet: str) -> tuple[str, str]:
 
 
 def _answers(world: World, source: str, target: str) -> bool:
-    command = ["curl", "-fsS", "-m", "2", f"http://{target}:{STAND_IN_PORT}/health"]
+    url = f"http://{target}:{STAND_IN_PORT}/health"
+    command = ["curl", "-fsS", "--connect-timeout", "2", "-m", "60", url]
     return bool(world.live(source).exec_run(command).exit_code == 0)

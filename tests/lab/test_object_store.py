@@ -125,5 +125,5 @@ def test_the_health_check_fails_for_an_error_and_for_a_server_that_is_gone(store
 def test_a_password_that_minio_would_refuse_is_refused(run: Run) -> None:
     environment = {"MINIO_ROOT_USER": "root", "MINIO_ROOT_PASSWORD": "short"}
     server = run("minio", ["server", "/data"], environment=environment)
-    assert server.container.wait(timeout=30)["StatusCode"] == 1
+    assert server.container.wait(timeout=120)["StatusCode"] == 1
     assert "fewer than 8 characters" in server.logs()

@@ -109,7 +109,7 @@ def test_postgres_dump_restore_and_amcheck(run: Run, secret: Path) -> None:
 
 def test_postgres_without_a_password_says_what_is_missing(run: Run) -> None:
     server = run("postgres")
-    assert server.container.wait(timeout=30)["StatusCode"] == 1
+    assert server.container.wait(timeout=120)["StatusCode"] == 1
     assert "POSTGRES_PASSWORD_FILE" in server.logs()
 
 
@@ -134,7 +134,7 @@ def test_redis_serves_the_network_and_keeps_an_aof(run: Run, volume: str) -> Non
     server.sh("redis-check-aof /data/appendonlydir/appendonly.aof.manifest")
     assert server.sh("stat -c %u:%g /data/appendonlydir").strip() == "999:1000"
 
-    server.container.restart(timeout=5)
+    server.container.restart(timeout=120)
     server.wait_until("answering", ping)
     assert server.sh("redis-cli get greeting", **auth).strip() == "hello"
 
@@ -159,10 +159,10 @@ def test_nginx_serves_files_and_takes_server_blocks(run: Run, tmp_path: Path) ->
     )
     server.wait_until("serving", lambda: server.exit_code("curl", "-fsS", "http://127.0.0.1/") == 0)
     assert server.sh("curl -fsS http://127.0.0.1:8081/nginx-health") == "fine"
-    with urllib.request.urlopen(server.url(80) + "/index.html", timeout=5) as answer:
+    with urllib.request.urlopen(server.url(80) + "/index.html", timeout=120) as answer:
         assert b"nginx of the lab" in answer.read()
     server.wait_until("logging", lambda: '"GET /index.html HTTP/1.1" 200' in server.logs())
-    server.container.stop(timeout=10)
+    server.container.stop(timeout=120)
     server.container.reload()
     assert server.container.attrs["State"]["ExitCode"] == 0
 
@@ -185,7 +185,7 @@ def test_prometheus_takes_and_deletes_a_snapshot(run: Run) -> None:
     request = urllib.request.Request(
         server.url(9090) + "/api/v1/admin/tsdb/snapshot", method="POST"
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=120) as answer:
         name = json.load(answer)["data"]["name"]
     assert server.exit_code("test", "-d", f"/prometheus/snapshots/{name}") == 0
     assert server.sh("id -u").strip() == "65534"

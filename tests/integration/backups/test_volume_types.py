@@ -205,7 +205,7 @@ def test_a_sqlite_database_in_use_is_whole(here: Here) -> None:
         database.commit()
 
     def write() -> None:
-        with closing(sqlite3.connect(place, timeout=30)) as database:
+        with closing(sqlite3.connect(place, timeout=300)) as database:
             while not stop.wait(0.01):
                 database.execute("INSERT INTO busy VALUES (1)")
                 database.commit()

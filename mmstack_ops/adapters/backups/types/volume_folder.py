@@ -77,6 +77,7 @@ class VolumeFolder:
             os.close(held[1])
         for part in rest.split("/"):
             try:
+                _refuse_no_name(part, path)
                 inner = os.open(part, _FOLDER, dir_fd=start)
             finally:
                 if start != self._root:
@@ -203,8 +204,7 @@ class VolumeFolder:
 
     def _place(self, path: str) -> tuple[int, str]:
         above, _, name = path.rpartition("/")
-        if name in ("", ".", ".."):
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+        _refuse_no_name(name, path)
         return self.descriptor(above), name
 
     @contextmanager
@@ -265,6 +265,11 @@ def _set_attributes(place: int | str, file: TreeFile) -> None:
     follow = isinstance(place, int)
     for name, value in file.attributes.items():
         os.setxattr(place, name, b64decode(value), follow_symlinks=follow)
+
+
+def _refuse_no_name(name: str, path: str) -> None:
+    if name in ("", ".", "..") or "\0" in name:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
 
 
 def _by_process(descriptor: int, name: str) -> str:

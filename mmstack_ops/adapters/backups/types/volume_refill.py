@@ -156,6 +156,12 @@ def _refuse_misfit(names: set[str], wanted: _Wanted) -> None:
                 remedy="restore it with the schema it was made with, or by hand; nothing was"
                 " touched",
             )
+        parts = file.path.split("/")
+        if any(part in ("", ".", "..") for part in parts) or "\0" in file.path + file.target:
+            raise UntouchedError(
+                f"{file.path!r} is no path of a file",
+                remedy="the backup can't be trusted: verify it; nothing was touched",
+            )
         if me not in (0, file.uid):
             raise UntouchedError(
                 f"{file.path!r} belongs to user {file.uid}, and this process isn't root",

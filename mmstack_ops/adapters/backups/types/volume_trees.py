@@ -149,16 +149,26 @@ class VolumeTree:
     def look(self, like: Facts | None) -> Facts:
         """Return facts of what is there now, in the form of ``like``. All content is read."""
         before = like.items if like else {}
+        left_out = like.left_out if like else ()
         items: dict[str, str] = {}
         not_covered: dict[str, str] = {}
         files: list[TreeFile] = []
+        holding: set[str] = set()
+        """Folders with something in them that isn't looked at."""
+
+        def passes_over(path: str) -> bool:
+            if not (self.rule(path) or is_below(path, left_out)):
+                return False
+            above = path.rpartition("/")[0]
+            while above and above not in holding:
+                holding.add(above)
+                above = above.rpartition("/")[0]
+            return True
+
         for root in self.roots:
             with _told(), root.open() as folder, root.open() as reading:
                 for file in walk(
-                    folder,
-                    root.name,
-                    passes_over=lambda path: bool(self.rule(path)),
-                    report=not_covered.__setitem__,
+                    folder, root.name, passes_over=passes_over, report=not_covered.__setitem__
                 ):
                     files.append(file)
                     try:
@@ -167,6 +177,11 @@ class VolumeTree:
                         not_covered[file.path] = error.strerror or str(error)
                         continue
                     items[file.path] = _like(before.get(file.path, ""), file, digest)
+        if like is not None:
+            # A folder that the backup doesn't know stays for what in it is left alone.
+            extra = {path for path in holding if path in items and path not in before}
+            files = [file for file in files if file.path not in extra]
+            items = {path: text for path, text in items.items() if path not in extra}
         return Facts(figures=figures_of(files), items=items, not_covered=not_covered)
 
     @contextmanager

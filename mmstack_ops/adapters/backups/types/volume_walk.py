@@ -54,7 +54,7 @@ def walk(
             descriptor = folder.descriptor(here)
             seen = os.fstat(descriptor)
             _report_protection(descriptor, path, report_flags)
-            yield _tree_file(path, "dir", seen, attributes_of(descriptor))
+            found_folder = _tree_file(path, "dir", seen, attributes_of(descriptor))
             entries = folder.entries(here)
         except (FileNotFoundError, NotADirectoryError):
             if here == at:
@@ -65,6 +65,7 @@ def walk(
                 raise
             report(path, error.strerror or str(error))
             continue
+        yield found_folder
         for entry, seen in entries:
             inside = f"{here}/{entry}" if here else entry
             path = _joined(name, inside[len(at) :])

@@ -236,13 +236,13 @@ def test_what_cannot_be_read_is_named_and_stops_nothing(
     assert (here.data / "good").read_text() == "good"
     assert (here.data / "bad" / "inside").read_text() == "untouched"
     assert (here.data / "worse").read_text() == "untouched"
+    assert compared(VolumesFull(), here.instance, artifact, at=here.at).equal
 
 
 def test_a_file_that_changes_all_the_time_is_not_covered_and_not_deleted(here: Here) -> None:
     busy = here.data / "busy"
     busy.write_bytes(b"0" * 1000)
     (here.data / "still").write_text("x")
-    tree = VolumesFull().volumes(here.at, here.instance)
 
     class Busy(VolumesFull):
         def volumes(self, bench: Any, instance: Any) -> Any:
@@ -276,7 +276,7 @@ def test_a_file_that_changes_all_the_time_is_not_covered_and_not_deleted(here: H
     busy.write_bytes(b"the newest")
     VolumesFull().restore(here.at, here.instance, artifact)
     assert busy.read_bytes() == b"the newest"
-    assert tree is not None
+    assert compared(VolumesFull(), here.instance, artifact, at=here.at).equal
 
 
 def test_flags_are_named_and_keep_a_restore_from_beginning(here: Here) -> None:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,7 +20,8 @@ from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.backups.types.volume_folder import VolumeFolder
 from mmstack_ops.adapters.backups.types.volume_swap import UnfinishedSwapError
 from mmstack_ops.adapters.backups.types.volumes_full import VolumesFull
-from mmstack_ops.domain.errors import CancelledError, RestoreError
+from mmstack_ops.domain.backups.files import TreeFile
+from mmstack_ops.domain.errors import CancelledError, RestoreError, UntouchedError
 from tests.adapters.backups.types.folders import Here
 from tests.adapters.backups.types.stores import back_up, compared
 
@@ -284,6 +285,38 @@ def test_no_link_of_a_volume_leads_a_restore_out_of_it(here: Here, tmp_path: Pat
     assert (outside / "file").read_text() == "somebody's"
     assert not (here.data / "folder").is_symlink()
     assert (here.data / "folder" / "file").read_text() == "ours"
+
+
+def test_a_folder_stays_for_what_is_excluded_in_it(here: Here) -> None:
+    (here.data / "file").write_text("old")
+    instance = here.changed(exclude=["data/newer/cache"])
+    artifact = back_up(VolumesFull(), instance, here.tier, at=here.at)
+    (here.data / "newer" / "cache").mkdir(parents=True)
+    (here.data / "newer" / "cache" / "precious").write_text("x")
+    (here.data / "newer" / "other").write_text("goes")
+    VolumesFull().restore(here.at, instance, artifact)
+    assert (here.data / "newer" / "cache" / "precious").read_text() == "x"
+    assert not (here.data / "newer" / "other").exists()
+    assert compared(VolumesFull(), instance, artifact, at=here.at).equal
+
+
+@pytest.mark.parametrize("path", ["data/../../escaped", "data//x", "data/./x", "data/a\0b"])
+def test_a_path_that_leads_out_is_refused(here: Here, path: str) -> None:
+    (here.data / "file").write_text("kept")
+    artifact = back_up(VolumesFull(), here.instance, here.tier, at=here.at)
+
+    class Forged:
+        def files(self) -> list[TreeFile]:
+            return [*artifact.files(), TreeFile(path, "symlink", target="x")]
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(artifact, name)
+
+    with pytest.raises(UntouchedError, match="is no path"):
+        VolumesFull().restore(here.at, here.instance, cast(Artifact, Forged()))
+    with VolumeFolder(here.data) as folder, pytest.raises(OSError, match="Invalid"):
+        folder.make_folder("../escaped/inner")
+    assert not (here.data.parent / "escaped").exists()
 
 
 def test_a_file_system_that_is_left_alone_may_be_mounted_inside(here: Here) -> None:

@@ -38,11 +38,13 @@ def read_manifest(tier: Tier, ref: BackupRef) -> Manifest:
         FileMissingError: the tier doesn't have this backup.
         ArtifactError: it is damaged, or of a newer format.
     """
+    content = bytearray()
     with tier.read(ref.manifest_key) as source:
-        content = b"".join(iter(lambda: source.read(BLOCK), b""))
+        while len(content) <= _MANIFEST_LIMIT and (block := source.read(BLOCK)):
+            content += block
     if len(content) > _MANIFEST_LIMIT:
         raise damaged(f"{ref.manifest_key} on tier {tier.name}", "it is too large for a manifest")
-    return parse_manifest(content, ref)
+    return parse_manifest(bytes(content), ref)
 
 
 class Artifact:

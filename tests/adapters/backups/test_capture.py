@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import threading
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import BinaryIO
 
 import pytest
 
+from mmstack_ops.adapters.backups import opening
 from mmstack_ops.adapters.backups.capture import newest_manifest, taking
 from mmstack_ops.adapters.backups.encryption import Keys
 from mmstack_ops.adapters.backups.opening import Artifact, read_manifest
@@ -174,3 +177,22 @@ def test_the_previous_backup_after_a_clock_that_jumped() -> None:
 def test_two_backups_of_one_second_have_different_names() -> None:
     tier = MemoryTier()
     assert take_dump(tier, ref_at(NOW)).id != take_dump(tier, ref_at(NOW)).id
+
+
+def test_a_file_that_is_too_large_for_a_manifest_is_not_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tier = MemoryTier()
+    manifest = take_dump(tier)
+    asked: list[int] = []
+
+    class Endless(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            asked.append(1)
+            assert len(asked) < 10
+            return bytes(opening.BLOCK)
+
+    monkeypatch.setattr(opening, "_MANIFEST_LIMIT", 3 * opening.BLOCK)
+    monkeypatch.setattr(tier, "read", lambda key: nullcontext(Endless()))
+    with pytest.raises(ArtifactError, match="manifest"):
+        opening.read_manifest(tier, manifest.ref)

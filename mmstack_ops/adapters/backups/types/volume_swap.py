@@ -7,6 +7,7 @@ way: a killed move-out is taken back, a killed move-in is finished.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
@@ -230,12 +231,15 @@ def _make_good(
         )
     try:
         with VolumeFolder(mountpoint, record["below"]) as folder:
+            # Two runs may find the same record at once; the second finds that nothing is left.
+            fcntl.flock(folder.descriptor(), fcntl.LOCK_EX)
+            if not folder.exists(staging):
+                return ()
             new, old = f"{staging}/new", f"{staging}/old"
             source, spare = (new, old) if "in" in phases else (old, new)
             if "out" in phases and folder.exists(source):
                 _move_in(folder, source, spare=spare)
-            if folder.exists(staging):
-                folder.remove(staging)
+            folder.remove(staging)
             dress_folders(folder, _folders(record["after" if "in" in phases else "before"]))
     except OSError as error:
         raise RestoreError(

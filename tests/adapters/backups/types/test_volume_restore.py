@@ -180,6 +180,25 @@ def test_a_restore_that_is_killed_is_made_good_by_the_next_run(
     assert any("was killed" in line for line in here.bench.told)
 
 
+def test_two_runs_that_make_the_same_good_at_once_lose_nothing(here: Here) -> None:
+    instance, artifact = fill(here)
+    before = state(here)
+    for number in (1, 2, 3):
+        assert killed_at(here, instance, artifact, "rename", number)
+        runs = [
+            threading.Thread(target=VolumesFull().volumes, args=(here.at, instance))
+            for _ in range(4)
+        ]
+        for run in runs:
+            run.start()
+        for run in runs:
+            run.join()
+        found = state(here)
+        assert {path: seen[4] for path, seen in found.items()} == {
+            path: seen[4] for path, seen in before.items()
+        }
+
+
 def _spoil(here: Here) -> None:
     (here.data / "folder" / "inner" / "file").write_text("newer")
     (here.data / "kept" / "more").write_text("more")

@@ -140,8 +140,8 @@ class VolumeFolder:
             with _unless_missing():
                 os.removexattr(inner, attribute)
 
-    def make_special(self, path: str, file: TreeFile) -> None:
-        """Make a symbolic link or a FIFO, with its owner, mode, attributes and time."""
+    def make_special(self, path: str, file: TreeFile) -> dict[str, str]:
+        """Make a symbolic link or a FIFO, with all that ``dress`` gives; return what it does."""
         descriptor, name = self._place(path)
         if file.kind == "symlink":
             os.symlink(file.target, name, dir_fd=descriptor)
@@ -151,8 +151,10 @@ class VolumeFolder:
         place = _by_process(descriptor, name)
         if file.kind != "symlink":
             Path(place).chmod(file.mode)
-        _set_attributes(place, file)
-        os.utime(name, ns=(file.mtime_ns, file.mtime_ns), dir_fd=descriptor, follow_symlinks=False)
+        refused = _set_attributes(place, file)
+        times = (file.mtime_ns, file.mtime_ns)
+        os.utime(name, ns=times, dir_fd=descriptor, follow_symlinks=False)
+        return refused
 
     def link(self, existing: str, path: str) -> None:
         """Give a file another name."""
@@ -226,15 +228,19 @@ class VolumeFolder:
         os.chown(name, owner.st_uid, owner.st_gid, dir_fd=self._root, follow_symlinks=False)
 
 
-def dress(descriptor: int, file: TreeFile) -> None:
+def dress(descriptor: int, file: TreeFile) -> dict[str, str]:
     """Give an open file or folder its owner, mode, attributes and time.
 
     In this order: a new owner takes the set-user-ID bit and capabilities away.
+
+    Returns:
+        Attributes that the file system doesn't take, or this process may not set: name → why.
     """
     os.fchown(descriptor, file.uid, file.gid)
     os.fchmod(descriptor, file.mode)
-    _set_attributes(descriptor, file)
+    refused = _set_attributes(descriptor, file)
     os.utime(descriptor, ns=(file.mtime_ns, file.mtime_ns))
+    return refused
 
 
 def attributes_of(place: int | str) -> dict[str, str]:
@@ -261,10 +267,17 @@ def protection_of(descriptor: int) -> str:
     return ", ".join(name for bit, name in _PROTECTING.items() if flags & bit)
 
 
-def _set_attributes(place: int | str, file: TreeFile) -> None:
+def _set_attributes(place: int | str, file: TreeFile) -> dict[str, str]:
     follow = isinstance(place, int)
+    refused: dict[str, str] = {}
     for name, value in file.attributes.items():
-        os.setxattr(place, name, b64decode(value), follow_symlinks=follow)
+        try:
+            os.setxattr(place, name, b64decode(value), follow_symlinks=follow)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EPERM):
+                raise
+            refused[name] = error.strerror or str(error)
+    return refused
 
 
 def _refuse_no_name(name: str, path: str) -> None:

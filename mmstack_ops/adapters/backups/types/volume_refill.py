@@ -31,7 +31,13 @@ from mmstack_ops.adapters.backups.types.volume_swap import (
 )
 from mmstack_ops.adapters.backups.types.volume_walk import described, digest_of, walk
 from mmstack_ops.domain.backups.files import TreeFile
-from mmstack_ops.domain.errors import ArtifactError, CancelledError, RestoreError, UntouchedError
+from mmstack_ops.domain.errors import (
+    ArtifactError,
+    CancelledError,
+    PartialRestoreError,
+    RestoreError,
+    UntouchedError,
+)
 
 _BLOCK = 1 << 20
 _PAGE = 4096
@@ -53,6 +59,7 @@ def refill(
     Raises:
         UntouchedError: the artifact doesn't fit, or the file system refused something; the volumes
             hold what they held.
+        PartialRestoreError: all came back, but for attributes that can't be set here.
         RestoreError: it failed when the old content was gone, or ended half-way.
         CancelledError: ``bench.cancel`` was set.
     """
@@ -97,6 +104,12 @@ def refill(
                 dress_folders(place.folder, place.before)
         if failure is not None:
             raise _as_untouched(failure) if beside else failure
+    if wanted.refused:
+        raise PartialRestoreError(
+            f"{len(wanted.refused)} files came back without some of their attributes",
+            refused=wanted.refused,
+            remedy="use a file system that has them; attributes `trusted.*` need root on the host",
+        )
 
 
 @dataclass
@@ -107,6 +120,8 @@ class _Wanted:
     instead: dict[str, str] = field(default_factory=dict)
     """Path of a file that is left alone → the hard link that gets its content."""
     digests: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    """Path → which of its attributes can't be set here, and why."""
 
     @classmethod
     def of(cls, artifact: OpenArtifact, left_alone: Judge) -> _Wanted:
@@ -124,6 +139,14 @@ class _Wanted:
                 else replace(file, target=first)
             )
         return wanted
+
+    def refuse(self, file: TreeFile, attributes: Mapping[str, str]) -> None:
+        """Note attributes that can't be set: the entry is to come back without them."""
+        if attributes:
+            kept = {k: value for k, value in file.attributes.items() if k not in attributes}
+            self.files[file.path] = replace(file, attributes=kept)
+            shown = (f"{name} ({why})" for name, why in attributes.items())
+            self.refused[file.path] = f"without its attribute {', '.join(shown)}"
 
     def named(self, path: str) -> TreeFile | None:
         """Return what is to be made of an entry of the artifact."""
@@ -310,7 +333,7 @@ def _fill(
     for file in ordered:
         folder, place = at(file.path)
         if file.kind in ("symlink", "fifo"):
-            folder.make_special(place, file)
+            wanted.refuse(file, folder.make_special(place, file))
     for found, content in artifact.contents(lambda one: wanted.named(one.path) is not None):
         file_or_none = wanted.named(found.path)
         if content is None or file_or_none is None:
@@ -318,7 +341,9 @@ def _fill(
         if bench.cancel.is_set():
             raise CancelledError("the restore was cancelled")
         folder, place = at(file_or_none.path)
-        wanted.digests[file_or_none.path] = _write(folder, place, file_or_none, content)
+        digest, refused = _write(folder, place, file_or_none, content)
+        wanted.digests[file_or_none.path] = digest
+        wanted.refuse(file_or_none, refused)
     for file in ordered:
         if file.kind == "hardlink":
             folder, place = at(file.path)
@@ -327,11 +352,13 @@ def _fill(
     for file in reversed(ordered):
         if file.kind == "dir":
             folder, place = at(file.path)
-            dress(folder.descriptor(place), file)
+            wanted.refuse(file, dress(folder.descriptor(place), file))
 
 
-def _write(folder: VolumeFolder, place: str, file: TreeFile, content: BinaryIO) -> str:
-    """Write a file; return the SHA-256 of what was written."""
+def _write(
+    folder: VolumeFolder, place: str, file: TreeFile, content: BinaryIO
+) -> tuple[str, dict[str, str]]:
+    """Write a file; return the SHA-256 of what was written, and which attributes it refused."""
     digest = hashlib.sha256()
     with io.FileIO(folder.create(place), "wb") as target:
         for offset, length in ((0, file.size),) if file.data is None else file.data:
@@ -345,8 +372,8 @@ def _write(folder: VolumeFolder, place: str, file: TreeFile, content: BinaryIO) 
         content.read(1)  # Reaching the end checks the hash.
         if file.data is not None:
             target.truncate(file.size)
-        dress(target.fileno(), file)
-    return digest.hexdigest()
+        refused = dress(target.fileno(), file)
+    return digest.hexdigest(), refused
 
 
 def _compare(places: Mapping[str, Place], wanted: _Wanted) -> None:

@@ -20,8 +20,14 @@ from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.backups.types.volume_folder import VolumeFolder
 from mmstack_ops.adapters.backups.types.volume_swap import UnfinishedSwapError
 from mmstack_ops.adapters.backups.types.volumes_full import VolumesFull
+from mmstack_ops.domain.backups.facts import compare
 from mmstack_ops.domain.backups.files import TreeFile
-from mmstack_ops.domain.errors import CancelledError, RestoreError, UntouchedError
+from mmstack_ops.domain.errors import (
+    CancelledError,
+    PartialRestoreError,
+    RestoreError,
+    UntouchedError,
+)
 from tests.adapters.backups.types.folders import Here
 from tests.adapters.backups.types.stores import back_up, compared
 
@@ -222,11 +228,11 @@ def test_what_was_written_is_compared_before_the_old_content_goes(
     before = state(here)
     real = volume_refill._write
 
-    def wrong(folder: VolumeFolder, place: str, *args: Any) -> str:
-        digest = real(folder, place, *args)
+    def wrong(folder: VolumeFolder, place: str, *args: Any) -> tuple[str, dict[str, str]]:
+        written_as = real(folder, place, *args)
         with os.fdopen(folder.read(place), "rb") as written:
             Path(f"/proc/self/fd/{written.fileno()}").write_bytes(b"spoilt")
-        return digest
+        return written_as
 
     monkeypatch.setattr(volume_refill, "_write", wrong)
     with pytest.raises(RestoreError, match="isn't what the backup holds"):
@@ -304,6 +310,34 @@ def test_no_link_of_a_volume_leads_a_restore_out_of_it(here: Here, tmp_path: Pat
     assert (outside / "file").read_text() == "somebody's"
     assert not (here.data / "folder").is_symlink()
     assert (here.data / "folder" / "file").read_text() == "ours"
+
+
+@pytest.mark.parametrize("why", [errno.EOPNOTSUPP, errno.EPERM])
+def test_attributes_that_cannot_be_set_here_are_named_and_all_else_comes_back(
+    here: Here, monkeypatch: pytest.MonkeyPatch, why: int
+) -> None:
+    (here.data / "plain").write_text("plain")
+    (here.data / "marked").write_text("content")
+    os.setxattr(here.data / "marked", "trusted.mark", b"1")
+    os.setxattr(here.data / "marked", "user.note", b"kept")
+    artifact = back_up(VolumesFull(), here.instance, here.tier, at=here.at)
+    (here.data / "marked").unlink()
+    real = os.setxattr
+
+    def refusing(place: Any, name: str, *args: Any, **options: Any) -> None:
+        if name.startswith("trusted."):
+            raise OSError(why, os.strerror(why))
+        real(place, name, *args, **options)
+
+    monkeypatch.setattr(os, "setxattr", refusing)
+    with pytest.raises(PartialRestoreError) as caught:
+        VolumesFull().restore(here.at, here.instance, artifact)
+    assert list(caught.value.refused) == ["data/marked"]
+    assert "trusted.mark" in caught.value.refused["data/marked"]
+    assert (here.data / "marked").read_text() == "content"
+    assert os.listxattr(here.data / "marked") == ["user.note"]
+    found = VolumesFull().inspect(here.at, here.instance, artifact.facts())
+    assert compare(artifact.facts().without(caught.value.refused), found).equal
 
 
 def test_a_folder_stays_for_what_is_excluded_in_it(here: Here) -> None:

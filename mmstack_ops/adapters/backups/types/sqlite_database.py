@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -39,11 +41,18 @@ def copy_database(source: str, place: Path) -> str:
         source: where it stands.
     """
     try:
+        seen = Path(source).lstat()
         with closing(_connected(source, "mode=ro")) as live, closing(_created(place)) as copy:
+            (_, _, opened) = live.execute("PRAGMA database_list").fetchone()
+            # SQLite follows links; what a volume holds mustn't lead it out.
+            if not stat.S_ISREG(seen.st_mode) or not os.path.samestat(seen, Path(opened).stat()):
+                return "it is a link"
             live.backup(copy)
             return _damage(copy)
     except sqlite3.Error as error:
         return str(error)
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def tables_of(

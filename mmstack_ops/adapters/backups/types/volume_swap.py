@@ -191,8 +191,11 @@ def dress_folders(folder: VolumeFolder, wanted: Mapping[str, TreeFile]) -> None:
             dress(descriptor, wanted[inside])
 
 
-def recover(bench: Workbench) -> tuple[str, ...]:
+def recover(bench: Workbench, *, only: Collection[str] | None = None) -> tuple[str, ...]:
     """Make good what killed swaps left: the old content is back, or the new one whole.
+
+    Args:
+        only: volumes of the engine that matter; None for all.
 
     Returns:
         What was done, in words.
@@ -205,8 +208,11 @@ def recover(bench: Workbench) -> tuple[str, ...]:
         found.setdefault(record["key"], []).append(record)
     done: list[str] = []
     for key, records in found.items():
+        places = json.loads(records[0]["places"])
+        if only is not None and not any(place["volume"] in only for place in places):
+            continue
         phases = {record["phase"] for record in records}
-        for place in json.loads(records[0]["places"]):
+        for place in places:
             done += _make_good(bench, place, phases)
         for _ in bench.leftovers(key):
             pass

@@ -64,7 +64,7 @@ class VolumeTree:
             and not mount.read_only
             and (pattern := self._excluding(mount.volume))
         }
-        for line in recover(bench):
+        for line in recover(bench, only={root.volume for root in self.roots}):
             bench.tell(line)
 
     def scan(self) -> Iterator[TreeFile]:

@@ -12,6 +12,7 @@ import pytest
 
 from mmstack_ops.adapters.backups.opening import Artifact
 from mmstack_ops.adapters.backups.types.base import Instance
+from mmstack_ops.adapters.backups.types.sqlite_database import copy_database
 from mmstack_ops.adapters.backups.types.sqlite_full import SqliteFull
 from mmstack_ops.domain.backups.facts import Facts, compare
 from tests.adapters.backups.types.folders import Here
@@ -227,3 +228,12 @@ def test_an_error_is_never_equal_to_an_error(here: Here) -> None:
     assert not compare(recorded, found).equal
     old = Facts(items={"data/app.db database": "unreadable: file is not a database"})
     assert not compare(old, SqliteFull().inspect(here.at, wide(here), old)).equal
+
+
+def test_no_link_leads_sqlite_out_of_a_volume(here: Here, tmp_path: Path) -> None:
+    made(tmp_path / "secret.db", "CREATE TABLE t (n)", "INSERT INTO t VALUES (1)")
+    (here.data / "app.db").symlink_to(tmp_path / "secret.db")
+    assert copy_database(str(here.data / "app.db"), tmp_path / "copy.db") == "it is a link"
+    facts = taken(here).facts()
+    assert facts.figures["databases"] == 0
+    assert facts.items["data/app.db"].startswith("symlink")

@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -184,6 +185,21 @@ def test_a_restore_that_is_killed_is_made_good_by_the_next_run(
     assert killed >= (6 if method == "rename" else 1)
     assert outcomes == ({True, False} if method == "rename" else {False})
     assert any("was killed" in line for line in here.bench.told)
+
+
+def test_a_volume_that_cannot_be_made_good_stops_nobody_else(here: Here) -> None:
+    instance, artifact = fill(here)
+    assert killed_at(here, instance, artifact, "rename", 3)
+    gone = here.bench.folders.pop("v-data")
+    (here.data.parent / "other").mkdir()
+    here.bench.folders["v-other"] = here.data.parent / "other"
+    alone = replace(here.changed(exclude=["data"]), volumes={"/logs": "v-other"})
+    assert back_up(VolumesFull(), alone, here.tier, days=1, at=here.at).facts().items
+    with pytest.raises(RestoreError, match="half replaced"):
+        VolumesFull().volumes(here.at, replace(alone, volumes={"/logs": "v-logs"}))
+    here.bench.folders["v-data"] = gone
+    VolumesFull().volumes(here.at, instance)
+    assert (here.data / "made since").exists()
 
 
 def test_two_runs_that_make_the_same_good_at_once_lose_nothing(here: Here) -> None:

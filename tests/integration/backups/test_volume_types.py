@@ -19,6 +19,7 @@ import pytest
 from mmstack_ops.adapters.backups.control import BackupControl
 from mmstack_ops.adapters.backups.drill_probes import run_probes
 from mmstack_ops.adapters.backups.types import prometheus_full
+from mmstack_ops.adapters.backups.types.volume_folder import VolumeFolder
 from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree
 from mmstack_ops.adapters.project import open_project
 from mmstack_ops.adapters.secrets.store import generate
@@ -173,6 +174,45 @@ def test_a_volume_comes_back_with_owners_modes_times_and_odd_names(here: Here) -
     here.prove_and_bring_back("n8n", "full", spoil)
     assert _seen(here.folder("n8n", "/home/node/.n8n")) == before
     assert os.getxattr(folder / "binary" / "data", "user.note") == b"\x00\xff"
+
+
+def test_a_restore_that_is_killed_while_it_swaps_is_made_good_by_the_next_run(here: Here) -> None:
+    here.start("n8n")
+    folder = here.folder("n8n", "/home/node/.n8n")
+    for name in ("one", "two", "three"):
+        (folder / name).write_text("backed up")
+    ref = here.back_up("n8n", "full").manifest.ref
+    for name in ("one", "two", "four"):
+        (folder / name).write_text("newer")
+    before = _seen(folder)
+    plan = here.control.plan_restore([], backup=ref)
+    child = os.fork()
+    if child == 0:
+        real, calls = VolumeFolder.rename, []
+
+        def deadly(self: VolumeFolder, path: str, to: str) -> None:
+            calls.append(path)
+            if len(calls) == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            real(self, path, to)
+
+        VolumeFolder.rename = deadly  # type: ignore[method-assign]
+        try:
+            here.control.restore(
+                plan,
+                confirmation=plan.confirmation,
+                holder="a test",
+                cancel=threading.Event(),
+                on_event=here.events.append,
+            )
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert _seen(folder) != before
+    here.back_up("n8n", "full")
+    assert _seen(folder) == before
+    assert any("was killed: the volume holds what it held before" in line for line in here.said())
 
 
 def test_an_unchanged_volume_is_referenced_not_read_again(here: Here) -> None:

@@ -189,9 +189,13 @@ class VolumeFolder:
             pending += inner
             if not inner:
                 pending.pop()
-                self.forget()
-                descriptor, name = self._place(here)
-                os.rmdir(name, dir_fd=descriptor)
+                self.remove_empty(here)
+
+    def remove_empty(self, path: str) -> None:
+        """Remove a folder that nothing is in."""
+        self.forget()
+        descriptor, name = self._place(path)
+        os.rmdir(name, dir_fd=descriptor)
 
     def attributes(self, path: str) -> dict[str, str]:
         """Return the extended attributes that are kept, of anything, in Base64."""

@@ -98,6 +98,12 @@ def refill(
             except BaseException as error:
                 failure = error
             for place in all_places if failure is not None else ():
+                if place.folder.exists(place.old) and place.folder.entries(place.old):
+                    raise UnfinishedSwapError(
+                        f"bringing the old content of volume {place.volume} back was interrupted",
+                        why=f"what is missing in the volume stands in its folder {place.staging}",
+                        remedy="the next backup or restore of the service brings it back",
+                    ) from failure
                 if place.folder.exists(place.staging):
                     place.folder.remove(place.staging)
                 # The volume's own folder had something made and deleted in it.

@@ -93,26 +93,32 @@ def swap(bench: Workbench, places: Sequence[Place]) -> None:
         try:
             for place in places:
                 move_out(place, place.old)
+            with bench.journal(*record_of(places, "in")):
+                failure = _move_all_in(places)
+        except UnfinishedSwapError:
+            raise
         except BaseException as error:
             failure = error
             _take_back(places, error)
-        else:
-            with bench.journal(*record_of(places, "in")):
-                try:
-                    for place in places:
-                        _move_in(place.folder, place.new, spare=place.old)
-                    for place in places:
-                        dress_folders(place.folder, place.after)
-                except BaseException as error:
-                    failure = error
-                    for place in places:
-                        with _explained(place, error):
-                            move_out(place, place.new)
-                    _take_back(places, error)
-                else:
-                    _delete_old(places)
     if failure is not None:
         raise failure
+
+
+def _move_all_in(places: Sequence[Place]) -> BaseException | None:
+    """Move the new content in and delete the old; return what failed when the old one is back."""
+    try:
+        for place in places:
+            _move_in(place.folder, place.new, spare=place.old)
+        for place in places:
+            dress_folders(place.folder, place.after)
+    except BaseException as error:
+        for place in places:
+            with _explained(place, error):
+                move_out(place, place.new)
+        _take_back(places, error)
+        return error
+    _delete_old(places)
+    return None
 
 
 def _take_back(places: Sequence[Place], error: BaseException) -> None:
@@ -264,6 +270,7 @@ def _move_in(folder: VolumeFolder, source: str, *, spare: str) -> None:
     its place goes to ``spare``.
     """
     pending = [""]
+    merged: list[str] = []
     while pending:
         here = pending.pop()
         for name, seen in folder.entries(f"{source}/{here}".rstrip("/")):
@@ -271,9 +278,12 @@ def _move_in(folder: VolumeFolder, source: str, *, spare: str) -> None:
             if folder.exists(inside):
                 if stat.S_ISDIR(seen.st_mode) and stat.S_ISDIR(folder.stat(inside).st_mode):
                     pending.append(inside)
+                    merged.append(f"{source}/{inside}")
                     continue
                 folder.rename(inside, f"{spare}-{os.urandom(4).hex()}")
             folder.rename(f"{source}/{inside}", inside)
+    for path in sorted(merged, reverse=True):
+        folder.remove_empty(path)
 
 
 def _lines(folders: Mapping[str, TreeFile]) -> str:

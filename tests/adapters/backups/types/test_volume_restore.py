@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -185,6 +185,46 @@ def test_a_restore_that_is_killed_is_made_good_by_the_next_run(
     assert killed >= (6 if method == "rename" else 1)
     assert outcomes == ({True, False} if method == "rename" else {False})
     assert any("was killed" in line for line in here.bench.told)
+
+
+def test_a_journal_that_cannot_be_written_brings_the_old_content_back(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance, artifact = fill(here)
+    before = state(here)
+    real = here.bench.journal
+
+    def full(key: str, undo: Mapping[str, str]) -> AbstractContextManager[None]:
+        if undo["phase"] == "in":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(key, undo)
+
+    monkeypatch.setattr(here.bench, "journal", full)
+    with pytest.raises(UntouchedError, match="can't be filled"):
+        VolumesFull().restore(here.at, instance, artifact)
+    assert state(here) == before
+
+
+def test_an_interruption_of_the_way_back_loses_nothing(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when Ctrl-C is pressed a second time."""
+    instance, artifact = fill(here)
+    before = state(here)
+    real, calls = VolumeFolder.rename, []
+
+    def interrupted(self: VolumeFolder, path: str, to: str) -> None:
+        calls.append(path)
+        if len(calls) in (4, 6):
+            raise KeyboardInterrupt
+        real(self, path, to)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(VolumeFolder, "rename", interrupted)
+        with pytest.raises((KeyboardInterrupt, UnfinishedSwapError)):
+            VolumesFull().restore(here.at, instance, artifact)
+    VolumesFull().volumes(here.at, instance)
+    assert state(here) == before
 
 
 def test_a_volume_that_cannot_be_made_good_stops_nobody_else(here: Here) -> None:

@@ -36,6 +36,7 @@ from mmstack_ops.adapters.backups.types.postgres_facts import (
 from mmstack_ops.adapters.backups.types.postgres_restore import recover, restore_all
 from mmstack_ops.adapters.backups.types.postgres_server import (
     MAINTENANCE,
+    TEMPLATE,
     Server,
     conninfo,
 )
@@ -294,7 +295,9 @@ class PostgresDump:
             lines.append(f"# {', '.join(files)}: copy what you need into the data directory")
         for name in databases:
             lines += [
-                line.format(
+                line.replace(
+                    "-d template1", "-d postgres" if name == TEMPLATE else "-d template1"
+                ).format(
                     **{role: shlex.quote(_file_name(name, role)) for role, _ in self.parts},
                     database=shlex.quote(conninfo(name)),
                 )

@@ -23,7 +23,7 @@ from mmstack_ops.adapters.backups.types.postgres_facts import (
     of_database,
 )
 from mmstack_ops.adapters.backups.types.postgres_queries import RELATIONS
-from mmstack_ops.adapters.backups.types.postgres_server import complaint, conninfo
+from mmstack_ops.adapters.backups.types.postgres_server import Server, complaint, conninfo
 from mmstack_ops.adapters.backups.types.postgres_work import Database, Work
 from mmstack_ops.domain.backups.facts import Facts, compare
 from mmstack_ops.domain.backups.manifest import Payload
@@ -125,7 +125,8 @@ def _compare(work: Work, database: Database) -> None:
     if comparison.equal:
         return
     first = "; ".join(comparison.differences[:3])
-    if work.bench.accept_differences or not (database.live and _holds_tables(work, database)):
+    at_stake = not work.beside or (database.live and holds_tables(work.server, database))
+    if work.bench.accept_differences or not at_stake:
         # The caller compares all of it, and says so.
         work.bench.tell(f"database {database.name} differs from what was recorded: {first}")
         return
@@ -138,11 +139,9 @@ def _compare(work: Work, database: Database) -> None:
     )
 
 
-def _holds_tables(work: Work, database: Database) -> bool:
+def holds_tables(server: Server, database: Database) -> bool:
     """Return whether the database that is to be replaced holds anything."""
-    if not work.beside:
-        return True
-    with work.server.connect(database.name) as connection:
+    with server.connect(database.name) as connection:
         return bool(connection.execute(RELATIONS.encode()).fetchall())
 
 

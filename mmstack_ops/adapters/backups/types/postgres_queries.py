@@ -34,6 +34,10 @@ def _acl(acl: str, kind: str, owner: str) -> str:
     )
 
 
+def _sorted(options: str) -> str:
+    return f"(SELECT string_agg(u, ',' ORDER BY u) FROM unnest({options}) u)"
+
+
 # Objects of extensions come with the extension; temporary and system ones aren't dumped.
 _SYSTEM = (
     "({n}.nspname IN ('pg_catalog', 'information_schema') OR {n}.nspname ~ '^pg_(toast|temp)')"
@@ -114,7 +118,8 @@ SELECT name, md5(string_agg(line, E'\\n' ORDER BY line COLLATE "C")) FROM (
     a.attgenerated, a.attstorage, to_jsonb(a) ->> 'attcompression',
     CASE WHEN a.attcollation <> t.typcollation THEN
       (SELECT o.collname FROM pg_collation o WHERE o.oid = a.attcollation) END,
-    (SELECT string_agg(o, ',' ORDER BY o) FROM unnest(a.attoptions || a.attfdwoptions) o),
+    (SELECT string_agg(o, ',' ORDER BY o) FROM unnest(a.attoptions) o WHERE o ~ '^n_distinct'),
+    CASE WHEN r.relkind = 'f' THEN {_sorted("a.attfdwoptions")} END,
     CASE WHEN a.attacl IS NOT NULL THEN {_acl("a.attacl", "c", "r.relowner")} END,
     {_plain("pg_get_expr(d.adbin, d.adrelid)")})
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
@@ -185,10 +190,6 @@ EXTENSIONS = """
 SELECT quote_ident(x.extname), n.nspname
 FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace
 """
-
-
-def _sorted(options: str) -> str:
-    return f"(SELECT string_agg(u, ',' ORDER BY u) FROM unnest({options}) u)"
 
 
 def _kind(catalogue: str, extra: str, *, schema: str = "") -> str:

@@ -29,7 +29,7 @@ from mmstack_ops.adapters.backups.types.postgres_globals import (
     parse_globals,
     restore_roles,
 )
-from mmstack_ops.adapters.backups.types.postgres_load import load_database
+from mmstack_ops.adapters.backups.types.postgres_load import holds_tables, load_database
 from mmstack_ops.adapters.backups.types.postgres_room import has_room
 from mmstack_ops.adapters.backups.types.postgres_server import MAINTENANCE, TEMPLATE, Server
 from mmstack_ops.adapters.backups.types.postgres_settings import (
@@ -204,6 +204,9 @@ def _prepare(
             created=missing_roles(connection, roles),
         )
         work.beside = has_room(work, connection)
+    for database in databases:
+        left_out = of_database(facts, database.title).left_out
+        database.kept = bool(left_out and database.live and holds_tables(server, database))
     return work
 
 
@@ -272,7 +275,7 @@ def _drop_old(work: Work) -> None:
     for database in work.databases:
         if not database.live:
             continue
-        if work.keeps(database):
+        if database.kept:
             disable_subscriptions(server, database.old)
             left = ", ".join(sorted(of_database(work.facts, database.title).left_out))
             bench.tell(

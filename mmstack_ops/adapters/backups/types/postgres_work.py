@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass, field
 
 from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact, Workbench
-from mmstack_ops.adapters.backups.types.postgres_facts import of_database
 from mmstack_ops.adapters.backups.types.postgres_globals import Globals
 from mmstack_ops.adapters.backups.types.postgres_server import MAINTENANCE, Server
 from mmstack_ops.domain.backups.facts import Facts
@@ -28,6 +27,8 @@ class Database:
     """What the old one is called from then on."""
     live: bool = False
     """There is one now."""
+    kept: bool = False
+    """It holds something that the backup doesn't: it stays under its other name."""
 
 
 @dataclass
@@ -58,11 +59,7 @@ class Work:
         """What a later run needs to know to make good what this one leaves."""
         return {
             "databases": json.dumps([[one.new, one.old] for one in self.databases]),
-            "keep": json.dumps([one.old for one in self.databases if self.keeps(one)]),
+            "keep": json.dumps([one.old for one in self.databases if one.kept]),
             "roles": json.dumps(self.created),
             "via": self.via if self.via != MAINTENANCE else "",
         }
-
-    def keeps(self, database: Database) -> bool:
-        """Return whether the old database holds something that the backup doesn't."""
-        return bool(of_database(self.facts, database.title).left_out)

@@ -78,6 +78,7 @@ FAULTS = [
     ("ALTER ROLE reader VALID UNTIL '2001-01-01'", "role reader"),
     ('REVOKE "Odd ""Role" FROM reader', "role reader"),
     ("ALTER ROLE reader RESET work_mem", "role reader"),
+    ("GRANT SET ON PARAMETER log_statement TO reader", "role reader"),
     ("ALTER ROLE reader PASSWORD 'other'", "role reader"),
     ("ALTER SYSTEM SET work_mem = '3MB'", "setting work_mem"),
     ("DROP DATABASE hollow", "database hollow"),

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
+import psycopg.conninfo
+import psycopg.sql
 import pytest
 
 from mmstack_ops.adapters.backups.types import postgres_room
@@ -31,7 +33,7 @@ from mmstack_ops.domain.errors import (
 from tests.integration.backups.lab import PASSWORD, Bench, postgres
 from tests.integration.backups.plain import PlainArtifact, captured
 from tests.integration.backups.postgres_content import databases, filled, sql
-from tests.integration.world import World
+from tests.integration.world import World, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -236,6 +238,47 @@ def test_clients_that_come_back_at_once_dont_keep_it_from_being_replaced(
     assert connected
     assert small.says() == BACKUP
     assert small.left() == []
+
+
+def test_a_subscription_at_work_doesnt_keep_its_database_from_being_replaced(
+    at: Bench, tmp_path: Path
+) -> None:
+    source = postgres(at.world, command=("postgres", "-c", "wal_level=logical"))
+    server = Server.of(source)
+    with server.connect("postgres") as connection:
+        connection.execute(b"CREATE DATABASE publisher")
+    for database in ("app", "publisher"):
+        sql(server, database, "CREATE TABLE t (i int PRIMARY KEY)")
+    sql(server, "publisher", "CREATE PUBLICATION sent FOR TABLE t")
+    with server.connect("publisher") as connection:
+        connection.execute(b"SELECT pg_create_logical_replication_slot('sent', 'pgoutput')")
+    target = psycopg.conninfo.make_conninfo(
+        host="127.0.0.1", port=server.port, user=server.user, password=PASSWORD, dbname="publisher"
+    )
+    with server.connect("app") as connection:
+        connection.execute(
+            psycopg.sql.SQL(
+                "CREATE SUBSCRIPTION got CONNECTION {} PUBLICATION sent"
+                " WITH (create_slot = false, slot_name = 'sent')"
+            ).format(target)
+        )
+    sql(server, "publisher", "INSERT INTO t VALUES (1)")
+
+    def rows() -> list[tuple[object, ...]]:
+        with server.connect("app") as connection:
+            return connection.execute(b"SELECT i FROM public.t").fetchall()
+
+    wait_until(lambda: rows() == [(1,)], seconds=60)
+    artifact = captured(KIND, at.bench, source, tmp_path / "backup")
+    sql(server, "publisher", "INSERT INTO t VALUES (2)")
+    wait_until(lambda: rows() == [(1,), (2,)], seconds=60)
+    KIND.restore(at.bench, source, artifact)
+    assert rows() == [(1,)]
+    assert server.query("SELECT subname, subenabled FROM pg_subscription") == [("got", False)]
+    assert any("restored disabled: got" in line for line in at.told)
+    assert [name for name in databases(server) if name.startswith("mmstack_")] == []
+    comparison = compare(artifact.facts(), KIND.inspect(at.bench, source, artifact.facts()))
+    assert comparison.equal, comparison.differences
 
 
 def test_prepared_transactions_are_refused_before_anything_is_touched(

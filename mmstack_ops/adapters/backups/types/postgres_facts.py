@@ -28,12 +28,12 @@ from mmstack_ops.adapters.backups.types.postgres_queries import (
     PLACEMENT,
     POPULATED,
     RELATIONS,
-    ROLES,
     SCHEMAS,
     STRUCTURES,
     SYSTEM_SETTINGS,
     TABLESPACES,
     TYPES,
+    roles_query,
 )
 from mmstack_ops.adapters.backups.types.postgres_rows import (
     ALL,
@@ -93,7 +93,8 @@ def read_cluster(connection: Connection, found: Found, like: Facts | None) -> No
         read_first_roles(connection, found, like)
         return
     found.items[_FORM] = _SECOND
-    roles = {str(name): str(value) for name, value in connection.execute(ROLES.encode()).fetchall()}
+    query = roles_query(connection.info.server_version)
+    roles = {str(name): str(value) for name, value in connection.execute(query.encode()).fetchall()}
     spaces = {
         str(n): str(value) for n, value in connection.execute(TABLESPACES.encode()).fetchall()
     }

@@ -27,10 +27,11 @@ _MEMBERSHIPS = b"""
 SELECT pg_get_userbyid(m.roleid), pg_get_userbyid(m.member), pg_get_userbyid(m.grantor)
 FROM pg_auth_members m WHERE pg_get_userbyid(m.member) = ANY(%s)
 """
+# 10 is the cluster's first superuser, who owns all parameters.
 _PARAMETERS = b"""
 SELECT DISTINCT p.parname, pg_get_userbyid(a.grantee)
 FROM pg_parameter_acl p, aclexplode(p.paracl) a
-WHERE a.grantee <> 0 AND pg_get_userbyid(a.grantee) = ANY(%s)
+WHERE a.grantee NOT IN (0, 10) AND pg_get_userbyid(a.grantee) = ANY(%s)
 """
 _ROLES = b"""
 SELECT rolname, rolvaliduntil IS NOT NULL, shobj_description(oid, 'pg_authid') IS NOT NULL

@@ -323,7 +323,7 @@ FROM pg_database d WHERE d.datname = current_database()
 """
 # A digest of a password's verifier is enough to see that it came back. 'infinity' is what a
 # role without an end has after it was given one and lost it again.
-ROLES = """
+_ROLES = """
 SELECT format('role %I', r.rolname), concat_ws(' ',
   concat(r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin,
     r.rolreplication, r.rolbypassrls), r.rolconnlimit,
@@ -335,10 +335,23 @@ SELECT format('role %I', r.rolname), concat_ws(' ',
         to_jsonb(m) ->> 'inherit_option', to_jsonb(m) ->> 'set_option'), ','
         ORDER BY pg_get_userbyid(m.roleid) COLLATE "C")
        FROM pg_auth_members m WHERE m.member = r.oid),
-    shobj_description(r.oid, 'pg_authid'))))
+    shobj_description(r.oid, 'pg_authid'), {parameters})))
 FROM pg_roles r JOIN pg_authid a ON a.oid = r.oid
 WHERE r.rolname !~ '^pg_' ORDER BY 1
 """
+# The cluster's first superuser (10) owns all parameters.
+_PARAMETERS = """
+    (SELECT string_agg(concat_ws(' ', p.parname, g.privilege_type, g.is_grantable), ','
+        ORDER BY p.parname COLLATE "C", g.privilege_type)
+       FROM pg_parameter_acl p, aclexplode(p.paracl) g WHERE g.grantee = r.oid AND r.oid <> 10)
+"""
+
+
+def roles_query(server_version: int) -> str:
+    """Return the query for the roles of a server of this version (``160004``)."""
+    return _ROLES.format(parameters=_PARAMETERS if server_version >= 150000 else "NULL")
+
+
 TABLESPACES = f"""
 SELECT format('tablespace %I', s.spcname), concat_ws(', ', 'owner ' || pg_get_userbyid(s.spcowner),
   (SELECT string_agg(o, ',' ORDER BY o) FROM unnest(s.spcoptions) o),

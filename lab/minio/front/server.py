@@ -44,6 +44,9 @@ def root_credential(name: str, default: str, least: int) -> str:
 class Handler(MotoRequestHandler):
     """Gives the application the headers as they were sent: signatures are over those."""
 
+    def version_string(self) -> str:
+        return "MinIO"
+
     def make_environ(self) -> dict[str, Any]:
         return {**super().make_environ(), "lab.headers": self.headers, "lab.target": self.path}
 

@@ -85,7 +85,9 @@ def check(
             payload,
         ]
     )
-    text = "\n".join([ALGORITHM, stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    # A signature is over the bytes that were sent; the parser made a letter of each.
+    digest = hashlib.sha256(canonical.encode("latin-1")).hexdigest()
+    text = "\n".join([ALGORITHM, stamp, scope, digest])
     if not hmac.compare_digest(signature, sign(secret, scope.split("/"), text)):
         raise Refused(
             "SignatureDoesNotMatch",

@@ -9,16 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmstack_ops.adapters.backups.types.redis_aof import is_broken, pack
+from mmstack_ops.adapters.backups.types.redis_aof import pack
 from mmstack_ops.adapters.backups.types.redis_facts import (
     Counts,
+    Look,
     _key,
-    _shown,
+    as_recorded,
     expired,
     facts_of,
+    is_quiet,
+    shown,
 )
+from mmstack_ops.adapters.backups.types.redis_files import is_broken
 from mmstack_ops.adapters.backups.types.redis_rdb import complaint, copy_rdb
-from mmstack_ops.adapters.backups.types.redis_server import Files
+from mmstack_ops.adapters.backups.types.redis_server import Files, renamed_commands
+from mmstack_ops.adapters.backups.types.redis_users import Users, parse_users
+from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.errors import BackupError
 
 MARK = b"0123456789abcdef0123456789abcdef01234567"
@@ -119,15 +125,18 @@ def test_a_rewrite_meanwhile_fails_the_copy(content: bytes) -> None:
 
 @given(st.one_of(st.binary(), st.text().map(str.encode), st.just(b"hex:00")))
 def test_any_key_is_shown_so_that_it_can_be_read_back(key: bytes) -> None:
-    assert _key(_shown(key)) == key
-    _shown(key).encode()
+    assert _key(shown(key)) == key
+    shown(key).encode()
 
 
 def test_only_what_didnt_change_must_come_back() -> None:
     looks = [Counts({0: 10, 3: 1}, {0: 4, 3: 1}, 7), Counts({0: 12}, {0: 3}, 9)]
     facts = facts_of(
-        looks, {"db0 a": "x", "db0 b": "x", "db0 c": "x"}, {"db0 a": "x", "db0 b": "y"}
+        looks,
+        Look({"db0 a": "x", "db0 b": "x", "db0 c": "x"}),
+        Look({"db0 a": "x", "db0 b": "y"}),
     )
+    assert not is_quiet(looks)
     assert facts.items == {"db0 a": "x"}
     assert facts.bounds == {"keys in db0": (6, 12), "keys in db3": (0, 1)}
     assert facts.figures == {}
@@ -136,7 +145,8 @@ def test_only_what_didnt_change_must_come_back() -> None:
 
 def test_a_quiet_server_has_exact_figures() -> None:
     look = Counts({0: 10, 3: 1}, {0: 4, 3: 1}, 7)
-    assert facts_of([look, look], {}, {}).figures == {
+    assert is_quiet([look, look])
+    assert facts_of([look, look], Look(), None).figures == {
         "keys_without_expiry": 6,
         "databases_in_use": 1,
     }
@@ -146,3 +156,40 @@ def test_an_expired_key_is_as_expected() -> None:
     like = {"db0 a": "string 1 expires 100", "db0 b": "string 2 expires 900", "db0 c": "string 3"}
     assert expired(like, {}, 500) == {"db0 a": "string 1 expires 100"}
     assert expired(like, {"db0 a": "another"}, 500) == {}
+
+
+def test_what_an_old_backup_did_not_record_is_not_compared() -> None:
+    like = Facts(items={"db0 a": "stream 12"}, complete=False)
+    assert as_recorded(like, Look({"db0 a": "stream 12 whole 34"}), 0) == {"db0 a": "stream 12"}
+    now = Facts(items={"db0 a": "stream 12 whole 56"}, complete=False)
+    assert as_recorded(now, Look({"db0 a": "stream 12 whole 34"}), 0) != now.items
+
+
+def test_a_group_that_expires_within_the_hour_is_as_expected() -> None:
+    name = "keys of db0 that expire in hour 2"
+    like = Facts(items={name: "9 keys 12"}, complete=False)
+    assert as_recorded(like, Look({name: "8 keys 34"}), 2 * 3_600_000) == like.items
+    assert as_recorded(like, Look(), 2 * 3_600_000) == like.items
+    assert as_recorded(like, Look({name: "8 keys 34"}), 7_199_999) != like.items
+
+
+def test_commands_that_are_renamed_are_read_from_the_command_line() -> None:
+    command = (
+        'redis-server --rename-command FLUSHALL "" <<EOF\n'
+        "rename-command config cfg-9f3\n  rename-command DEBUG ''\nEOF"
+    )
+    assert renamed_commands(command) == {"FLUSHALL": "", "CONFIG": "cfg-9f3", "DEBUG": ""}
+
+
+def test_users_are_read_with_their_selectors() -> None:
+    lines = ["user default on nopass ~* &* +@all", "user a off #12 -@all (~x:* +get) (~y +set)"]
+    assert parse_users(lines)["a"] == ("off", "#12", "-@all", "(~x:* +get)", "(~y +set)")
+    users = Users(parse_users(lines), "default")
+    assert parse_users(users.to_bytes().decode().splitlines()) == users.rules
+
+
+def test_a_password_counts_but_that_of_the_one_who_connects() -> None:
+    one = Users({"default": ("on", "#1"), "a": ("on", "#1")}, "default").items()
+    other = Users({"default": ("on", "#2"), "a": ("on", "#2")}, "default").items()
+    assert one["user default"] == other["user default"]
+    assert one["user a"] != other["user a"]

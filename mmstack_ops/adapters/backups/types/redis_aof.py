@@ -12,26 +12,29 @@ from typing import Any, BinaryIO, ClassVar, Literal
 
 from mmstack_ops.adapters.backups.instances import tool_instance
 from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
-from mmstack_ops.adapters.backups.types.redis_copy import CHUNK, RedisCopy, Watch, version_of
+from mmstack_ops.adapters.backups.types.redis_copy import (
+    CHUNK,
+    RedisCopy,
+    Watch,
+    store_users,
+    version_of,
+)
+from mmstack_ops.adapters.backups.types.redis_files import is_broken
 from mmstack_ops.adapters.backups.types.redis_server import (
     REWRITE_SETTING,
     Files,
     RedisServer,
-    give_back,
     journal_key,
+    may_configure,
     read_files,
 )
+from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.errors import ArtifactError, BackupError, CancelledError
 
 _NAME = "appendonly.tar"
 _REWRITE_DEADLINE = 3600.0
 _POLL = 0.2
-# What a server that was cut off in mid-write leaves; Redis cuts it off when it loads the file
-# (aof-load-truncated).
-_TORN_BYTES = 64 << 10
-_ANALYZED = re.compile(r"AOF analyzed: filename=.*diff=(\d+)")
-_NO_COMMAND = "Expected prefix"
-"""A command begins with something else: no torn end, but damage."""
+_ATTEMPTS = 3
 _PART = re.compile(r"^file (\S+) seq \d+ type [bi]\b")
 _LIST = r"""
 set -eu
@@ -57,9 +60,9 @@ class RedisAof(RedisCopy):
 
     def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
         """Copy the files; see ``BackupType.capture``."""
+        self.recover(bench, instance)
         server = RedisServer.of(instance)
         with server.connect() as client:
-            give_back(bench, instance, client)
             files = read_files(client, instance)
             versions = version_of(client)
             if not files.append_only:
@@ -68,11 +71,12 @@ class RedisAof(RedisCopy):
                     why="its setting appendonly is no",
                     remedy="back up the type rdb, or set appendonly yes",
                 )
-            with _rewrites_paused(bench, instance, client):
-                watch = Watch(server)
-                bench.tell(f"copying the append-only file of {instance.service}")
-                _copy(bench, instance, files, capture, watch)
-                facts = watch.facts()
+            if may_configure(client):
+                with _rewrites_paused(bench, instance, client):
+                    facts = _copied(bench, instance, server, files, capture)
+            else:
+                facts = _copied_in_turn(bench, instance, server, files, capture)
+        store_users(capture, server)
         capture.note(
             method="the files of the AOF up to one moment, while rewrites were paused; a write"
             " cut in two at the end is left out by Redis when it loads them",
@@ -107,18 +111,33 @@ class RedisAof(RedisCopy):
         return []
 
 
-def is_broken(text: str) -> bool:
-    """Judge what redis-check-aof said: a short torn end of the last part is no damage."""
-    if "is valid" not in text and "AOF analyzed" not in text:
-        return True
-    bad = [int(found) for found in _ANALYZED.findall(text) if int(found)]
-    if "not valid" not in text and "ERROR" not in text:
-        return bool(bad)
-    if _NO_COMMAND in text:
-        return True
-    # It stops at the first part that isn't whole: that one must be the last.
-    analyzed = _ANALYZED.findall(text)
-    return not (len(bad) == 1 and int(analyzed[-1]) == bad[0] and bad[0] <= _TORN_BYTES)
+def _copied(
+    bench: Workbench, instance: Instance, server: RedisServer, files: Files, capture: Capture
+) -> Facts:
+    watch = Watch(server)
+    bench.tell(f"copying the append-only file of {instance.service}")
+    _copy(bench, instance, files, capture, watch)
+    return watch.facts()
+
+
+def _copied_in_turn(
+    bench: Workbench, instance: Instance, server: RedisServer, files: Files, capture: Capture
+) -> Facts:
+    """Copy the files of a server whose rewrites can't be paused: again, when one came between."""
+    if not files.append_folder:
+        raise BackupError(
+            f"the append-only file of {instance.service} can't be copied",
+            why="CONFIG is disabled, so that its rewrites can't be paused, and before Redis 7"
+            " they can't be noticed either",
+            remedy="back up the type rdb",
+        )
+    bench.tell("CONFIG is disabled: a rewrite of the append-only file meanwhile fails the copy")
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _copied(bench, instance, server, files, capture)
+        except RewrittenError as error:
+            bench.tell(f"copying it again: {error.what}")
+    return _copied(bench, instance, server, files, capture)
 
 
 @contextmanager
@@ -238,8 +257,12 @@ def _of(manifest: str, size: int) -> BinaryIO:
     return io.BytesIO(manifest.encode().ljust(size, b"\n"))
 
 
-def _changed(name: str) -> BackupError:
-    return BackupError(
+class RewrittenError(BackupError):
+    """The append-only file was replaced while it was read."""
+
+
+def _changed(name: str) -> RewrittenError:
+    return RewrittenError(
         f"the append-only file was rewritten while {name} was read",
         why="somebody asked for it (BGREWRITEAOF); rewrites of the server's own were paused",
         remedy="take the backup again",

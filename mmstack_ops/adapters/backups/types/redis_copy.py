@@ -1,62 +1,38 @@
-"""What the Redis types share: facts around a copy, loading one, and looking at a server."""
+"""What the Redis types share: facts around a copy, putting one in place, looking at a server."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from mmstack_ops.adapters.backups.types import redis_facts
-from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.backups.types.redis_files import (
+    FINISH,
+    PUT_BACK,
+    SETTLE,
+    STAGE,
+    SWAP,
+    is_broken,
+    variables,
+)
 from mmstack_ops.adapters.backups.types.redis_server import (
     Files,
     RedisServer,
     give_back,
     read_files,
 )
+from mmstack_ops.adapters.backups.types.redis_users import USERS, read_users, write_users
 from mmstack_ops.domain.backups.facts import Facts
-from mmstack_ops.domain.backups.manifest import Payload
-from mmstack_ops.domain.errors import BackupError, RestoreError
+from mmstack_ops.domain.errors import (
+    BackupError,
+    MmstackError,
+    PartialRestoreError,
+    RestoreError,
+)
 
 CHUNK = 1 << 20
-_STAGE = ".mmstack-restore"
-# A server of the same image loads the copy beside the data that is there, turns it into what
-# the service starts from, and only then is the old data replaced. With appendonly on the AOF
-# wins at every start: it must be made from the copy, or the copy would be ignored.
-_LOAD = r"""
-set -eu
-stage="$DIR/$STAGE"
-rm -rf "$stage"
-mkdir "$stage"
-trap 'rm -rf "$stage"' EXIT
-cli() { redis-cli -s /tmp/redis.sock "$@"; }
-info() { cli info persistence | tr -d '\r'; }
-case $SOURCE in
-  rdb) cat "$IN" >"$stage/$SNAPSHOT"; append=no ;;
-  aof) tar -xf - -C "$stage" <"$IN"; append=yes ;;
-esac
-redis-server --dir "$stage" --dbfilename "$SNAPSHOT" --appendonly "$append" \
-  --appendfilename "$APPEND_NAME" ${APPEND_FOLDER:+--appenddirname "$APPEND_FOLDER"} \
-  --aof-load-truncated yes --save '' --port 0 --unixsocket /tmp/redis.sock >/tmp/log 2>&1 &
-server=$!
-until cli ping 2>/dev/null | grep -q PONG; do
-  kill -0 "$server" 2>/dev/null || { tail -n 5 /tmp/log >&2; exit 1; }
-  sleep 0.1
-done
-if [ "$SOURCE$TARGET" = rdbyes ]; then
-  cli config set appendonly yes >/dev/null
-  while info | grep -qE '^aof_rewrite_(in_progress|scheduled):1'; do sleep 0.1; done
-  info | grep -q '^aof_last_bgrewrite_status:ok' || { tail -n 5 /tmp/log >&2; exit 1; }
-elif [ "$SOURCE$TARGET" = aofno ]; then
-  cli save | grep -q OK || { tail -n 5 /tmp/log >&2; exit 1; }
-  rm -rf "$stage/$APPEND_NAME" ${APPEND_FOLDER:+"$stage/$APPEND_FOLDER"}
-fi
-cli shutdown nosave >/dev/null 2>&1 || true
-wait "$server" || true
-chown -R "$(stat -c %u:%g "$DIR")" "$stage"
-rm -rf "$DIR/$SNAPSHOT" "$DIR/$APPEND_NAME" ${APPEND_FOLDER:+"$DIR/$APPEND_FOLDER"}
-for file in "$stage"/*; do mv "$file" "$DIR/"; done
-sync
-"""
 
 
 class RedisCopy:
@@ -71,52 +47,81 @@ class RedisCopy:
     """What the payload is."""
 
     def recover(self, bench: Workbench, instance: Instance) -> None:
-        """Give back what a killed backup changed on the server."""
+        """Make good what a killed backup or restore left."""
         with RedisServer.of(instance).connect() as client:
             give_back(bench, instance, client)
+            for _ in bench.leftovers(_swap_key(instance)):
+                _run(bench, instance, read_files(client, instance), SETTLE)
 
     def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
-        """Load the copy in place of what is there; see ``BackupType.restore``.
+        """Put the copy in place of what is there; see ``BackupType.restore``.
 
-        The service is stopped meanwhile. It comes back with the old data when loading fails.
+        New files are written beside the old ones and checked while the service goes on. Then one
+        rename puts them in place, while it is stopped. The old ones go when it runs with the
+        new; they are put back when it doesn't.
         """
         ref = artifact.manifest.ref
-        (payload,) = artifact.manifest.with_role("dump")
         try:
             running = instance if instance.running else bench.start(instance)
             with RedisServer.of(running).connect() as client:
                 files = read_files(client, running)
-            with bench.stopped(running):
-                _load(bench, running, artifact, payload, files, self.source)
-            # It runs by now: this only says where.
-            running = bench.start(running)
-            _compare_counts(running, artifact.facts())
+            with bench.journal(_swap_key(running), {"container": running.container_id}):
+                self._stage(bench, running, artifact, files)
+                running = _swapped(bench, running, files, artifact.facts())
+                _run(bench, running, files, FINISH)
+            refused = _give_users_back(bench, running, artifact)
         except BackupError as error:
             raise RestoreError(
                 f"{instance.service} couldn't be restored from {ref}",
                 why=f"{error.what}: {error.why}" if error.why else error.what,
                 remedy=error.remedy or "restore it again; that is safe",
             ) from None
+        if refused:
+            raise PartialRestoreError(
+                f"{instance.service} was restored from {ref}, but for users that it refuses",
+                refused=refused,
+                remedy=f"set them by hand: {USERS} of the backup has their rules",
+            )
         return running
 
     def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
-        """Look at keys and counts; see ``BackupType.inspect``."""
+        """Look at keys, functions, users and counts; see ``BackupType.inspect``."""
         server = RedisServer.of(instance)
         with server.connect() as client:
             give_back(bench, instance, client)
             counts = redis_facts.read_counts(client)
             seconds, microseconds = client.time()
+        now = int(seconds) * 1000 + int(microseconds) // 1000
         if like is None:
-            items = redis_facts.read_sample(server, counts)
+            found = redis_facts.look_at(server, counts, redis_facts.share_of(counts))
+            items = found.items
         else:
-            items = redis_facts.read_again(server, like.items)
-            now = int(seconds) * 1000 + int(microseconds) // 1000
-            items |= redis_facts.expired(like.items, items, now)
+            found = redis_facts.look_again(server, like, counts)
+            items = redis_facts.as_recorded(like, found, now)
         return Facts(
             figures={**_keys_by_database(counts, like), **redis_facts.figures_of(counts)},
             items=items,
             complete=False,
+            not_covered=found.problems,
         )
+
+    def _stage(
+        self, bench: Workbench, instance: Instance, artifact: OpenArtifact, files: Files
+    ) -> None:
+        (payload,) = artifact.manifest.with_role("dump")
+        bench.tell(f"writing {payload.name} beside the data of {instance.service}")
+        judge = is_broken if self.source == "aof" else (lambda _: False)
+        with (
+            artifact.read(payload) as content,
+            bench.consume(
+                instance,
+                ["sh", "-c", STAGE],
+                environment=variables(files, self.source),
+                volumes={files.volume: files.mounted_at},
+                stderr_fails=judge,
+            ) as sink,
+        ):
+            shutil.copyfileobj(content, sink, CHUNK)
 
 
 class Watch:
@@ -126,7 +131,8 @@ class Watch:
         self._server = server
         self._looks: list[redis_facts.Counts] = []
         self.look()
-        self._before = redis_facts.read_sample(server, self._looks[0])
+        share = redis_facts.share_of(self._looks[0])
+        self._before = redis_facts.look_at(server, self._looks[0], share)
 
     def look(self) -> None:
         """Count now: near the moment that the copy holds."""
@@ -135,9 +141,27 @@ class Watch:
 
     def facts(self) -> Facts:
         """Return what the copy must hold."""
-        after = redis_facts.read_again(self._server, self._before)
         self.look()
-        return redis_facts.facts_of(self._looks, self._before, after)
+        after = None
+        if not redis_facts.is_quiet(self._looks):
+            after = redis_facts.look_at(self._server, self._looks[-1], self._before.share)
+        with self._server.connect() as client:
+            left_out = redis_facts.settings_left_out(client)
+        return redis_facts.facts_of(self._looks, self._before, after, excluded=left_out)
+
+
+def store_users(capture: Capture, server: RedisServer) -> None:
+    """Store the server's users; one that has none, or doesn't show them, leaves no payload."""
+    from redis.exceptions import ResponseError
+
+    with server.connect() as client:
+        try:
+            users = read_users(client)
+        except ResponseError:
+            # The facts say so: ``redis_facts.look_at``.
+            return
+    with capture.payload(USERS, "globals") as sink:
+        sink.write(users.to_bytes())
 
 
 def version_of(client: Any) -> dict[str, str]:
@@ -145,33 +169,58 @@ def version_of(client: Any) -> dict[str, str]:
     return {"redis": str(client.info("server")["redis_version"])}
 
 
-def _load(
-    bench: Workbench,
-    instance: Instance,
-    artifact: OpenArtifact,
-    payload: Payload,
-    files: Files,
-    source: str,
-) -> None:
-    bench.tell(f"loading {payload.name}")
-    with (
-        artifact.read(payload) as content,
-        bench.consume(
-            instance,
-            ["sh", "-c", _LOAD],
-            environment={
-                "DIR": files.directory,
-                "STAGE": _STAGE,
-                "SOURCE": source,
-                "TARGET": "yes" if files.append_only else "no",
-                "SNAPSHOT": files.snapshot,
-                "APPEND_NAME": files.append_name,
-                "APPEND_FOLDER": files.append_folder,
-            },
-            volumes={files.volume: files.mounted_at},
-        ) as sink,
-    ):
-        shutil.copyfileobj(content, sink, CHUNK)
+def _swap_key(instance: Instance) -> str:
+    return f"redis-files {instance.environment}/{instance.service}"
+
+
+def _run(bench: Workbench, instance: Instance, files: Files, script: str) -> None:
+    bench.run(
+        instance,
+        ["sh", "-c", script],
+        writable=True,
+        environment=variables(files, ""),
+        volumes={files.volume: files.mounted_at},
+    )
+
+
+def _swapped(bench: Workbench, instance: Instance, files: Files, facts: Facts) -> Instance:
+    """Put the staged files in place; return the server that runs with them.
+
+    Whatever keeps it from that: it runs with the old ones again.
+    """
+    try:
+        with bench.stopped(instance):
+            bench.tell(f"putting the new files of {instance.service} in place")
+            _run(bench, instance, files, SWAP)
+        # It runs by now: this only says where.
+        running = bench.start(instance)
+        _compare_counts(running, facts)
+    except BaseException:
+        # Also an interruption.
+        try:
+            with bench.stopped(instance):
+                bench.tell(f"putting the old files of {instance.service} back")
+                _run(bench, instance, files, PUT_BACK)
+        except MmstackError as error:
+            # The failure that led here is the one to report; the old files stay, too.
+            bench.tell(f"the old files couldn't be put back: {error.what}")
+        raise
+    return running
+
+
+def _give_users_back(
+    bench: Workbench, instance: Instance, artifact: OpenArtifact
+) -> Mapping[str, str]:
+    refused: dict[str, str] = {}
+    for payload in artifact.manifest.with_role("globals"):
+        if not payload.name.startswith(USERS):
+            continue
+        with artifact.read(payload) as source:
+            content = source.read()
+        bench.tell(f"giving {instance.service} its users back")
+        with RedisServer.of(instance).connect() as client:
+            refused |= write_users(client, content)
+    return refused
 
 
 def _compare_counts(instance: Instance, facts: Facts) -> None:

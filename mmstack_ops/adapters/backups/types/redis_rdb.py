@@ -7,8 +7,14 @@ from typing import BinaryIO, ClassVar, Literal
 
 from mmstack_ops.adapters.backups.instances import tool_instance
 from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
-from mmstack_ops.adapters.backups.types.redis_copy import CHUNK, RedisCopy, Watch, version_of
-from mmstack_ops.adapters.backups.types.redis_server import RedisServer, give_back
+from mmstack_ops.adapters.backups.types.redis_copy import (
+    CHUNK,
+    RedisCopy,
+    Watch,
+    store_users,
+    version_of,
+)
+from mmstack_ops.adapters.backups.types.redis_server import RedisServer
 from mmstack_ops.domain.errors import ArtifactError, BackupError
 
 _DEADLINE = 2 * 3600.0
@@ -21,6 +27,8 @@ _FOOTER = 9
 _MARK = 40
 _IS_MARK = re.compile(rb"[0-9a-f]{40}")
 _USUAL = ("sending REPLCONF", "SYNC sent to master", "SYNC sent to primary")
+# What redis-cli sends to take an RDB over; it can't send them under other names.
+_NEEDED = ("SYNC", "PSYNC", "REPLCONF")
 _DONE = "Transfer finished with success"
 _SOUND = "RDB looks OK"
 
@@ -34,8 +42,16 @@ class RedisRdb(RedisCopy):
     def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
         """Take the RDB; see ``BackupType.capture``."""
         server = RedisServer.of(instance)
+        renamed = [name for name in _NEEDED if name in server.renamed]
+        if renamed:
+            raise BackupError(
+                f"no RDB can be taken of {instance.service}",
+                why=f"its command line renames or disables {', '.join(renamed)}, by which a"
+                " replica takes one over",
+                remedy="back up the type aof",
+            )
+        self.recover(bench, instance)
         with server.connect() as client:
-            give_back(bench, instance, client)
             versions = version_of(client)
         watch = Watch(server)
         bench.tell(f"taking an RDB of {instance.service}")
@@ -52,6 +68,7 @@ class RedisRdb(RedisCopy):
             ) as source,
         ):
             copy_rdb(source, sink, watch)
+        store_users(capture, server)
         capture.note(
             method="a snapshot sent by the server as to a replica (redis-cli --rdb)",
             versions=versions,

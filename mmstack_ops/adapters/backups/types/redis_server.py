@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,16 @@ _PASS_FILE = "redis"  # noqa: S105 -- a file's name
 _DEFAULT_PORT = 6379
 _TIMEOUT = 30.0
 REWRITE_SETTING = "auto-aof-rewrite-percentage"
+_RENAME = re.compile(r"(?:^|\s)(?:--)?rename-command\s+(\w+)\s+(\"[^\"]*\"|'[^']*'|\S+)")
+_SETTINGS = ("dir", "dbfilename", "appendonly", "appendfilename", "appenddirname", "databases")
+_DEFAULTS = {
+    "dbfilename": "dump.rdb",
+    "appendonly": "no",
+    "appendfilename": "appendonly.aof",
+    "databases": "16",
+}
+# Of what a restore into another server doesn't set, but data may depend on.
+_TOLD = ("maxmemory", "maxmemory-policy", "databases", "notify-keyspace-events", "aclfile", "save")
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,9 @@ class RedisServer:
     port: int
     password: str | None = field(repr=False)
     service: str
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Commands that the service's own command line renames: usual name → the server's; empty
+    where it disables one."""
 
     @classmethod
     def of(cls, instance: Instance) -> RedisServer:
@@ -44,6 +58,7 @@ class RedisServer:
             port=instance.definition.server_port("redis", _DEFAULT_PORT),
             password=password_in_command(instance) if password is None else password,
             service=instance.service,
+            renamed=renamed_commands(command_text(instance)),
         )
 
     @contextmanager
@@ -55,7 +70,11 @@ class RedisServer:
         """
         import redis
 
-        client = redis.Redis(
+        from mmstack_ops.adapters.backups.types.redis_connection import RenamingConnection
+
+        pool = redis.ConnectionPool(
+            connection_class=RenamingConnection,
+            renamed={usual: name for usual, name in self.renamed.items() if name},
             host=self.host,
             port=self.port,
             password=self.password,
@@ -63,6 +82,7 @@ class RedisServer:
             socket_connect_timeout=_TIMEOUT,
             socket_timeout=_TIMEOUT,
         )
+        client = redis.Redis.from_pool(pool)
         try:
             yield client
         except redis.RedisError as error:
@@ -98,19 +118,72 @@ class Files:
     append_name: str
     append_folder: str
     """Empty before Redis 7, which keeps the AOF in several files."""
+    databases: int = 16
+
+
+def command_text(instance: Instance) -> str:
+    """Return what the schema starts the server with: options, or a configuration it writes."""
+    return "\n".join((*(instance.spec.entrypoint or ()), *(instance.spec.command or ())))
+
+
+def renamed_commands(command: str) -> dict[str, str]:
+    """Return the commands that a command line or configuration renames; empty: disabled."""
+    return {usual.upper(): name.strip("\"'") for usual, name in _RENAME.findall(command)}
+
+
+def may_configure(client: Any) -> bool:
+    """Return whether the server lets us use CONFIG."""
+    import redis
+
+    try:
+        return bool(client.config_get("dir"))
+    except redis.ResponseError:
+        return False
+
+
+def read_settings(client: Any, instance: Instance) -> dict[str, str]:
+    """Return what a server is set to, as far as backups need it.
+
+    Where CONFIG is disabled: what the schema's command says, and else Redis's own defaults.
+
+    Raises:
+        BackupError: CONFIG is disabled, and it can't be told where the data is.
+    """
+    if may_configure(client):
+        return {
+            text(name): text(value)
+            for pattern in _SETTINGS
+            for name, value in client.config_get(pattern).items()
+        }
+    command = command_text(instance)
+    settings = dict(_DEFAULTS)
+    for name in _SETTINGS:
+        for _, value in re.findall(rf"(?m)(^|\s|--){name}[ \t]+(\S+)", command):
+            settings[name] = value.strip("\"'")
+    # What runs may have been told otherwise.
+    known = client.info()
+    settings["appendonly"] = "yes" if known["aof_enabled"] else "no"
+    if str(known["redis_version"]) >= "7":
+        settings.setdefault("appenddirname", "appendonlydir")
+    if "dir" not in settings:
+        if len(instance.volumes) != 1 or known.get("config_file"):
+            raise BackupError(
+                f"it can't be told where {instance.service} keeps its data",
+                why="its command CONFIG is disabled or renamed, and the schema doesn't say `dir`",
+                remedy="write `dir` and `rename-command CONFIG …` into the service's command in"
+                " the schema",
+            )
+        settings["dir"] = next(iter(instance.volumes))
+    return settings
 
 
 def read_files(client: Any, instance: Instance) -> Files:
     """Ask a server where its files are.
 
     Raises:
-        BackupError: they aren't on a volume.
+        BackupError: they aren't on a volume, or it can't be told.
     """
-    settings = {
-        text(name): text(value)
-        for pattern in ("dir", "dbfilename", "appendonly", "appendfilename", "appenddirname")
-        for name, value in client.config_get(pattern).items()
-    }
+    settings = read_settings(client, instance)
     directory = settings["dir"]
     holders = [
         target
@@ -131,7 +204,19 @@ def read_files(client: Any, instance: Instance) -> Files:
         append_only=settings["appendonly"] == "yes",
         append_name=settings.get("appendfilename", "appendonly.aof"),
         append_folder=settings.get("appenddirname", ""),
+        databases=int(settings.get("databases", "16")),
     )
+
+
+def told_settings(client: Any) -> dict[str, str]:
+    """Return settings that aren't Redis's defaults and that no backup holds: name → value."""
+    if not may_configure(client):
+        return {}
+    return {
+        text(name): text(value)
+        for setting in _TOLD
+        for name, value in client.config_get(setting).items()
+    }
 
 
 def give_back(bench: Workbench, instance: Instance, client: Any) -> None:

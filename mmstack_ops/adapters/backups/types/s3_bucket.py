@@ -272,7 +272,8 @@ def _restore(bench: Workbench, client: Any, artifact: OpenArtifact) -> dict[str,
     without: dict[str, set[str]] = {bucket: set() for bucket in settings}
     for file in artifact.files():
         held.add(file.path)
-        without.get(file.path.partition("/")[0], set()).update(lacks(file))
+        if "recorded" in document:  # Backups of format 1 don't know.
+            without.get(file.path.partition("/")[0], set()).update(lacks(file))
     several = {path.partition("/")[0] for path in ranks}
     there = {one["Name"] for one in client.list_buckets()["Buckets"]}
     for bucket, found in settings.items():
@@ -314,7 +315,14 @@ def _restore(bench: Workbench, client: Any, artifact: OpenArtifact) -> dict[str,
         for name, why in write_settings(client, bucket, found, recorded).items():
             refused[f"{_bucket(bucket)}/{name}"] = why
     bench.tell(f"{count} objects put back")
-    return refused
+    return {_refused_name(name, ranks): why for name, why in refused.items()}
+
+
+def _refused_name(name: str, ranks: Mapping[str, int]) -> str:
+    """Return the name that the facts have for what was refused."""
+    if name in ranks:
+        return _version(name, ranks[name] + 1)
+    return name if name.startswith("bucket ") else _object(name)
 
 
 def _stable(
@@ -384,7 +392,7 @@ def _names(paths: Iterable[str], histories: list[list[Listed]]) -> dict[str, str
     names = {path: _object(path) for path in paths}
     for versions in histories:
         for number, one in enumerate(versions, start=1):
-            names[one.path] = f"version {number} of {_object(one.path.partition(chr(0))[0])}"
+            names[one.path] = _version(one.path, number)
     return names
 
 
@@ -507,6 +515,11 @@ def _bucket(name: str) -> str:
 
 def _object(path: str) -> str:
     return f"object {path}"
+
+
+def _version(path: str, number: int) -> str:
+    key, _, _ = path.partition("\0")
+    return f"version {number} of {_object(key)}"
 
 
 def _sampled(files: Iterable[TreeFile]) -> list[str]:

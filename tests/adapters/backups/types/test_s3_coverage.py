@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.backups.types.s3_bucket import S3Bucket
+from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.errors import PartialRestoreError, RestoreError
 from tests.adapters.backups.types.store_judge import dump
 from tests.adapters.backups.types.stores import back_up, bench, compared, empty, store
@@ -302,8 +303,8 @@ def test_one_object_that_the_store_refuses_is_named_and_the_rest_comes_back(
     refusing("PutObject", "XMinioInvalidObjectName", 400, key="bad")
     with pytest.raises(PartialRestoreError) as caught:
         KIND.restore(bench(), instance, artifact)
-    assert set(caught.value.refused) == {"bkt/bad"}
-    assert "XMinioInvalidObjectName" in caught.value.refused["bkt/bad"]
+    assert set(caught.value.refused) == {"object bkt/bad"}
+    assert "XMinioInvalidObjectName" in caught.value.refused["object bkt/bad"]
     assert [one["Key"] for one in client.list_objects_v2(Bucket="bkt")["Contents"]] == ["a", "z"]
 
 
@@ -510,4 +511,53 @@ def test_a_restore_that_is_cut_off_leaves_the_old_or_the_new(
         assert {held[f"o{n}"] for n in range(3)} == {b"new"}
     monkeypatch.undo()
     KIND.restore(bench(), instance, artifact)
+    assert compared(KIND, instance, artifact).equal
+
+
+def test_a_backup_of_format_1_is_restored_and_compared(
+    minio: tuple[Instance, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its facts have one digest for all settings of a bucket, and a shorter text of an object."""
+    from mmstack_ops.adapters.backups.types import s3_bucket
+    from mmstack_ops.adapters.backups.types.s3_objects import described_first
+    from mmstack_ops.adapters.backups.types.s3_settings import FIRST_FORMAT, settings_digest
+
+    instance, client = minio
+    client.create_bucket(Bucket="old")
+    client.put_object(Bucket="old", Key="k", Body=b"1", Metadata={"a": "b"}, Tagging="t=1")
+    client.put_bucket_tagging(Bucket="old", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
+    document = s3_bucket._Inventory.document
+
+    def first_document(self: Any, histories: Any) -> dict[str, Any]:
+        found = document(self, histories)
+        return {name: found[name] for name in ("settings", "deleted")}
+
+    def first_facts(objects: Any, seen: Any, _: Any, after: Any, inventory: Any, *__: Any) -> Facts:
+        first = {
+            name: value
+            for name, value in inventory.settings["old"].values.items()
+            if name in FIRST_FORMAT
+        }
+        return Facts(
+            figures={"buckets": 1, "objects": len(after), "bytes": 1},
+            items={
+                "object old/k": described_first(seen["old/k"])
+                + f" sha256={objects.digest('old/k')}",
+                "bucket old": settings_digest(first),
+            },
+        )
+
+    monkeypatch.setattr(s3_bucket._Inventory, "document", first_document)
+    monkeypatch.setattr(s3_bucket, "_stable", first_facts)
+    artifact = back_up(KIND, instance, tmp_path)
+    assert compared(KIND, instance, artifact).equal
+    # What it doesn't speak of stays as it is.
+    client.put_bucket_website(
+        Bucket="old", WebsiteConfiguration={"IndexDocument": {"Suffix": "index.html"}}
+    )
+    client.put_object(Bucket="old", Key="k", Body=b"2")
+    client.delete_bucket_tagging(Bucket="old")
+    assert not compared(KIND, instance, artifact).equal
+    KIND.restore(bench(), instance, artifact)
+    assert client.get_bucket_website(Bucket="old")["IndexDocument"] == {"Suffix": "index.html"}
     assert compared(KIND, instance, artifact).equal

@@ -193,3 +193,9 @@ def test_a_password_counts_but_that_of_the_one_who_connects() -> None:
     other = Users({"default": ("on", "#2"), "a": ("on", "#2")}, "default").items()
     assert one["user default"] == other["user default"]
     assert one["user a"] != other["user a"]
+
+
+def test_a_rule_that_is_shown_only_after_a_reset_is_no_difference() -> None:
+    one = Users({"a": ("on", "sanitize-payload", "+get")}, "default").items()
+    assert one == Users({"a": ("on", "+get")}, "default").items()
+    assert one != Users({"a": ("on", "skip-sanitize-payload", "+get")}, "default").items()

@@ -85,6 +85,7 @@ class RedisAof(RedisCopy):
                 f"tar -xf {_NAME}",
                 "# move what it unpacked into the service's empty data folder, and there:",
                 "redis-server --dir . --appendonly yes --aof-load-truncated yes",
+                "# users.acl has the server's users: the file for its setting aclfile",
             ),
             facts=facts,
         )

@@ -77,6 +77,7 @@ class RedisRdb(RedisCopy):
                 "redis-server --dir . --dbfilename dump.rdb --appendonly no",
                 "# where the service has appendonly on, its AOF must hold the data:",
                 "redis-cli config set appendonly yes  # then wait for aof_rewrite_in_progress:0",
+                "# users.acl has the server's users: the file for its setting aclfile",
             ),
             facts=watch.facts(),
         )

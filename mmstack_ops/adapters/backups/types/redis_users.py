@@ -12,6 +12,8 @@ from mmstack_ops.adapters.backups.types.redis_values import digest
 USERS = "users.acl"
 # A selector stands in parentheses and holds spaces.
 _RULE = re.compile(r"\([^)]*\)|\S+")
+# Shown of a user that was reset once; without it, it holds as well.
+_DEFAULT_RULE = "sanitize-payload"
 _NO_FILE = "not configured to use an ACL file"
 
 
@@ -34,7 +36,9 @@ class Users:
         """
         return {
             f"user {name}": digest(
-                rule.encode() for rule in rules if name != self.connecting or not _is_password(rule)
+                rule.encode("utf-8", "surrogateescape")
+                for rule in rules
+                if rule != _DEFAULT_RULE and (name != self.connecting or not _is_password(rule))
             )
             for name, rules in self.rules.items()
         }
@@ -75,7 +79,7 @@ def write_users(client: Any, content: bytes) -> dict[str, str]:
             # With another password nobody could connect any more.
             own = [rule for rule in there.rules.get(name, ()) if _is_password(rule)]
             given = (*(rule for rule in rules if not _is_password(rule)), *own)
-        if sorted(given) == sorted(there.rules.get(name, ())):
+        if name in there.rules and _sorted(given) == _sorted(there.rules[name]):
             continue
         try:
             client.execute_command("ACL SETUSER", _sent(name), "reset", *map(_sent, given))
@@ -93,6 +97,10 @@ def write_users(client: Any, content: bytes) -> dict[str, str]:
             if _NO_FILE not in str(error):
                 refused["users"] = "they couldn't be written to the server's ACL file"
     return refused
+
+
+def _sorted(rules: Iterable[str]) -> list[str]:
+    return sorted(rule for rule in rules if rule != _DEFAULT_RULE)
 
 
 def _is_password(rule: str) -> bool:

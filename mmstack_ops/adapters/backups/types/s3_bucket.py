@@ -54,6 +54,7 @@ _SAMPLE_BYTES = 1 << 20
 # after these are compared in groups.
 _DESCRIBED = 50_000
 _GROUPS = 1024
+_GROUP = "objects of group "
 _IN_ONE_PART = 8 << 20
 _FIRST_TEXT = re.compile(r"^\d+ bytes [0-9a-f]{16}( sha256=\w+)?$")
 _PART = re.compile(r" (lock|checksum|md5|sha256)=(\S+)")
@@ -141,7 +142,7 @@ class S3Bucket:
             files = {f.path: f for f in _cancellable(bench, objects.files(wanted))}
             content = _content(objects, files, like, names)
             found = _facts(files, listed, inventory, histories, content)
-            unread = {names[path]: why for path, why in objects.unread.items()}
+            unread = {names.get(path, _bucket(path)): why for path, why in objects.unread.items()}
         if like is None:
             return Facts(found.figures, found.items, not_covered={**found.not_covered, **unread})
         return Facts(
@@ -172,8 +173,8 @@ class _Inventory:
     left_out: tuple[str, ...]
     settings: Mapping[str, BucketSettings]
     """Of the wanted ones."""
-    old: Mapping[str, tuple[int, int, int]]
-    """Bucket → old versions, delete markers, keys behind one."""
+    old: Mapping[str, tuple[int, int, int] | None]
+    """Bucket → old versions, delete markers, keys behind one; None where that can't be told."""
     all_versions: bool
     first_format: bool = False
 
@@ -227,7 +228,7 @@ class _Inventory:
                 name: [n for n in NAMES if n not in found.refused and n not in found.unknown]
                 for name, found in self.settings.items()
             },
-            "deleted": {name: gone for name, (_, _, gone) in self.old.items()},
+            "deleted": {name: found[2] for name, found in self.old.items() if found},
         }
         if self.all_versions:
             document["versions"] = [[one.path for one in versions] for versions in histories]
@@ -245,13 +246,15 @@ class _Inventory:
         """Return what is left out on purpose, or can't be there."""
         excluded = dict.fromkeys(self.left_out, "the schema's include and exclude")
         if not self.all_versions:
-            for name, (old, markers, _) in self.old.items():
-                if old or markers:
-                    excluded[f"versions of {name}"] = (
-                        f"{old} old versions and {markers} delete markers: backup.versions is"
-                        " current"
-                    )
-        unknown = {setting for found in self.settings.values() for setting in found.unknown}
+            for name, found in self.old.items():
+                if found is None:
+                    counted = "the server doesn't list them"
+                elif found[0] or found[1]:
+                    counted = f"{found[0]} old versions and {found[1]} delete markers"
+                else:
+                    continue
+                excluded[f"versions of {name}"] = f"{counted}: backup.versions is current"
+        unknown = {name for settings in self.settings.values() for name in settings.unknown}
         for setting in sorted(unknown):
             excluded[f"setting {setting}"] = "the server doesn't implement it"
         return excluded
@@ -292,7 +295,8 @@ def _restore(bench: Workbench, client: Any, artifact: OpenArtifact) -> dict[str,
         f"putting {len(held)} objects back, each over the one that is there: a store has no room"
         " for a second copy of its buckets"
     )
-    count, refused = 0, {}
+    count = 0
+    refused: dict[str, str] = {}
     for round_ in range(max(ranks.values(), default=0) + 1):
         contents = artifact.contents(lambda file, now=round_: ranks.get(file.path, 0) == now)  # type: ignore[misc]
         put, bad = objects.put(_cancellable(bench, contents))
@@ -315,6 +319,8 @@ def _restore(bench: Workbench, client: Any, artifact: OpenArtifact) -> dict[str,
         for name, why in write_settings(client, bucket, found, recorded).items():
             refused[f"{_bucket(bucket)}/{name}"] = why
     bench.tell(f"{count} objects put back")
+    # What is too much there couldn't be looked for.
+    refused |= {_bucket(name): why for name, why in objects.unread.items()}
     return {_refused_name(name, ranks): why for name, why in refused.items()}
 
 
@@ -343,15 +349,24 @@ def _stable(
     files = {one.path: seen[one.path] for one in readable[:_DESCRIBED]}
     whole = len(same) == len(before) == len(after)
     found = _facts(files, readable, inventory, histories, _content(objects, files, None, {}))
+    # A group that something of changed isn't that of the copy.
+    rest = _groups(one for one in after if one.path not in files)
+    items = {
+        name: text
+        for name, text in found.items.items()
+        if not name.startswith(_GROUP) or rest.get(name) == text
+    }
     # Listed before and after, and neither read nor said to be unreadable.
     unread = {
         one.path: objects.unread.get(one.path, "it was listed, and couldn't be found")
         for one in same
         if one.path not in seen or one.path in bad
     }
+    # Buckets that couldn't be listed.
+    unread |= {name: objects.unread[name] for name in objects.buckets if name in objects.unread}
     return Facts(
         figures=found.figures if whole and not unread else {},
-        items=found.items,
+        items=items,
         complete=whole and len(same) <= _DESCRIBED,
         not_covered={**inventory.not_covered(), **unread},
         excluded=inventory.excluded(),
@@ -402,7 +417,7 @@ def _groups(listed: Iterable[Listed]) -> dict[str, str]:
     for one in listed:
         number = int.from_bytes(sha256(one.path.encode()).digest()[:4]) % _GROUPS
         groups.setdefault(number, _Group()).add(one)
-    return {f"objects of group {number}": str(found) for number, found in groups.items()}
+    return {f"{_GROUP}{number}": str(found) for number, found in groups.items()}
 
 
 @dataclass

@@ -103,7 +103,7 @@ class Objects:
         self._changed: list[Listed] = []
         self._acls = acls
         self.unread: dict[str, str] = {}
-        """Path of what is listed and can't be looked at → why."""
+        """Path of what is listed and can't be looked at, or bucket that can't be listed → why."""
         self.gone: set[str] = set()
         """Paths of what was deleted while it was to be read."""
         self._owners: dict[str, str] = {}
@@ -113,8 +113,7 @@ class Objects:
     def listed(self) -> Iterator[Listed]:
         """Yield every current object, bucket by bucket, by key."""
         for bucket in self.buckets:
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-            for page in pages:
+            for page in self._pages("list_objects_v2", bucket):
                 for one in page.get("Contents", ()):
                     yield Listed(
                         bucket, one["Key"], one["Size"], one["ETag"].strip('"'), one["LastModified"]
@@ -128,8 +127,7 @@ class Objects:
         for bucket in self.buckets:
             # Newest first by key; a page may end in the middle of one.
             waiting: dict[str, list[tuple[bool, Listed]]] = {}
-            pages = self._client.get_paginator("list_object_versions").paginate(Bucket=bucket)
-            for page in pages:
+            for page in self._pages("list_object_versions", bucket):
                 found = [(one, False) for one in page.get("Versions", ())]
                 found += [(one, True) for one in page.get("DeleteMarkers", ())]
                 # Two of one second are told apart by their order only.
@@ -153,6 +151,18 @@ class Objects:
                     yield _oldest_first(waiting.pop(key))
             for versions in waiting.values():
                 yield _oldest_first(versions)
+
+    def _pages(self, call: str, bucket: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the pages of a listing; a bucket that can't be listed is put into ``unread``."""
+        from botocore.exceptions import ClientError
+
+        try:
+            yield from self._client.get_paginator(call).paginate(Bucket=bucket)
+        except ClientError as error:
+            if len(self.buckets) == 1:
+                raise
+            code = error.response["Error"]["Code"]
+            self.unread[bucket] = f"the server refused {error.operation_name}: code {code}"
 
     def files(self, listed: Iterable[Listed]) -> Iterator[TreeFile]:
         """Yield objects with metadata and tags; those that ``open`` found changed once more.

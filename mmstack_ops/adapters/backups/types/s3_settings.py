@@ -323,17 +323,23 @@ _PERMISSION_PARTS = {
 }
 
 
-def old_versions(client: Any, bucket: str) -> tuple[int, int, int]:
+def old_versions(client: Any, bucket: str) -> tuple[int, int, int] | None:
     """Count the versions of a bucket that aren't current.
 
     Returns:
-        Old versions, delete markers, and keys that are gone behind a delete marker.
+        Old versions, delete markers, and keys that are gone behind a delete marker; None where
+        the server doesn't list them.
     """
+    from botocore.exceptions import ClientError
+
     old = markers = gone = 0
-    for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        old += sum(not one["IsLatest"] for one in page.get("Versions", ()))
-        markers += len(page.get("DeleteMarkers", ()))
-        gone += sum(one["IsLatest"] for one in page.get("DeleteMarkers", ()))
+    try:
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
+            old += sum(not one["IsLatest"] for one in page.get("Versions", ()))
+            markers += len(page.get("DeleteMarkers", ()))
+            gone += sum(one["IsLatest"] for one in page.get("DeleteMarkers", ()))
+    except ClientError:
+        return None
     return old, markers, gone
 
 

@@ -156,6 +156,15 @@ def back_up(
     return Artifact(tier, capture.manifest, Keys(None))
 
 
+def opened(folder: Path) -> Artifact:
+    """Open the newest backup of ``back_up`` in a folder."""
+    tier = DirectoryTier("local", folder)
+    ref = ref_at(NOW, service="minio", type_name="bucket")
+    manifest = newest_manifest(tier, ref.series, now=NOW, tell=lambda _: None)
+    assert manifest is not None
+    return Artifact(tier, manifest, Keys(None))
+
+
 def compared(
     kind: BackupType, instance: Instance, artifact: Artifact, *, at: Workbench | None = None
 ) -> Comparison:

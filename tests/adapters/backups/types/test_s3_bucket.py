@@ -30,6 +30,7 @@ HOSTILE = (
     "dot/./dot",
     "back\\slash",
     "a\ttab",
+    "delete \x7f and \x85 next line",
     "-rf",
     "x" * 1024,
     "é" * 300,

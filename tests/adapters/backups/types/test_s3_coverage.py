@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,11 +32,13 @@ def minio() -> Iterator[tuple[Instance, Any]]:
         yield found
 
 
-def refuse(client: Any, operation: str, code: str, status: int, *, key: str = "") -> None:
+def refuse(
+    client: Any, operation: str, code: str, status: int, *, key: str = "", bucket: str = ""
+) -> None:
     """Let a client fail as a server's refusal makes it fail."""
 
     def fail(params: dict[str, Any], **_: Any) -> None:
-        if not key or params.get("Key") == key:
+        if key in ("", params.get("Key")) and bucket in ("", params.get("Bucket")):
             raise ClientError(
                 {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}},
                 operation,
@@ -345,6 +349,30 @@ def test_one_object_that_cannot_be_read_stops_nothing(
     assert comparison.equal, comparison.differences
 
 
+def test_one_bucket_that_cannot_be_listed_stops_nothing(
+    minio: tuple[Instance, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusing: Any
+) -> None:
+    instance, client = minio
+    for bucket in ("good", "locked-up"):
+        client.create_bucket(Bucket=bucket)
+        client.put_object(Bucket=bucket, Key="k", Body=b"1")
+    refusing("ListObjectsV2", "AccessDenied", 403, bucket="locked-up")
+    refusing("ListObjectVersions", "AccessDenied", 403, bucket="locked-up")
+    artifact = back_up(KIND, instance, tmp_path)
+    facts = artifact.facts()
+    assert set(facts.not_covered) == {"locked-up"}
+    assert "the server doesn't list them" in facts.excluded["versions of locked-up"]
+    client.put_object(Bucket="good", Key="k", Body=b"2")
+    with pytest.raises(PartialRestoreError) as caught:
+        KIND.restore(bench(), instance, artifact)
+    assert set(caught.value.refused) == {"bucket locked-up"}
+    monkeypatch.undo()
+    assert client.get_object(Bucket="good", Key="k")["Body"].read() == b"1"
+    assert client.get_object(Bucket="locked-up", Key="k")["Body"].read() == b"1"
+    comparison = compared(KIND, instance, artifact)
+    assert comparison.equal, comparison.differences
+
+
 def test_a_setting_that_cannot_be_asked_for_is_not_taken_for_unset(
     minio: tuple[Instance, Any], tmp_path: Path, refusing: Any
 ) -> None:
@@ -560,4 +588,61 @@ def test_a_backup_of_format_1_is_restored_and_compared(
     assert not compared(KIND, instance, artifact).equal
     KIND.restore(bench(), instance, artifact)
     assert client.get_bucket_website(Bucket="old")["IndexDocument"] == {"Suffix": "index.html"}
+    assert compared(KIND, instance, artifact).equal
+
+
+_KILLED = """
+import sys, threading, time
+from pathlib import Path
+from mmstack_ops.adapters.backups.types import s3_bucket
+from tests.adapters.backups.types.stores import bench, instance_at, opened
+
+usual, done = s3_bucket.s3_client, []
+
+def slow(instance):
+    client = usual(instance)
+
+    def wait(model, **_):
+        if model.name == "PutObject":
+            done.append(1)
+            if len(done) > 3:
+                print("now", flush=True)
+                time.sleep(60)
+
+    client.meta.events.register("before-call.s3", wait)
+    return client
+
+s3_bucket.s3_client = slow
+s3_bucket.S3Bucket().restore(bench(), instance_at(int(sys.argv[1])), opened(Path(sys.argv[2])))
+"""
+
+
+def test_a_killed_restore_leaves_every_object_old_or_new(
+    minio: tuple[Instance, Any], tmp_path: Path
+) -> None:
+    instance, client = minio
+    client.create_bucket(Bucket="bkt")
+    for number in range(40):
+        client.put_object(Bucket="bkt", Key=f"o{number}", Body=b"new")
+    artifact = back_up(KIND, instance, tmp_path)
+    for number in range(40):
+        client.put_object(Bucket="bkt", Key=f"o{number}", Body=b"old")
+    client.put_object(Bucket="bkt", Key="extra", Body=b"old")
+    port = instance.definition.ports[0].container
+    process = subprocess.Popen(
+        [sys.executable, "-c", _KILLED, str(port), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[4],
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"now\n"
+    process.kill()
+    process.wait()
+    held = {
+        one["Key"]: client.get_object(Bucket="bkt", Key=one["Key"])["Body"].read()
+        for one in client.list_objects_v2(Bucket="bkt")["Contents"]
+    }
+    assert {*held} == {*(f"o{number}" for number in range(40)), "extra"}
+    assert {*held.values()} == {b"old", b"new"}
+    KIND.restore(bench(), instance, artifact)
     assert compared(KIND, instance, artifact).equal

@@ -30,7 +30,7 @@ from mmstack_ops.adapters.backups.types.elasticsearch_server import Elasticsearc
 from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree, structure_problems
 from mmstack_ops.domain.backups.facts import Facts, is_below
 from mmstack_ops.domain.backups.unchanged import unchanged
-from mmstack_ops.domain.errors import BackupError, CancelledError, RestoreError
+from mmstack_ops.domain.errors import BackupError, CancelledError, PartialRestoreError, RestoreError
 
 _PATH_REPO = "ES_SETTING_PATH_REPO"
 _DEADLINE = 6 * 3600.0
@@ -125,7 +125,11 @@ class ElasticsearchFull:
             server = ElasticsearchServer(instance)
             repository = _repository(bench, instance)
             server.ask("DELETE", REPOSITORY, missing_is_fine=True)
-            repository.replace(artifact)
+            try:
+                repository.replace(artifact)
+            except PartialRestoreError as error:
+                # Attributes of its files mean nothing to the server.
+                bench.tell(f"{error.what} ({error.why})")
             _register(server, instance)
             found = _snapshots(server)
             if not found:

@@ -20,6 +20,7 @@ from mmstack_ops.adapters.backups.types import elasticsearch_facts
 from mmstack_ops.adapters.backups.types.base import Instance, Workbench
 from mmstack_ops.adapters.backups.types.elasticsearch_full import ElasticsearchFull
 from mmstack_ops.adapters.backups.types.elasticsearch_server import ElasticsearchServer
+from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree
 from mmstack_ops.domain.backups.facts import Facts, compare
 from mmstack_ops.domain.errors import (
     BackupError,
@@ -263,6 +264,24 @@ def test_everything_comes_back(server: tuple[Server, Instance, Workbench], tmp_p
     kind.restore(bench, instance, artifact)
     assert scripted.indices == held
     assert compare(facts, kind.inspect(bench, instance, facts)).equal
+
+
+def test_an_attribute_of_its_files_that_cannot_be_set_keeps_nothing_from_the_server(
+    server: tuple[Server, Instance, Workbench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted, instance, bench = server
+    artifact = back_up(ElasticsearchFull(), instance, tmp_path / "tier", at=bench)
+    held = {name: dict(one) for name, one in scripted.indices.items()}
+    scripted.indices = {}
+    real = VolumeTree.replace
+
+    def in_part(self: VolumeTree, stored: Any) -> None:
+        real(self, stored)
+        raise PartialRestoreError("one file", refused={"data/file": "without an attribute"})
+
+    monkeypatch.setattr(VolumeTree, "replace", in_part)
+    ElasticsearchFull().restore(bench, instance, artifact)
+    assert scripted.indices == held
 
 
 def test_a_fresh_server_is_filled_and_its_own_files_stay(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,6 +137,8 @@ class Buckets(Subject):
 @contextmanager
 def subject(folder: Path) -> Iterator[Buckets]:
     """Start a store, fill it, and take the first backup of it."""
+    # One line for each request would hide the score.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with store() as (instance, client):
         _fill(client)
         found = Buckets(folder / "tier", S3Bucket(), instance, instance, bench())

@@ -50,6 +50,10 @@ test: setup ## Run every check and every test, on real containers
 test-soak: setup ## Run what is long, and properties with many random examples (hours)
 	@$(BIN)/python .ci/test.py soak
 
+.PHONY: mutation
+mutation: setup lab-up ## Plant every fault a backup may have; the score goes into docs/proof.md
+	@$(BIN)/python -m tests.mutation.score --write docs/proof.md
+
 .PHONY: lab-up
 lab-up: ## Install and start a Docker engine where there is none; build the offline images
 	@bash lab/lab.sh up

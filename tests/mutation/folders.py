@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from mmstack_ops.adapters.backups.instances import tool_instance
 from mmstack_ops.adapters.backups.types.base import BackupType, Workbench
@@ -86,7 +86,7 @@ def _encrypted(folder: Path) -> None:
             path.write_bytes(hashlib.sha256(path.read_bytes()).digest() * 40)
 
 
-_FILES: dict[str, Callable[[Path], object]] = {
+FILES: dict[str, Callable[[Path], object]] = {
     "a file gone": lambda d: (d / "deep/er/note").unlink(),
     "a file more": lambda d: (d / "planted").write_text("x"),
     "one byte of a file": lambda d: _flip(d / "deep/er/note", 2),
@@ -143,7 +143,7 @@ def _sql(*statements: str) -> Callable[[Path], object]:
     return plant
 
 
-_ROWS: dict[str, Callable[[Path], object]] = {
+ROWS: dict[str, Callable[[Path], object]] = {
     "a row gone": _sql("DELETE FROM users WHERE id = 7"),
     "a row more": _sql("INSERT INTO users (name) VALUES ('planted')"),
     "a row replaced": _sql("REPLACE INTO users VALUES (7, 'x', 1)"),
@@ -165,7 +165,7 @@ _ROWS: dict[str, Callable[[Path], object]] = {
     "a file beside that only looks like SQLite's gone": lambda d: (d / "sales-journal").unlink(),
 }  # fmt: skip
 _MODEL = "models--org--model"
-_CACHE: dict[str, Callable[[Path], object]] = {
+CACHE: dict[str, Callable[[Path], object]] = {
     "a blob gone": lambda d: next((d / _MODEL / "blobs").iterdir()).unlink(),
     "one byte of a blob": lambda d: _flip(max((d / _MODEL / "blobs").iterdir()), 77),
     "a reference to another revision": lambda d: (d / _MODEL / "refs/main").write_text("b" * 40),
@@ -184,7 +184,7 @@ _CACHE: dict[str, Callable[[Path], object]] = {
 class Folder(Subject):
     """A volume that is source and copy; nothing runs."""
 
-    places: dict[str, Callable[[Path], object]]
+    places: ClassVar[dict[str, Callable[[Path], object]]]
 
     @property
     def data(self) -> Path:
@@ -208,14 +208,14 @@ class Volume(Folder):
     """Plain files of every sort."""
 
     name = "volumes full"
-    places = _FILES
+    places = FILES
 
 
 class Database(Folder):
     """A volume with a SQLite database."""
 
     name = "sqlite full"
-    places = _ROWS
+    places = ROWS
 
     def change(self, step: int) -> None:
         super().change(step)
@@ -238,7 +238,7 @@ class Models(Folder):
     """A cache of models."""
 
     name = "huggingface models"
-    places = _CACHE
+    places = CACHE
 
     def change(self, step: int) -> None:
         revision = hashlib.sha1(str(step).encode(), usedforsecurity=False).hexdigest()

@@ -70,7 +70,7 @@ CREATE PUBLICATION news FOR TABLE people;
 SELECT lo_from_bytea(0, decode(repeat('ab', 100000), 'hex')), lo_from_bytea(0, 'small');
 """
 
-_IN_APP = {
+IN_APP = {
     "a table truncated": "TRUNCATE shop.orders",
     "a table dropped": "DROP TABLE notes",
     "one row gone": "DELETE FROM people WHERE id = 417",
@@ -145,7 +145,7 @@ _IN_APP = {
         "SELECT lo_put((SELECT min(oid) FROM pg_largeobject_metadata), 10, 'xx')"
     ),
 }
-_IN_CLUSTER = {
+IN_CLUSTER = {
     "a role missing": "REASSIGN OWNED BY team TO writer; DROP OWNED BY team; DROP ROLE team",
     "a role more": "CREATE ROLE intruder SUPERUSER LOGIN PASSWORD 'x'",
     "a membership gone": "REVOKE writer FROM reader",
@@ -168,7 +168,7 @@ _IN_CLUSTER = {
 # A schema without rows can't lack rows.
 _OF_DATA = frozenset(
     name
-    for name, text in _IN_APP.items()
+    for name, text in IN_APP.items()
     if text.startswith(("TRUNCATE", "DELETE", "INSERT", "UPDATE", "SELECT setval", "SELECT lo_"))
 ) | {"a materialized view empty", "an identity behind"}
 
@@ -181,8 +181,8 @@ class Postgres(Subject):
     @property
     def faults(self) -> Sequence[Fault]:
         return [
-            *(Fault(name, _sql("app", text)) for name, text in _IN_APP.items()),
-            *(Fault(name, _sql("postgres", text)) for name, text in _IN_CLUSTER.items()),
+            *(Fault(name, _sql("app", text)) for name, text in IN_APP.items()),
+            *(Fault(name, _sql("postgres", text)) for name, text in IN_CLUSTER.items()),
         ]
 
     def change(self, step: int) -> None:
@@ -222,7 +222,7 @@ class PostgresDefinitions(Postgres):
     @property
     def faults(self) -> Sequence[Fault]:
         return [
-            Fault(name, _sql("app", text)) for name, text in _IN_APP.items() if name not in _OF_DATA
+            Fault(name, _sql("app", text)) for name, text in IN_APP.items() if name not in _OF_DATA
         ]
 
 
@@ -233,7 +233,7 @@ class PostgresRows(Postgres):
 
     @property
     def faults(self) -> Sequence[Fault]:
-        return [Fault(name, _sql("app", _IN_APP[name])) for name in sorted(_OF_DATA)]
+        return [Fault(name, _sql("app", IN_APP[name])) for name in sorted(_OF_DATA)]
 
 
 def subject(kind: str, world: World, folder: Path) -> Postgres:

@@ -52,7 +52,7 @@ def _anew(instance: Instance, vectors: dict[str, Any]) -> None:
 
 
 _ODD_POINT = "00000000-0000-0000-0000-000000000007"
-_FAULTS: dict[str, Callable[[Instance], object]] = {
+FAULTS: dict[str, Callable[[Instance], object]] = {
     "one point gone": _delete(_PLAIN, 417),
     "all points gone": _delete(_PLAIN, *range(500)),
     "one point more": _upsert(_PLAIN, {"id": 9999, "vector": [1, 1, 1, 1], "payload": {}}),
@@ -102,7 +102,7 @@ class Qdrant(Subject):
 
     @property
     def faults(self) -> Sequence[Fault]:
-        return [Fault(name, _on_copy(plant)) for name, plant in _FAULTS.items()]
+        return [Fault(name, _on_copy(plant)) for name, plant in FAULTS.items()]
 
     def change(self, step: int) -> None:
         self.source = self.copy

@@ -18,7 +18,7 @@ from tests.mutation.subject import Counts, Fault, Subject
 Client = Any
 _DAY = 86_400
 _LIBRARY = "#!lua name=shop\nredis.register_function('total', function(keys) return 42 end)"
-_FAULTS: dict[str, Callable[[Client], object]] = {
+FAULTS: dict[str, Callable[[Client], object]] = {
     "a key gone": lambda c: c.delete("text"),
     "a key more": lambda c: c.set("planted", "x"),
     "a key under another name": lambda c: c.rename("text", "txet"),
@@ -52,7 +52,7 @@ _FAULTS: dict[str, Callable[[Client], object]] = {
     "a library with other code": lambda c: c.function_load(_LIBRARY.replace("42", "43"), True),
     "everything gone": lambda c: c.flushall(),
 }
-_ELSEWHERE: dict[str, Callable[[Instance], object]] = {
+ELSEWHERE: dict[str, Callable[[Instance], object]] = {
     "a database missing": lambda i: client(i, 5).flushdb(),
     "a key in the wrong database": lambda i: client(i, 5).move("elsewhere", 6),
     "a changed key in another database": lambda i: client(i, 15).hset("also", "here", "2"),
@@ -70,8 +70,8 @@ class Redis(Subject):
     @property
     def faults(self) -> Sequence[Fault]:
         return [
-            *(Fault(name, _here(plant)) for name, plant in _FAULTS.items()),
-            *(Fault(name, _there(plant)) for name, plant in _ELSEWHERE.items()),
+            *(Fault(name, _here(plant)) for name, plant in FAULTS.items()),
+            *(Fault(name, _there(plant)) for name, plant in ELSEWHERE.items()),
         ]
 
     def change(self, step: int) -> None:

@@ -15,6 +15,7 @@ from tests.mutation.subject import Counts, Fault, Subject
 
 Client = Any
 BUCKET = "photos"
+OBJECTS = 20
 _PAGE = {
     "Bucket": BUCKET,
     "Key": "page",
@@ -49,7 +50,7 @@ def _swap(c: Client) -> None:
         c.put_object(Bucket=BUCKET, Key=key, Body=f"this is {other}".encode())
 
 
-_FAULTS: dict[str, Callable[[Client], object]] = {
+FAULTS: dict[str, Callable[[Client], object]] = {
     "an object gone": lambda c: c.delete_object(Bucket=BUCKET, Key="object 7"),
     "an object more": _put("planted", b"x"),
     "an object of other bytes": _put("object 7", b"this was object 7"),
@@ -100,7 +101,7 @@ _FAULTS: dict[str, Callable[[Client], object]] = {
         Bucket=BUCKET, Key="object 7", ACL="public-read"
     ),
     "all objects gone": lambda c: [
-        c.delete_object(Bucket=BUCKET, Key=f"object {number}") for number in range(60)
+        c.delete_object(Bucket=BUCKET, Key=f"object {number}") for number in range(OBJECTS)
     ],
 }
 
@@ -116,12 +117,12 @@ class Buckets(Subject):
 
     @property
     def faults(self) -> Sequence[Fault]:
-        return [Fault(name, _on_copy(plant)) for name, plant in _FAULTS.items()]
+        return [Fault(name, _on_copy(plant)) for name, plant in FAULTS.items()]
 
     def change(self, step: int) -> None:
         _put(f"new {step}", b"x" * step)(self.client)
-        _put(f"object {step % 30}", f"changed in {step}".encode())(self.client)
-        self.client.delete_object(Bucket=BUCKET, Key=f"object {30 + step % 30}")
+        _put(f"object {step % 10}", f"changed in {step}".encode())(self.client)
+        self.client.delete_object(Bucket=BUCKET, Key=f"object {10 + step % 10}")
         _page(Tagging=f"step={step}")(self.client)
 
     def counts(self) -> Counts:
@@ -149,7 +150,7 @@ def subject(folder: Path) -> Iterator[Buckets]:
 def _fill(c: Client) -> None:
     for bucket in (BUCKET, "empty"):
         c.create_bucket(Bucket=bucket)
-    for number in range(60):
+    for number in range(OBJECTS):
         _put(f"object {number}", f"this is object {number}".encode())(c)
     _put("large", b"0123456789abcdef" * 65_536)(c)
     _put("a folder/", b"")(c)

@@ -19,17 +19,34 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from mmstack_ops.adapters.engine.client import DEFAULT_URL
 from tests.integration.world import World
-from tests.mutation import folders, postgres, qdrant, redis, s3
-from tests.mutation.subject import Subject, Verdict
+from tests.mutation import config, folders, meaning, postgres, qdrant, redis, s3, stored
+from tests.mutation.subject import Fault, Subject, Verdict
 
 WANTED = 0.99
 HEALTHY = 200
 """Backups of changing data that must raise no alarm, over all subjects."""
 
-Maker = Callable[[Path], AbstractContextManager[Subject]]
+
+class Judged(Protocol):
+    """What faults are planted into."""
+
+    name: str
+
+    @property
+    def faults(self) -> Sequence[Fault]: ...
+
+    def judge(self, fault: Fault) -> Verdict: ...
+
+    def change(self, step: int) -> None: ...
+
+    def alarm(self) -> str: ...
+
+
+Maker = Callable[[Path], AbstractContextManager[Judged]]
 
 
 def _on_engine(start: Callable[[World, Path], Subject]) -> Maker:
@@ -65,6 +82,10 @@ ON_HOST: dict[str, Maker] = {
     "volumes full": lambda folder: nullcontext(folders.subject("volumes", folder)),
     "sqlite full": lambda folder: nullcontext(folders.subject("sqlite", folder)),
     "huggingface models": lambda folder: nullcontext(folders.subject("models", folder)),
+    "config": lambda folder: nullcontext(config.subject(folder)),
+    "stored bytes": lambda folder: nullcontext(stored.subject(folder)),
+    "files of the source": lambda folder: nullcontext(meaning.subject(folder, "volumes")),
+    "rows of the source": lambda folder: nullcontext(meaning.subject(folder, "sqlite")),
 }
 SUBJECTS = ON_ENGINE | ON_HOST
 
@@ -78,7 +99,7 @@ class Alarm:
     reason: str
 
 
-def judge(subject: Subject, *, every: int = 1) -> Iterator[Verdict]:
+def judge(subject: Judged, *, every: int = 1) -> Iterator[Verdict]:
     """Plant the faults of a subject one after the other.
 
     Args:
@@ -88,15 +109,12 @@ def judge(subject: Subject, *, every: int = 1) -> Iterator[Verdict]:
         yield subject.judge(fault)
 
 
-def alarms(subject: Subject, steps: int) -> Iterator[Alarm]:
+def alarms(subject: Judged, steps: int) -> Iterator[Alarm]:
     """Change the source and back it up ``steps`` times; yield the good ones that are called bad."""
     for step in range(steps):
         subject.change(step)
-        subject.back_up()
-        subject.restore()
-        found = subject.compare()
-        if not found.equal:
-            yield Alarm(subject.name, step, found.differences[0])
+        if reason := subject.alarm():
+            yield Alarm(subject.name, step, reason)
 
 
 def report(verdicts: Sequence[Verdict], found: Sequence[Alarm], healthy: int) -> str:

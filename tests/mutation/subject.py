@@ -11,14 +11,19 @@ import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmstack_ops.adapters.backups.drilling import bench_for
 from mmstack_ops.adapters.backups.opening import Artifact
+from mmstack_ops.adapters.backups.trend_check import trend_check
 from mmstack_ops.adapters.backups.types.base import BackupType, Instance, Workbench
+from mmstack_ops.domain.backups.events import DrillCheck
 from mmstack_ops.domain.backups.facts import Comparison, compare
+from mmstack_ops.domain.backups.trend import LOOKED_BACK
 from mmstack_ops.domain.errors import MmstackError
+from mmstack_ops.domain.schema.policies import Trend
 from tests.adapters.backups.building import NOW
 from tests.adapters.backups.types.stores import back_up
 
@@ -64,6 +69,8 @@ class Subject:
     copy: Instance
     bench: Workbench
     artifact: Artifact = field(init=False)
+    earlier: list[Artifact] = field(default_factory=list)
+    """The backups before, the newest first."""
     taken: int = 0
 
     name = ""
@@ -84,6 +91,9 @@ class Subject:
     def back_up(self) -> Artifact:
         """Take the next backup of the source."""
         moment = NOW + timedelta(hours=self.taken)
+        if self.taken:
+            self.earlier.insert(0, self.artifact)
+            del self.earlier[LOOKED_BACK:]
         self.taken += 1
         self.artifact = back_up(self.kind, self.source, self.folder, moment=moment, at=self.bench)
         return self.artifact
@@ -98,6 +108,20 @@ class Subject:
         recorded = self.artifact.facts()
         bench = bench_for(self.kind, self.bench)
         return compare(recorded, self.kind.inspect(bench, self.copy, recorded))
+
+    def trend(self) -> DrillCheck:
+        """Compare the newest backup with those before, as a drill does."""
+        return trend_check(self.artifact, [partial(_same, one) for one in self.earlier], Trend())
+
+    def alarm(self) -> str:
+        """Back the source up and drill it; return why it is called bad, empty when it isn't."""
+        self.back_up()
+        self.restore()
+        found = self.compare()
+        if not found.equal:
+            return found.differences[0]
+        check = self.trend()
+        return "" if check.passed else check.words
 
     def judge(self, fault: Fault) -> Verdict:
         """Plant one fault into a good copy; return whether the comparison finds it."""
@@ -126,3 +150,7 @@ class Subject:
             return self.counts()
         except Exception as error:
             return type(error).__name__
+
+
+def _same(artifact: Artifact) -> Artifact:
+    return artifact

@@ -293,8 +293,8 @@ def test_prepared_transactions_are_refused_before_anything_is_touched(
     with pytest.raises(RestoreError, match="'half' in app"):
         KIND.restore(at.bench, source, artifact)
     assert databases(server) == before
-    sql(server, "app", "COMMIT PREPARED 'half'")
     with server.connect("app") as connection:
+        connection.execute(b"COMMIT PREPARED 'half'")
         assert connection.execute(b"SELECT count(*) FROM public.t").fetchall() == [(2,)]
 
 
@@ -389,7 +389,11 @@ def test_a_tablespace_comes_back_on_a_new_volume(at: Bench, tmp_path: Path) -> N
     (tmp_path / "backup" / "globals.sql").write_bytes(content.replace(inside.encode(), b"/nowhere"))
     with pytest.raises(PartialRestoreError) as caught:
         KIND.restore(at.bench, third, artifact)
-    assert caught.value.refused.keys() == {"tablespace fast", "placement of app"}
+    assert caught.value.refused.keys() == {
+        "tablespace fast",
+        "placement of app",
+        "placement of placed",
+    }
     found = compare(facts, KIND.inspect(at.bench, third, facts))
     said = "\n".join(found.differences)
     assert found.total_differences == 3, said

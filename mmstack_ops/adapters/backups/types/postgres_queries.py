@@ -297,15 +297,20 @@ SELECT md5(string_agg(concat_ws(':', o.oid, pg_get_userbyid(o.lomowner),
 FROM (SELECT *, row_number() OVER (ORDER BY oid) AS first,
         row_number() OVER (ORDER BY oid DESC) AS last FROM pg_largeobject_metadata) o
 """
-# Which relations stand outside the database's own tablespace.
+# Which tablespaces are used besides the default one: by the database, by relations.
 PLACEMENT = f"""
-SELECT md5(string_agg(concat_ws(' ', c.relkind, n.nspname, c.relname, s.spcname), E'\\n'
-  ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"))
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_tablespace s ON s.oid = c.reltablespace
-WHERE {_ours("n", "pg_class", "c.oid")}
+SELECT md5(string_agg(line, E'\\n' ORDER BY line COLLATE "C")) FROM (
+  SELECT concat_ws(' ', c.relkind, quote_ident(n.nspname), quote_ident(c.relname), s.spcname)
+    AS line
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_tablespace s ON s.oid = c.reltablespace
+  WHERE {_ours("n", "pg_class", "c.oid")}
+  UNION ALL
+  SELECT concat_ws(' ', 'database', s.spcname)
+  FROM pg_database d JOIN pg_tablespace s ON s.oid = d.dattablespace
+  WHERE d.datname = current_database() AND s.spcname <> 'pg_default'
+) p
 """
-# ``%s`` is the database's name: a copy is looked at under another one.
 DATABASE = f"""
 SELECT format('database %I', d.datname), concat_ws(' ',
   pg_encoding_to_char(d.encoding) || ' ' || d.datcollate || ' ' || d.datctype

@@ -45,9 +45,16 @@ def dump(world: World, service: str, *, databases: int = 16) -> dict[str, str]:
 
 
 def _lasting(shown: str) -> str:
-    """Leave out how a stream is kept in memory, and when a consumer was last seen."""
+    """Leave out what Redis itself doesn't keep of a stream.
+
+    That is how it stands in memory, when a consumer was last seen, and, where the AOF holds
+    commands, how many entries a group has read.
+    """
     lines = shown.splitlines()
-    passing = ("radix-tree-keys", "radix-tree-nodes", "seen-time", "active-time")
+    passing = {
+        *("radix-tree-keys", "radix-tree-nodes", "seen-time", "active-time"),
+        *("entries-read", "lag"),
+    }
     kept: list[str] = []
     skip = False
     for line in lines:

@@ -149,7 +149,8 @@ def test_many_keys_are_compared_in_groups(
 
 ODD = (
     "exec docker-entrypoint.sh redis-server - --protected-mode no <<EOF\n"
-    f"requirepass {REDIS_PASSWORD}\nrepl-diskless-sync-delay 0\nappendonly yes\n"
+    'requirepass "$(cat /run/secrets/redis_password || echo redis-password)"\n'
+    "repl-diskless-sync-delay 0\nappendonly yes\n"
     "dir /data\ndatabases 64\n{more}\nEOF"
 )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mmstack_ops.adapters.backups.types import s3_objects
+from mmstack_ops.adapters.backups.types import s3_upload
 from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.backups.types.s3_bucket import S3Bucket
 from tests.adapters.backups.types.stores import back_up, bench, compared, empty, store
@@ -260,7 +260,7 @@ def test_a_bucket_that_the_backup_does_not_name_is_no_difference(
 def test_a_large_object_comes_back_in_parts(
     minio: tuple[Instance, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_objects, "_SMALL", 5 << 20)
+    monkeypatch.setattr(s3_upload, "_SMALL", 5 << 20)
     instance, client = minio
     content = os.urandom(12 << 20)
     client.create_bucket(Bucket="documents")

@@ -1,0 +1,170 @@
+"""What an object carries: read from a store's answer, described, and given back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from mmstack_ops.domain.backups.files import TreeFile
+
+IN_ONE_PART = 8 << 20
+"""Bytes up to which an object is put by one request; its ETag is its MD5 then."""
+# Argument that sets a header → the attribute it is kept as.
+_HEADERS = {
+    "ContentType": "content-type",
+    "ContentEncoding": "content-encoding",
+    "ContentDisposition": "content-disposition",
+    "ContentLanguage": "content-language",
+    "CacheControl": "cache-control",
+    "WebsiteRedirectLocation": "redirect",
+    "StorageClass": "storage-class",
+    "ServerSideEncryption": "encryption",
+    "SSEKMSKeyId": "encryption-key",
+}
+_EXPIRES, ACL, _HOLD = "expires", "acl", "legal-hold"
+_LOCK_MODE, _LOCK_UNTIL = "lock-mode", "lock-until"
+CHECKSUM = "checksum"
+_META, _TAG = "meta:", "tag:"
+DELETE_MARKER = "delete-marker"
+"""The attribute of an entry that stands for a delete marker."""
+_CHECKSUMS = ("SHA256", "SHA1", "CRC32", "CRC32C", "CRC64NVME")
+# Compared by themselves, or not part of what backups of format 1 recorded.
+_FIRST_FORMAT = {
+    "content-type",
+    "content-encoding",
+    "content-disposition",
+    "content-language",
+    "cache-control",
+}
+
+
+def described(file: TreeFile) -> str:
+    """Return what of an object must come back the same, but its content."""
+    own = {n: v for n, v in file.attributes.items() if n not in (CHECKSUM, *_LOCKS)}
+    text = f"{file.size} bytes, attributes {_digest_of(own)}"
+    if lock := " ".join(file.attributes[name] for name in _LOCKS if name in file.attributes):
+        text += f" lock={lock.replace(' ', '/')}"
+    if checksum := file.attributes.get(CHECKSUM):
+        text += f" checksum={checksum}"
+    return text
+
+
+def described_first(file: TreeFile) -> str:
+    """Return what ``described`` returned for backups of format 1."""
+    own = {
+        name: value
+        for name, value in file.attributes.items()
+        if name in _FIRST_FORMAT or name.startswith((_META, _TAG))
+    }
+    return f"{file.size} bytes {_digest_of(own)}"
+
+
+_LOCKS = (_LOCK_MODE, _LOCK_UNTIL)
+
+
+def plain_md5(file: TreeFile) -> str:
+    """Return the MD5 of an object's content where its ETag is that; else nothing."""
+    etag = file.version.partition(" ")[0]
+    by_key = file.attributes.get("encryption", "AES256") != "AES256"
+    return etag if is_md5(etag) and not by_key else ""
+
+
+def is_md5(etag: str) -> bool:
+    """Return whether an ETag may be the MD5 of the content: that of parts has a dash."""
+    return len(etag) == 32 and all(letter in "0123456789abcdef" for letter in etag)
+
+
+def lacks(file: TreeFile) -> set[str]:
+    """Return which defaults of a bucket an object was put without."""
+    if DELETE_MARKER in file.attributes:
+        return set()
+    without = set()
+    if "encryption" not in file.attributes:
+        without.add("encryption")
+    if _LOCK_MODE not in file.attributes:
+        without.add("object_lock")
+    return without
+
+
+def attributes_of(
+    head: Mapping[str, Any], tags: Iterable[Mapping[str, str]], acl: list[list[str]]
+) -> dict[str, str]:
+    """Return an object's attributes from what the store says of it."""
+    attributes = {name: head[header] for header, name in _HEADERS.items() if head.get(header)}
+    if attributes.get("storage-class") == "STANDARD":
+        del attributes["storage-class"]
+    # As it was sent: boto3 knows only dates.
+    if expires := head["ResponseMetadata"]["HTTPHeaders"].get("expires"):
+        attributes[_EXPIRES] = expires
+    if acl:
+        attributes[ACL] = json.dumps(acl)
+    if head.get("ObjectLockLegalHoldStatus") == "ON":
+        attributes[_HOLD] = "ON"
+    until = head.get("ObjectLockRetainUntilDate")
+    if head.get("ObjectLockMode") and until is not None:
+        attributes[_LOCK_MODE] = head["ObjectLockMode"]
+        attributes[_LOCK_UNTIL] = until.astimezone(UTC).isoformat(timespec="milliseconds")
+    for name in _CHECKSUMS:
+        value = head.get(f"Checksum{name}")
+        # That of an object in parts depends on where they end: a store makes it anew.
+        if value and "-" not in value and head["ContentLength"] <= IN_ONE_PART:
+            attributes[CHECKSUM] = f"{name}:{value}"
+            break
+    attributes |= {_META + name: value for name, value in head["Metadata"].items()}
+    attributes |= {_TAG + tag["Key"]: tag["Value"] for tag in tags}
+    return attributes
+
+
+def arguments_of(file: TreeFile) -> dict[str, Any]:
+    """Return the arguments that give an object its metadata, tags and locks again."""
+    attributes = file.attributes
+    arguments: dict[str, Any] = {
+        header: attributes[name] for header, name in _HEADERS.items() if name in attributes
+    }
+    metadata = {name: as_sent(value) for name, value in _named(attributes, _META).items()}
+    tags = _named(attributes, _TAG)
+    if metadata:
+        arguments["Metadata"] = metadata
+    if tags:
+        arguments["Tagging"] = urlencode(tags)
+    if _EXPIRES in attributes:
+        arguments["Expires"] = parsedate_to_datetime(attributes[_EXPIRES])
+    if _HOLD in attributes:
+        arguments["ObjectLockLegalHoldStatus"] = attributes[_HOLD]
+    until = lock_end(attributes.get(_LOCK_UNTIL, ""))
+    # One that is over can't be set again, and means nothing.
+    if until is not None and until > datetime.now(UTC):
+        arguments["ObjectLockMode"] = attributes[_LOCK_MODE]
+        arguments["ObjectLockRetainUntilDate"] = until
+    return arguments
+
+
+def lock_end(text: str) -> datetime | None:
+    """Return the moment at which a recorded retention ends; None where there is none."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def as_sent(value: str) -> str:
+    """Return the text of a header as it was sent, from what an HTTP client made of its bytes."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
+
+
+def _named(attributes: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in attributes.items()
+        if name.startswith(prefix)
+    }
+
+
+def _digest_of(attributes: Mapping[str, str]) -> str:
+    text = json.dumps(dict(attributes), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]

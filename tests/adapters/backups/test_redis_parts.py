@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import tarfile
+from dataclasses import replace
 
 import pytest
+import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmstack_ops.adapters.backups.instances import tool_instance
+from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.backups.types.redis_aof import pack
 from mmstack_ops.adapters.backups.types.redis_facts import (
     Counts,
@@ -22,7 +26,7 @@ from mmstack_ops.adapters.backups.types.redis_facts import (
 )
 from mmstack_ops.adapters.backups.types.redis_files import is_broken
 from mmstack_ops.adapters.backups.types.redis_rdb import complaint, copy_rdb
-from mmstack_ops.adapters.backups.types.redis_server import Files, renamed_commands
+from mmstack_ops.adapters.backups.types.redis_server import Files, read_files, renamed_commands
 from mmstack_ops.adapters.backups.types.redis_users import Users, parse_users
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.errors import BackupError
@@ -199,3 +203,35 @@ def test_a_rule_that_is_shown_only_after_a_reset_is_no_difference() -> None:
     one = Users({"a": ("on", "sanitize-payload", "+get")}, "default").items()
     assert one == Users({"a": ("on", "+get")}, "default").items()
     assert one != Users({"a": ("on", "skip-sanitize-payload", "+get")}, "default").items()
+
+
+class Closed:
+    """A server that has CONFIG disabled."""
+
+    def config_get(self, _: str) -> dict[str, str]:
+        raise redis.ResponseError("unknown command 'CONFIG'")
+
+    def info(self) -> dict[str, object]:
+        return {"aof_enabled": 1, "redis_version": "7.0.15", "config_file": ""}
+
+
+def closed(command: str, *volumes: str) -> Instance:
+    made = tool_instance("redis", "test", "redis")
+    spec = replace(made.spec, command=("sh", "-c", command))
+    return replace(made, spec=spec, volumes={target: f"v{target}" for target in volumes})
+
+
+def test_without_config_settings_are_those_of_the_command_line() -> None:
+    instance = closed(
+        "exec redis-server - --databases 64 <<EOF\ndir /data/in\nappendonly no\nEOF", "/data", "/x"
+    )
+    files = read_files(Closed(), instance)
+    assert files == Files(
+        "/data/in", "v/data", "/data", "dump.rdb", True, "appendonly.aof", "appendonlydir", 64
+    )
+    assert read_files(Closed(), closed("redis-server", "/data")).directory == "/data"
+
+
+def test_without_config_a_folder_that_cannot_be_told_is_a_refusal() -> None:
+    with pytest.raises(BackupError, match="can't be told where redis keeps its data"):
+        read_files(Closed(), closed("redis-server", "/data", "/other"))

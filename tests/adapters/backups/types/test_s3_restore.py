@@ -260,7 +260,8 @@ def test_a_killed_restore_leaves_every_object_old_or_new(
         cwd=Path(__file__).parents[4],
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == b"now\n"
+    # Several threads may say it at once.
+    assert process.stdout.readline().startswith(b"now")
     process.kill()
     process.wait()
     held = {

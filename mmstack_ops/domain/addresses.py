@@ -16,7 +16,8 @@ def parse_address(value: object) -> object:
     """Return an address in its canonical form, for ``::1`` and ``[::1]`` alike.
 
     Raises:
-        ValueError: the text is no IP address, or one with a zone, which Docker can't bind.
+        ValueError: the text is no IP address, or one that Docker can't bind: one with a zone, or a
+            multicast address.
     """
     if not isinstance(value, str):
         return value

@@ -34,21 +34,16 @@ def test_forms(written: str, address: str) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    [
-        "",
-        "localhost",
-        "[::1",
-        "::1]",
-        "[127.0.0.1]",
-        "fe80::1%eth0",
-        "[::1]:80",
-        "1.2.3",
-        "224.0.0.1",
-    ],
+    ["", "localhost", "[::1", "::1]", "[127.0.0.1]", "fe80::1%eth0", "[::1]:80", "1.2.3"],
 )
 def test_what_is_no_address(written: str) -> None:
     with pytest.raises(ValueError, match="is not an IP address such as"):
         parse_address(written)
+
+
+def test_nothing_listens_on_a_multicast_address() -> None:
+    with pytest.raises(ValueError, match="multicast"):
+        parse_address("224.0.0.1")
 
 
 @given(addresses)

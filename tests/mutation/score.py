@@ -9,7 +9,6 @@ found, or a healthy backup is called bad.
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mmstack_ops.adapters.engine.client import DEFAULT_URL
+from tests import allocation
 from tests.integration.world import World
 from tests.mutation import config, folders, meaning, postgres, qdrant, redis, s3, stored
 from tests.mutation.subject import Fault, Subject, Verdict
@@ -55,8 +55,8 @@ def _on_engine(start: Callable[[World, Path], Subject]) -> Maker:
     @contextmanager
     def make(folder: Path) -> Iterator[Subject]:
         world = World(
-            owner=f"mmtest-{os.getpid()}-mutation{next(_numbers)}",
-            subnet=f"10.{140 + os.getpid() % 100}.{next(_numbers) % 256}.0/24",
+            owner=allocation.new_owner(),
+            subnet=allocation.world_subnet(),
             base_url=os.environ.get("DOCKER_HOST", DEFAULT_URL),
         )
         try:
@@ -68,7 +68,6 @@ def _on_engine(start: Callable[[World, Path], Subject]) -> Maker:
     return make
 
 
-_numbers = itertools.count(100)
 ON_ENGINE: dict[str, Maker] = {
     "postgres full": _on_engine(partial(postgres.subject, "full")),
     "postgres schema": _on_engine(partial(postgres.subject, "schema")),

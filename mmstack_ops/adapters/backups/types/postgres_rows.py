@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.types.postgres_server import Connection
 
 # Up to here a table's rows are all digested (about 100 MB/s); and this much in one database.
-_WHOLE_BYTES = 16 << 20
-BUDGET_BYTES = 256 << 20
+_WHOLE_BYTES = 256 << 20
+BUDGET_BYTES = 1 << 30
 _SAMPLE = 500
 
 # How a table was digested: recorded with the digest. The first three are of format 1, too.

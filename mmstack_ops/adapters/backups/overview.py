@@ -289,17 +289,38 @@ class BackupOverview:
         return plan_on_tiers(self._holdings, self.catalogue, now=self._now(), series=series)
 
     def _with_coverage(self, status: SeriesStatus) -> SeriesStatus:
-        """Return it with what the last proven backup doesn't cover, from its manifest."""
-        last = status.last_proven
-        if last is None or last.complete:
+        """Return it with what its proof doesn't cover.
+
+        Manifests say so, of the last proven backup and of the newest one: a record says only what
+        the release knew that wrote it.
+        """
+        if status.last_proven is None:
             return status
-        try:
-            manifest = self.manifest(last.ref)
-        except MmstackError as error:
-            return replace(status, not_covered=f"its manifest can't be read: {error.what}")
-        all_named = len(manifest.not_covered) == manifest.not_covered_count
-        names = tuple(one.name for one in manifest.not_covered) if all_named else ()
-        return replace(status, not_covered=manifest.not_covered_text(), not_covered_names=names)
+        rows = [status.last_proven]
+        if status.newest is not None and status.newest.ref != status.last_proven.ref:
+            rows.append(status.newest)
+        texts: list[str] = []
+        names: list[str] = []
+        nameless = False
+        for row in rows:
+            try:
+                manifest = self.manifest(row.ref)
+            except MmstackError as error:
+                texts.append(f"the manifest of {row.ref.id} can't be read: {error.what}")
+                nameless = True
+                continue
+            if manifest.covers_all:
+                continue
+            texts.append(manifest.not_covered_text())
+            names += [one.name for one in manifest.not_covered]
+            listed = len(manifest.not_covered)
+            nameless |= listed == 0 or listed < manifest.not_covered_count
+        return replace(
+            status,
+            last_proven=replace(status.last_proven, complete=not texts),
+            not_covered="; ".join(dict.fromkeys(texts)),
+            not_covered_names=() if nameless else tuple(dict.fromkeys(names)),
+        )
 
     def _with_omissions(self, plan: RestorePlan) -> RestorePlan:
         """Return it with a warning for each backup that doesn't cover all of its source."""

@@ -261,6 +261,11 @@ def _roll_back(
                     "what came back differs from what was there",
                     why="; ".join(comparison.differences[:3]),
                 )
+            if refused:
+                raise RestoreError(
+                    f"{len(refused)} things didn't come back, all else did",
+                    why="; ".join(f"{name!r}: {told}" for name, told in refused.items()),
+                )
             if means.kind(before).needs_stop:
                 _started(before, target, means, undisturbed)
     except MmstackError as error:

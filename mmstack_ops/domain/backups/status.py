@@ -89,7 +89,7 @@ class SeriesStatus:
     next_run: datetime | None = None
     """When the schedule takes the next one; None while the schedule doesn't run."""
     not_covered: str = ""
-    """What ``last_proven`` doesn't cover, in words; empty when it covers all."""
+    """What ``last_proven`` or ``newest`` doesn't cover, in words; empty when both cover all."""
     not_covered_names: tuple[str, ...] = ()
     """All of that by name; empty also when there are too many, or nobody knows them."""
 

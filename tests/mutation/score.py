@@ -157,10 +157,11 @@ def main() -> int:
     for name in names:
         with tempfile.TemporaryDirectory() as folder, SUBJECTS[name](Path(folder)) as subject:
             own = []
+            total = len(subject.faults)
             for verdict in judge(subject):
                 own.append(verdict)
-                if not verdict.found:
-                    say(f"{name}: missed: {verdict.fault}")
+                found = "found" if verdict.found else "MISSED"
+                say(f"{name} {len(own)}/{total}: {found}: {verdict.fault}")
             bad = list(alarms(subject, steps))
             verdicts += own
             called_bad += bad

@@ -114,7 +114,8 @@ class Uploads:
             self._client.delete_object(Bucket=bucket, Key=key)
             return
         checksum, _, value = file.attributes.get(CHECKSUM, "").partition(":")
-        own = {f"Checksum{checksum}": value} if checksum else {}
+        # Its name too: stores keep the checksum of an upload that says which one it has.
+        own = {"ChecksumAlgorithm": checksum, f"Checksum{checksum}": value} if checksum else {}
         self._client.put_object(
             Bucket=bucket,
             Key=key,

@@ -15,6 +15,8 @@ from botocore.exceptions import ClientError
 
 from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.backups.types.s3_bucket import S3Bucket
+from mmstack_ops.adapters.backups.types.s3_facts import as_recorded
+from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.errors import PartialRestoreError, RestoreError
 from tests.adapters.backups.types.store_judge import dump
 from tests.adapters.backups.types.stores import back_up, bench, compared, empty, store
@@ -396,3 +398,30 @@ def test_buckets_that_the_schema_leaves_out_are_named(tmp_path: Path) -> None:
         artifact = back_up(KIND, instance, tmp_path)
     assert "tmp-a" in artifact.facts().excluded
     assert "tmp-a" in [one.name for one in artifact.manifest.excluded]
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "SHA1", "SHA256"])
+def test_a_checksum_that_the_client_sent_comes_back(tmp_path: Path, algorithm: str) -> None:
+    with store() as (instance, client):
+        client.create_bucket(Bucket="sums")
+        client.put_object(Bucket="sums", Key="a", Body=b"abc", ChecksumAlgorithm=algorithm)
+        artifact = back_up(KIND, instance, tmp_path)
+        (item,) = (text for name, text in artifact.facts().items.items() if name == "object sums/a")
+        assert f"checksum={algorithm}:" in item
+        empty(client)
+        KIND.restore(bench(), instance, artifact)
+        comparison = compared(KIND, instance, artifact)
+        assert comparison.equal, comparison.differences
+
+
+def test_a_store_that_keeps_no_checksums_holds_the_same_objects() -> None:
+    name = "object sums/a"
+    recorded = Facts(items={name: "3 bytes, attributes 1f checksum=CRC32:AA== md5=900150"})
+    bare = {name: "3 bytes, attributes 1f md5=900150"}
+    assert as_recorded(bare, recorded, {}) == recorded.items
+    other = {name: "3 bytes, attributes 1f md5=900151"}
+    assert as_recorded(other, recorded, {}) != recorded.items
+    wrong = {name: "3 bytes, attributes 1f checksum=CRC32:BB== md5=900150"}
+    assert as_recorded(wrong, recorded, {}) != recorded.items
+    nothing = {name: "3 bytes, attributes 1f"}
+    assert as_recorded(nothing, recorded, {}) != recorded.items

@@ -129,6 +129,50 @@ def test_a_kill_at_any_command_leaves_the_old_or_the_new(
         assert seen == {OLD, NEW}
 
 
+def rewrite(there: Files) -> bytes:
+    """Write the parts anew as Redis does: each kind's highest number and one. Return them."""
+    parts = Path(there.directory) / there.append_folder
+    (parts / "appendonly.aof.2.base.rdb").write_bytes(OLD)
+    (parts / "appendonly.aof.3.incr.aof").write_bytes(b"written since")
+    (parts / "appendonly.aof.manifest").write_text(
+        "file appendonly.aof.2.base.rdb seq 2 type b\nfile appendonly.aof.3.incr.aof seq 3 type i\n"
+    )
+    (parts / "appendonly.aof.1.base.rdb").unlink()
+    (parts / "appendonly.aof.2.incr.aof").unlink()
+    return OLD + b"written since"
+
+
+@pytest.mark.parametrize("step", ["swap", "put back"])
+def test_parts_that_the_server_has_written_since_a_kill_stay(
+    tmp_path: Path, tools: Path, step: str
+) -> None:
+    """Its next rewrite may use the names of parts that were staged."""
+    copy = tmp_path / "copy.rdb"
+    copy.write_bytes(NEW)
+    killed_at = rewritten = 0
+    code = -9
+    while code != 0:
+        killed_at += 1
+        there = files(tmp_path / str(killed_at), append=True, folder="appendonlydir")
+        make_old(Path(there.directory), there)
+        assert run(STAGE, there, tools, copy) == 0
+        if step == "put back":
+            assert run(SWAP, there, tools, copy) == 0
+        code = run(PUT_BACK if step == "put back" else SWAP, there, tools, copy, kill_at=killed_at)
+        if starts_from(there) != OLD:
+            continue
+        rewritten += 1
+        held = rewrite(there)
+        assert run(SETTLE, there, tools, copy) == 0
+        assert starts_from(there) == held, killed_at
+        assert {path.name for path in (Path(there.directory) / "appendonlydir").iterdir()} == {
+            "appendonly.aof.2.base.rdb",
+            "appendonly.aof.3.incr.aof",
+            "appendonly.aof.manifest",
+        }
+    assert rewritten > 5
+
+
 @pytest.mark.parametrize(("append", "folder"), KINDS, ids=["parts", "one file", "snapshot"])
 def test_old_files_are_put_back(tmp_path: Path, tools: Path, append: bool, folder: str) -> None:
     copy = tmp_path / "copy.rdb"

@@ -35,7 +35,16 @@ folder="$DIR/$APPEND_FOLDER"
 if [ "$TARGET" = no ]; then decides="$DIR/$SNAPSHOT"
 elif [ -n "$APPEND_FOLDER" ]; then decides="$folder/$APPEND_NAME.manifest"
 else decides="$DIR/$APPEND_NAME"; fi
-remove_listed() { while read -r name; do rm -f "$folder/$name"; done <"$1"; }
+# A server that ran since may have used such a name for a part of its own.
+live() {
+  [ -e "$folder/$APPEND_NAME.manifest" ] &&
+    awk '$1 == "file" { print $2 }' "$folder/$APPEND_NAME.manifest" | grep -qxF -e "$1"
+}
+remove_listed() {
+  while read -r name; do
+    if ! live "$name"; then rm -f "$folder/$name"; fi
+  done <"$1"
+}
 """
 _DISCARD = r"""
 if [ -e "$stage/parts" ]; then remove_listed "$stage/parts"; fi

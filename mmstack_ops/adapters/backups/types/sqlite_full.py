@@ -27,6 +27,7 @@ from mmstack_ops.domain.errors import FileVanishedError
 # What SQLite keeps beside a database that is in use (sqlite.org/tempfiles.html): of no use
 # with a copy that is whole by itself.
 _BESIDE = ("-wal", "-shm", "-journal")
+_WITHOUT = "SQLite keeps it beside a database; the copy is whole without it"
 _BLOCK = 1 << 20
 
 
@@ -103,12 +104,13 @@ class SqliteFull(VolumesFull):
             return ""
         if not tree.begins_with(database, MAGIC):
             return ""
-        return "SQLite keeps it beside a database; the copy is whole without it"
+        return _WITHOUT
 
     def goes_with(self, tree: VolumeTree, artifact: OpenArtifact) -> Judge:  # noqa: ARG002 - names are enough
         """Return a judge of what SQLite kept beside databases that are replaced."""
+        excluded = artifact.facts().excluded
         files = {file.path for file in artifact.files() if file.kind == "file"}
-        return lambda path: _beside(path) in files
+        return lambda path: excluded.get(path) == _WITHOUT and _beside(path) in files
 
 
 class _Copies:

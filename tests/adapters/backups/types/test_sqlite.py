@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -14,7 +15,10 @@ from mmstack_ops.adapters.backups.opening import Artifact
 from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.backups.types.sqlite_database import copy_database
 from mmstack_ops.adapters.backups.types.sqlite_full import SqliteFull
+from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree
 from mmstack_ops.domain.backups.facts import Facts, compare
+from mmstack_ops.domain.backups.files import TreeFile
+from mmstack_ops.domain.errors import FileVanishedError
 from tests.adapters.backups.types.folders import Here
 from tests.adapters.backups.types.stores import back_up, compared
 
@@ -172,6 +176,30 @@ def test_only_what_stands_beside_a_database_counts_as_sqlites(here: Here) -> Non
     assert (here.data / "notes-wal").read_text() == "no log of SQLite's"
     assert not (here.data / "app.db-wal").exists()
     assert rows(here.data / "app.db", "SELECT count(*) FROM t") == [(0,)]
+
+
+def test_a_restore_keeps_what_a_backup_could_not_take_beside_a_file(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(here.data / "app.db", "CREATE TABLE t (n)")
+    (here.data / "app.db-wal").write_bytes(b"")
+    (here.data / "notes").write_text("no database")
+    (here.data / "notes-journal").write_text("changes all the time")
+    real = VolumeTree.open
+
+    def changing(self: VolumeTree, file: TreeFile) -> BinaryIO:
+        if file.path == "data/notes-journal":
+            raise FileVanishedError(f"{file.path!r} changed while it was read")
+        return real(self, file)
+
+    monkeypatch.setattr(VolumeTree, "open", changing)
+    artifact = taken(here)
+    facts = artifact.facts()
+    assert set(facts.not_covered) == {"data/notes-journal"}
+    assert set(facts.excluded) == {"data/app.db-wal"}
+    restored(here, artifact)
+    assert (here.data / "notes-journal").read_text() == "changes all the time"
+    assert not (here.data / "app.db-wal").exists()
 
 
 def test_a_damaged_database_is_named_stops_nothing_and_stays(here: Here) -> None:

@@ -76,23 +76,16 @@ def refill(
         beside = _is_room(places, wanted, used)
         _prepare(places, wanted)
         all_places = list(places.values())
-        with bench.journal(*record_of(all_places, "fill")):
+        with bench.journal(*record_of(all_places, "fill", beside=beside)):
             try:
-                if not beside:
-                    bench.tell(
-                        "there isn't room for the old and the new content of the volumes side by"
-                        " side: the old one is deleted first"
-                    )
-                    for place in all_places:
-                        remove_all(place)
-                for place in all_places:
-                    place.folder.make_folder(place.staging)
-                    place.folder.make_folder(place.new)
-                    place.folder.make_folder(place.old)
+                if beside:
+                    _make_staging(all_places)
+                else:
+                    _delete_first(bench, all_places)
                 _fill(bench, places, wanted, artifact)
                 _compare(places, wanted)
                 os.sync()
-                swap(bench, all_places)
+                swap(bench, all_places, beside=beside)
             except UnfinishedSwapError:
                 raise
             except BaseException as error:
@@ -116,6 +109,32 @@ def refill(
             refused=wanted.refused,
             remedy="use a file system that has them; attributes `trusted.*` need root on the host",
         )
+
+
+def _make_staging(places: Sequence[Place]) -> None:
+    for place in places:
+        place.folder.make_folder(place.staging)
+        place.folder.make_folder(place.new)
+        place.folder.make_folder(place.old)
+
+
+def _delete_first(bench: Workbench, places: Sequence[Place]) -> None:
+    """Delete the old content, and only then make the folders that the new one is written to."""
+    bench.tell(
+        "there isn't room for the old and the new content of the volumes side by side: the old"
+        " one is deleted first"
+    )
+    failure: BaseException | None = None
+    with bench.journal(*record_of(places, "delete", beside=False)):
+        try:
+            for place in places:
+                remove_all(place)
+            _make_staging(places)
+        except BaseException as error:
+            # The record is for a kill only.
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 @dataclass

@@ -60,11 +60,12 @@ class Place:
         return f"{self.staging}/old"
 
 
-def record_of(places: Sequence[Place], phase: str) -> tuple[str, dict[str, str]]:
+def record_of(places: Sequence[Place], phase: str, *, beside: bool) -> tuple[str, dict[str, str]]:
     """Return the key and the content of a journal's record.
 
     Args:
-        phase: ``fill``, ``out`` or ``in``.
+        phase: ``delete``, ``fill``, ``out`` or ``in``.
+        beside: the old content is kept until the new one is in; else it is deleted first.
     """
     key = _KEY + "+".join(place.volume for place in places)
     found = [
@@ -77,35 +78,61 @@ def record_of(places: Sequence[Place], phase: str) -> tuple[str, dict[str, str]]
         }
         for place in places
     ]
-    return key, {"key": key, "phase": phase, "places": json.dumps(found)}
+    return key, {
+        "key": key,
+        "phase": phase,
+        "beside": "yes" if beside else "no",
+        "places": json.dumps(found),
+    }
 
 
-def swap(bench: Workbench, places: Sequence[Place]) -> None:
+def swap(bench: Workbench, places: Sequence[Place], *, beside: bool) -> None:
     """Replace the old content by the new one, or leave all as it was.
+
+    Args:
+        beside: as for ``record_of``.
 
     Raises:
         OSError: the file system refused something; the old content is back.
-        UnfinishedSwapError: it can't be brought back either, or what is left of it can't be
-            deleted.
+        UnfinishedSwapError: it can't be brought back either, or the new content is in and what
+            is left of the old can't be deleted.
     """
     failure: BaseException | None = None
-    with bench.journal(*record_of(places, "out")):
-        try:
-            for place in places:
-                move_out(place, place.old)
-            with bench.journal(*record_of(places, "in")):
-                failure = _move_all_in(places)
-        except UnfinishedSwapError:
+    moved = False
+    try:
+        with bench.journal(*record_of(places, "out", beside=beside)):
+            try:
+                for place in places:
+                    move_out(place, place.old)
+                with bench.journal(*record_of(places, "in", beside=beside)):
+                    failure = _move_all_in(places)
+                    moved = failure is None
+                    if moved:
+                        _delete_old(places)
+            except BaseException as error:
+                # With the new content in, the old one may be deleted in part: no way back.
+                if moved or isinstance(error, UnfinishedSwapError):
+                    raise
+                failure = error
+                _take_back(places, error)
+    except UnfinishedSwapError:
+        raise
+    except BaseException as error:
+        if not moved:
             raise
-        except BaseException as error:
-            failure = error
-            _take_back(places, error)
+        names = ", ".join(place.volume for place in places)
+        raise UnfinishedSwapError(
+            f"the restore of volume {names} was interrupted when the backup was in place",
+            why=str(error) or type(error).__name__,
+            remedy="the next backup or restore of the service deletes what is left of the old"
+            " content",
+        ) from error
     if failure is not None:
         raise failure
 
 
 def _move_all_in(places: Sequence[Place]) -> BaseException | None:
-    """Move the new content in and delete the old; return what failed when the old one is back."""
+    """Move the new content in; return what failed when the old one is back."""
     try:
         for place in places:
             _move_in(place.folder, place.new, spare=place.old)
@@ -117,7 +144,6 @@ def _move_all_in(places: Sequence[Place]) -> BaseException | None:
                 move_out(place, place.new)
         _take_back(places, error)
         return error
-    _delete_old(places)
     return None
 
 
@@ -218,15 +244,17 @@ def recover(bench: Workbench, *, only: Collection[str] | None = None) -> tuple[s
         if only is not None and not any(place["volume"] in only for place in places):
             continue
         phases = {record["phase"] for record in records}
+        # A record of an older release doesn't say.
+        beside = records[0].get("beside") != "no"
         for place in places:
-            done += _make_good(bench, place, phases)
+            done += _make_good(bench, place, phases, beside=beside)
         for _ in bench.leftovers(key):
             pass
     return tuple(done)
 
 
 def _make_good(
-    bench: Workbench, record: Mapping[str, str], phases: Collection[str]
+    bench: Workbench, record: Mapping[str, str], phases: Collection[str], *, beside: bool
 ) -> tuple[str, ...]:
     from mmstack_ops.adapters.engine.failures import MissingObjectError
 
@@ -246,7 +274,7 @@ def _make_good(
             # Two runs may find the same record at once; the second finds that nothing is left.
             fcntl.flock(folder.descriptor(), fcntl.LOCK_EX)
             if not folder.exists(staging):
-                return ()
+                return (_lost(volume, "holds a part of it at most"),) if "delete" in phases else ()
             new, old = f"{staging}/new", f"{staging}/old"
             source, spare = (new, old) if "in" in phases else (old, new)
             if "out" in phases and folder.exists(source):
@@ -259,8 +287,18 @@ def _make_good(
             why=f"{error.strerror or error}; what is missing in it stands in its folder {staging}",
             remedy="correct that and run it again",
         ) from None
+    if not beside and "in" not in phases:
+        return (_lost(volume, "is empty"),)
     state = "holds all of the backup" if "in" in phases else "holds what it held before"
     return (f"a restore of volume {volume} was killed: the volume {state}",)
+
+
+def _lost(volume: str, state: str) -> str:
+    return (
+        f"a restore of volume {volume} was killed when the old content was deleted for lack of"
+        f" room: the volume {state}; what it held is in the safety backup that `mmstack backup"
+        " status` names: restore that"
+    )
 
 
 def _move_in(folder: VolumeFolder, source: str, *, spare: str) -> None:

@@ -307,6 +307,74 @@ def test_without_room_for_both_the_old_content_goes_first(
     assert any("there isn't room" in line for line in here.bench.told)
 
 
+@pytest.mark.parametrize(
+    ("method", "number", "said"),
+    [
+        ("remove", 3, "holds a part of it at most"),
+        ("create", 1, "is empty"),
+        ("rename", 1, "holds all of the backup"),
+    ],
+)
+def test_a_kill_when_the_old_content_was_deleted_first_is_told_as_what_it_is(
+    here: Here, monkeypatch: pytest.MonkeyPatch, method: str, number: int, said: str
+) -> None:
+    instance, artifact = fill(here)
+    monkeypatch.setattr(volume_refill, "_is_room", lambda *_: False)
+    assert killed_at(here, instance, artifact, method, number)
+    VolumesFull().volumes(here.at, instance)
+    (line,) = [one for one in here.bench.told if "v-data" in one and "was killed" in one]
+    assert said in line
+    assert ("safety backup" in line) is (method != "rename")
+    assert not [path for path in state(here) if ".mmstack" in path]
+    assert (here.data / "folder").exists() is (method == "rename")
+    monkeypatch.undo()
+    VolumesFull().restore(here.at, instance, artifact)
+    assert compared(VolumesFull(), instance, artifact, at=here.at).equal
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("a bug")])
+def test_an_interruption_while_the_old_content_goes_keeps_the_new(
+    here: Here, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    instance, artifact = fill(here)
+    real = VolumeFolder.remove
+
+    def interrupted(self: VolumeFolder, path: str) -> None:
+        real(self, f"{path}/old/kept")
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(VolumeFolder, "remove", interrupted)
+        with pytest.raises(UnfinishedSwapError, match="when the backup was in place"):
+            VolumesFull().restore(here.at, instance, artifact)
+    assert (here.data / "kept" / "config").read_text() == "old config"
+    VolumesFull().volumes(here.at, instance)
+    assert not [path for path in state(here) if ".mmstack" in path]
+    assert compared(VolumesFull(), instance, artifact, at=here.at).equal
+
+
+@pytest.mark.parametrize("phase", ["in", "out"])
+def test_a_record_that_cannot_be_deleted_keeps_the_new_content(
+    here: Here, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    instance, artifact = fill(here)
+    real = here.bench.journal
+
+    @contextmanager
+    def stuck(key: str, undo: Mapping[str, str]) -> Iterator[None]:
+        with real(key, undo):
+            yield
+        if undo["phase"] == phase:
+            raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(here.bench, "journal", stuck)
+        with pytest.raises(UnfinishedSwapError, match="when the backup was in place"):
+            VolumesFull().restore(here.at, instance, artifact)
+    VolumesFull().volumes(here.at, instance)
+    assert compared(VolumesFull(), instance, artifact, at=here.at).equal
+
+
 def test_a_small_disk(here: Here) -> None:
     """Room for both, for one, and for none."""
     disk = here.data.parent / "disk"

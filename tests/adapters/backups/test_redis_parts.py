@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import tarfile
 from dataclasses import replace
+from pathlib import Path
+from typing import cast
 
 import pytest
 import redis
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmstack_ops.adapters.backups.instances import tool_instance
-from mmstack_ops.adapters.backups.types.base import Instance
+from mmstack_ops.adapters.backups.types.base import Instance, Workbench
 from mmstack_ops.adapters.backups.types.redis_aof import pack
 from mmstack_ops.adapters.backups.types.redis_facts import (
     Counts,
@@ -26,10 +28,19 @@ from mmstack_ops.adapters.backups.types.redis_facts import (
 )
 from mmstack_ops.adapters.backups.types.redis_files import is_broken
 from mmstack_ops.adapters.backups.types.redis_rdb import complaint, copy_rdb
-from mmstack_ops.adapters.backups.types.redis_server import Files, read_files, renamed_commands
+from mmstack_ops.adapters.backups.types.redis_server import (
+    REWRITE_SETTING,
+    REWRITES,
+    Files,
+    give_back,
+    journal_key,
+    read_files,
+    renamed_commands,
+)
 from mmstack_ops.adapters.backups.types.redis_users import Users, parse_users
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.errors import BackupError
+from tests.adapters.backups.types.stores import JournallingBench
 
 MARK = b"0123456789abcdef0123456789abcdef01234567"
 
@@ -235,3 +246,43 @@ def test_without_config_settings_are_those_of_the_command_line() -> None:
 def test_without_config_a_folder_that_cannot_be_told_is_a_refusal() -> None:
     with pytest.raises(BackupError, match="can't be told where redis keeps its data"):
         read_files(Closed(), closed("redis-server", "/data", "/other"))
+
+
+class Told:
+    """A server that remembers what it was set to."""
+
+    def __init__(self) -> None:
+        self.settings: dict[str, str] = {}
+
+    def config_set(self, name: str, value: str) -> None:
+        self.settings[name] = value
+
+
+def left_by_a_kill(bench: JournallingBench, key: str, container: str) -> None:
+    with (
+        pytest.raises(ZeroDivisionError),
+        bench.journal(key, {"container": container, "value": "100"}),
+    ):
+        _ = 1 / 0
+
+
+@pytest.mark.parametrize("kind", ["scratch", "restored"])
+@pytest.mark.parametrize(
+    "key",
+    ["redis-rewrites lab-test-redis-1", "redis-rewrites test/redis"],
+    ids=["this release", "before"],
+)
+def test_a_drill_leaves_the_live_server_its_setting(tmp_path: Path, kind: str, key: str) -> None:
+    bench = JournallingBench(state=tmp_path)
+    live = replace(
+        tool_instance("redis", "test", "redis"), name="lab-test-redis-1", container_id="1"
+    )
+    scratch = replace(live, name=f"lab-test-{kind}-redis-4f2a", container_id="2")
+    assert journal_key(live, REWRITES) == "redis-rewrites lab-test-redis-1"
+    left_by_a_kill(bench, key, "1")
+    client = Told()
+    give_back(cast(Workbench, bench), scratch, client)
+    assert client.settings == {}
+    give_back(cast(Workbench, bench), live, client)
+    assert client.settings == {REWRITE_SETTING: "100"}
+    assert list(bench.abandoned("redis-")) == []

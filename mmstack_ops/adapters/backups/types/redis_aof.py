@@ -22,6 +22,7 @@ from mmstack_ops.adapters.backups.types.redis_copy import (
 from mmstack_ops.adapters.backups.types.redis_files import is_broken
 from mmstack_ops.adapters.backups.types.redis_server import (
     REWRITE_SETTING,
+    REWRITES,
     Files,
     RedisServer,
     journal_key,
@@ -151,7 +152,7 @@ def _rewrites_paused(bench: Workbench, instance: Instance, client: Any) -> Itera
     value = value.decode() if isinstance(value, bytes) else str(value)
     undo = {"container": instance.container_id, "value": value}
     failed: BaseException | None = None
-    with bench.journal(journal_key(instance), undo):
+    with bench.journal(journal_key(instance, REWRITES), undo):
         try:
             client.config_set(REWRITE_SETTING, "0")
             _wait_for_rewrite(bench, client)

@@ -21,6 +21,8 @@ from mmstack_ops.adapters.backups.types.redis_server import (
     Files,
     RedisServer,
     give_back,
+    journal_key,
+    leftovers,
     read_files,
 )
 from mmstack_ops.adapters.backups.types.redis_users import USERS, read_users, write_users
@@ -33,6 +35,8 @@ from mmstack_ops.domain.errors import (
 )
 
 CHUNK = 1 << 20
+_SWAP = "redis-files"
+"""What a replacement of files is journalled as."""
 
 
 class RedisCopy:
@@ -50,7 +54,7 @@ class RedisCopy:
         """Make good what a killed backup or restore left."""
         with RedisServer.of(instance).connect() as client:
             give_back(bench, instance, client)
-            for _ in bench.leftovers(_swap_key(instance)):
+            for _ in leftovers(bench, instance, _SWAP):
                 _run(bench, instance, read_files(client, instance), SETTLE)
 
     def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
@@ -65,7 +69,7 @@ class RedisCopy:
             running = instance if instance.running else bench.start(instance)
             with RedisServer.of(running).connect() as client:
                 files = read_files(client, running)
-            with bench.journal(_swap_key(running), {"container": running.container_id}):
+            with bench.journal(journal_key(running, _SWAP), {"container": running.container_id}):
                 self._stage(bench, running, artifact, files)
                 running = _swapped(bench, running, files, artifact.facts())
                 _run(bench, running, files, FINISH)
@@ -167,10 +171,6 @@ def store_users(capture: Capture, server: RedisServer) -> None:
 def version_of(client: Any) -> dict[str, str]:
     """Return the server's version for the manifest."""
     return {"redis": str(client.info("server")["redis_version"])}
-
-
-def _swap_key(instance: Instance) -> str:
-    return f"redis-files {instance.environment}/{instance.service}"
 
 
 def _run(bench: Workbench, instance: Instance, files: Files, script: str) -> None:

@@ -21,6 +21,8 @@ _PASS_FILE = "redis"  # noqa: S105 -- a file's name
 _DEFAULT_PORT = 6379
 _TIMEOUT = 30.0
 REWRITE_SETTING = "auto-aof-rewrite-percentage"
+REWRITES = "redis-rewrites"
+"""What a changed ``REWRITE_SETTING`` is journalled as."""
 _RENAME = re.compile(r"(?:^|\s)(?:--)?rename-command\s+(\w+)\s+(\"[^\"]*\"|'[^']*'|\S+)")
 _SETTINGS = ("dir", "dbfilename", "appendonly", "appendfilename", "appenddirname", "databases")
 _DEFAULTS = {
@@ -221,16 +223,34 @@ def told_settings(client: Any) -> dict[str, str]:
 
 def give_back(bench: Workbench, instance: Instance, client: Any) -> None:
     """Give back the setting that a backup changed before its process was killed."""
-    for undo in bench.leftovers(journal_key(instance)):
+    for undo in leftovers(bench, instance, REWRITES):
         # A container that was made anew began with its own setting.
         if undo["container"] == instance.container_id:
             bench.tell(f"giving back {REWRITE_SETTING} {undo['value']} of {instance.service}")
             client.config_set(REWRITE_SETTING, undo["value"])
 
 
-def journal_key(instance: Instance) -> str:
-    """Return the key under which a changed setting is journalled."""
-    return f"redis-rewrites {instance.environment}/{instance.service}"
+def journal_key(instance: Instance, what: str) -> str:
+    """Return the key under which a change of one container is journalled.
+
+    It has the container's name: a scratch server has the service's own name, too.
+    """
+    return f"{what} {instance.name}"
+
+
+def leftovers(bench: Workbench, instance: Instance, what: str) -> Iterator[Mapping[str, str]]:
+    """Yield what killed processes journalled of an instance; see ``Workbench.leftovers``."""
+    yield from bench.leftovers(journal_key(instance, what))
+    # Earlier releases had the service's name there, for live and scratch servers alike.
+    if not _is_scratch(instance):
+        yield from bench.leftovers(f"{what} {instance.environment}/{instance.service}")
+
+
+def _is_scratch(instance: Instance) -> bool:
+    return any(
+        f"-{instance.environment}-{kind}-{instance.service}-" in instance.name
+        for kind in ("scratch", "restored")
+    )
 
 
 def text(value: Any) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -14,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmstack_ops.adapters.backups.instances import tool_instance
+from mmstack_ops.adapters.backups.types import redis_copy
 from mmstack_ops.adapters.backups.types.base import Instance, Workbench
 from mmstack_ops.adapters.backups.types.redis_aof import pack
 from mmstack_ops.adapters.backups.types.redis_facts import (
@@ -39,7 +42,7 @@ from mmstack_ops.adapters.backups.types.redis_server import (
 )
 from mmstack_ops.adapters.backups.types.redis_users import Users, parse_users
 from mmstack_ops.domain.backups.facts import Facts
-from mmstack_ops.domain.errors import BackupError
+from mmstack_ops.domain.errors import BackupError, MmstackError, UntouchedError
 from tests.adapters.backups.types.stores import JournallingBench
 
 MARK = b"0123456789abcdef0123456789abcdef01234567"
@@ -286,3 +289,33 @@ def test_a_drill_leaves_the_live_server_its_setting(tmp_path: Path, kind: str, k
     give_back(cast(Workbench, bench), live, client)
     assert client.settings == {REWRITE_SETTING: "100"}
     assert list(bench.abandoned("redis-")) == []
+
+
+class Failing(JournallingBench):
+    """Its scripts fail from the first on, or only the first."""
+
+    failures = 1
+
+    @contextmanager
+    def stopped(self, _: Instance) -> Iterator[None]:
+        yield
+
+    def run(self, *_: object, **__: object) -> str:
+        self.failures -= 1
+        if self.failures >= 0:
+            raise BackupError("the script failed")
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("failures", "append", "untouched"), [(1, True, True), (2, True, False), (1, False, False)]
+)
+def test_only_a_server_that_has_its_old_files_again_counts_as_untouched(
+    tmp_path: Path, failures: int, append: bool, untouched: bool
+) -> None:
+    bench = Failing(state=tmp_path)
+    bench.failures = failures
+    there = replace(FILES, append_only=append)
+    with pytest.raises(MmstackError, match="the script failed") as caught:
+        redis_copy._swapped(cast(Workbench, bench), closed("x", "/data"), there, Facts())
+    assert isinstance(caught.value, UntouchedError) is untouched

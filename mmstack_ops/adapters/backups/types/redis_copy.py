@@ -32,6 +32,7 @@ from mmstack_ops.domain.errors import (
     MmstackError,
     PartialRestoreError,
     RestoreError,
+    UntouchedError,
 )
 
 CHUNK = 1 << 20
@@ -70,7 +71,10 @@ class RedisCopy:
             with RedisServer.of(running).connect() as client:
                 files = read_files(client, running)
             with bench.journal(journal_key(running, _SWAP), {"container": running.container_id}):
-                self._stage(bench, running, artifact, files)
+                try:
+                    self._stage(bench, running, artifact, files)
+                except BackupError as error:
+                    raise _untouched(error) from None
                 running = _swapped(bench, running, files, artifact.facts())
                 _run(bench, running, files, FINISH)
             refused = _give_users_back(bench, running, artifact)
@@ -195,7 +199,7 @@ def _swapped(bench: Workbench, instance: Instance, files: Files, facts: Facts) -
         # It runs by now: this only says where.
         running = bench.start(instance)
         _compare_counts(running, facts)
-    except BaseException:
+    except BaseException as failure:
         # Also an interruption.
         try:
             with bench.stopped(instance):
@@ -204,8 +208,18 @@ def _swapped(bench: Workbench, instance: Instance, files: Files, facts: Facts) -
         except MmstackError as error:
             # The failure that led here is the one to report; the old files stay, too.
             bench.tell(f"the old files couldn't be put back: {error.what}")
+            raise failure from None
+        # A server that keeps snapshots only may have lost writes when it was stopped.
+        if isinstance(failure, BackupError) and files.append_only:
+            raise _untouched(failure) from None
         raise
     return running
+
+
+def _untouched(error: BackupError) -> UntouchedError:
+    return UntouchedError(
+        error.what, why=error.why, remedy=error.remedy or "restore it again; that is safe"
+    )
 
 
 def _give_users_back(

@@ -392,19 +392,19 @@ class BackupOverview:
 
     def probe_models(self) -> str:
         """Return a digest that changes when the model caches do; empty while unreadable."""
-        from mmstack_ops.adapters.backups.probes import models_digest
+        from mmstack_ops.adapters.backups.change_digests import models_digest
 
         return "".join(self._probed(models_digest, "huggingface", must_run=False))
 
     def probe_schema(self) -> str:
         """Return a digest of the databases' definitions; empty while they don't run."""
-        from mmstack_ops.adapters.backups.probes import schema_digest
+        from mmstack_ops.adapters.backups.change_digests import schema_digest
 
         return "".join(self._probed(schema_digest, "postgres", must_run=True))
 
     def probe_buckets(self) -> Mapping[str, int]:
         """Return bytes by bucket (``service/bucket``); empty while the stores don't run."""
-        from mmstack_ops.adapters.backups.probes import bucket_sizes
+        from mmstack_ops.adapters.backups.change_digests import bucket_sizes
 
         found = self._probed(bucket_sizes, "s3", must_run=True)
         return {bucket: size for sizes in found for bucket, size in sizes.items()}

@@ -29,7 +29,7 @@ from mmstack_ops.adapters.backups.types.elasticsearch_restore import (
 from mmstack_ops.adapters.backups.types.elasticsearch_server import ElasticsearchServer, Source
 from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree, structure_problems
 from mmstack_ops.domain.backups.facts import Facts, is_below
-from mmstack_ops.domain.backups.unchanged import unchanged
+from mmstack_ops.domain.backups.stable_facts import stable_facts
 from mmstack_ops.domain.errors import BackupError, CancelledError, PartialRestoreError, RestoreError
 
 _PATH_REPO = "ES_SETTING_PATH_REPO"
@@ -84,7 +84,7 @@ class ElasticsearchFull:
         after = _looked_at(bench, server, held, again)
         # What was deleted meanwhile isn't missed.
         missing |= {place: why for place, why in again.items() if place in there}
-        facts = unchanged(
+        facts = stable_facts(
             merged(one for place, one in before.items() if place not in missing),
             merged(one for place, one in after.items() if place not in missing),
         )

@@ -34,7 +34,7 @@ from mmstack_ops.adapters.backups.types.qdrant_restore import (
 from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer, Snapshot
 from mmstack_ops.domain.backups.facts import Facts, is_below
 from mmstack_ops.domain.backups.manifest import Payload
-from mmstack_ops.domain.backups.unchanged import unchanged
+from mmstack_ops.domain.backups.stable_facts import stable_facts
 from mmstack_ops.domain.errors import ArtifactError, BackupError, CancelledError, RestoreError
 
 _ALIASES = "aliases.json"
@@ -105,7 +105,7 @@ class QdrantCollection:
             kept = {name: one for name, one in settings.items() if name in files}
             sink.write(json.dumps(kept, sort_keys=True, indent=1).encode())
         after = self._again(server, before, check, missing)
-        facts = unchanged(merged(before.values(), held), merged(after, held))
+        facts = stable_facts(merged(before.values(), held), merged(after, held))
         method = "snapshots made by the server, one for each collection"
         sampled = [one for one, facts in before.items() if is_sample(facts)]
         if sampled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmstack_ops.domain.backups.facts import Facts
 
 
-def unchanged(before: Facts, after: Facts) -> Facts:
+def stable_facts(before: Facts, after: Facts) -> Facts:
     """Return what was the same before and after; bounds for counts that moved.
 
     They are complete only when nothing changed at all.

@@ -177,6 +177,11 @@ class RestoreError(MmstackError):
 class UntouchedError(RestoreError):
     """A restore failed, and what it was to replace is as it was before."""
 
+    @classmethod
+    def of(cls, error: MmstackError) -> UntouchedError:
+        """Return an error that says the same, and that nothing was touched."""
+        return cls(error.what, why=error.why, remedy=error.remedy)
+
 
 class PartialRestoreError(RestoreError):
     """All was loaded but single things that the service refuses.

@@ -194,6 +194,7 @@ class ScratchServers:
             address=address,
             volumes=volumes,
             running=started,
+            scratch=True,
         )
 
     def _require_image(

@@ -52,6 +52,8 @@ class Small:
     on_start: Callable[[str], None] = lambda service: None
     on_back_up: Callable[[str], None] = lambda service: None
     wrong_facts: set[BackupRef] = field(default_factory=set)
+    accepting: list[bool] = field(default_factory=list)
+    """Of each restore whether differences were to be accepted."""
 
     def add(self, service: str, text: str, *, kind: str = "full", age: float = 1.0) -> BackupRef:
         ref = BackupRef("test", service, kind, new_id(NOW - timedelta(hours=age), b"abcd"))
@@ -78,6 +80,7 @@ class Small:
             def restore(self, bench: Any, instance: Held, artifact: Any) -> Held:
                 assert instance.running is not self.needs_stop, "not as the type wants it"
                 text = world.stored[artifact.ref]
+                world.accepting.append(bench.accept_differences)
                 world.contents[instance.service] = "half of " + text
                 world.on_restore(instance.service, text)
                 world.contents[instance.service] = text
@@ -171,6 +174,7 @@ class _Means(SimpleNamespace):
 class _Bench:
     records: Journal
     cancel: threading.Event
+    accept_differences: bool = False
 
     def journal(self, key: str, undo: Mapping[str, str]) -> Any:
         return self.records.entry(key, undo)

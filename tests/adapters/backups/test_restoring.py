@@ -103,6 +103,8 @@ def test_a_failed_restore_is_rolled_back_and_says_so(small: Small) -> None:
     assert "holds again what it held before" in failed.value.why
     assert small.contents["db"] == "today"
     assert "app" in small.running
+    # What was there comes back, whatever a type would refuse of it.
+    assert small.accepting == [False, True]
     assert list(told(small.means.bench(threading.Event()))) == []
 
 

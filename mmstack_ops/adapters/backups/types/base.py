@@ -23,7 +23,7 @@ from mmstack_ops.domain.stacks.spec import ContainerSpec
 class Instance:
     """A service's running (or, where a type asks for it, stopped) container.
 
-    The live one and a scratch one look the same: types can't tell them apart.
+    The live one and a scratch one are restored and inspected in the same way.
     """
 
     environment: str
@@ -41,6 +41,8 @@ class Instance:
     volumes: Mapping[str, str]
     """Path inside the container → the volume's name on the engine."""
     running: bool = True
+    scratch: bool = False
+    """It was made to restore into, and isn't the service's live container."""
 
 
 class Tools(Protocol):

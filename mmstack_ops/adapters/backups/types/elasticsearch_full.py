@@ -30,7 +30,13 @@ from mmstack_ops.adapters.backups.types.elasticsearch_server import Elasticsearc
 from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree, structure_problems
 from mmstack_ops.domain.backups.facts import Facts, is_below
 from mmstack_ops.domain.backups.stable_facts import stable_facts
-from mmstack_ops.domain.errors import BackupError, CancelledError, PartialRestoreError, RestoreError
+from mmstack_ops.domain.errors import (
+    BackupError,
+    CancelledError,
+    PartialRestoreError,
+    RestoreError,
+    UntouchedError,
+)
 
 _PATH_REPO = "ES_SETTING_PATH_REPO"
 _DEADLINE = 6 * 3600.0
@@ -121,6 +127,7 @@ class ElasticsearchFull:
 
         An index that is there is replaced only after it was restored beside and compared.
         """
+        work: IndicesRestore | None = None
         try:
             server = ElasticsearchServer(instance)
             repository = _repository(bench, instance)
@@ -138,8 +145,14 @@ class ElasticsearchFull:
                     remedy="verify the backup, then look at the server's log",
                 )
             bench.tell(f"restoring snapshot {found[-1]}")
-            IndicesRestore(bench, instance, server, artifact, found[-1]).run()
-        except BackupError as error:
+            work = IndicesRestore(bench, instance, server, artifact, found[-1])
+            work.run()
+        except (BackupError, RestoreError) as error:
+            if work is None:
+                # The repository alone was replaced, and no index.
+                raise UntouchedError.of(error) from None
+            if isinstance(error, RestoreError):
+                raise
             raise RestoreError(error.what, why=error.why, remedy=error.remedy) from None
         return instance
 

@@ -11,8 +11,16 @@ from urllib.parse import quote
 from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact, Workbench
 from mmstack_ops.adapters.backups.types.elasticsearch_facts import FirstForm, look_at
 from mmstack_ops.adapters.backups.types.elasticsearch_server import ElasticsearchServer, Source
+from mmstack_ops.adapters.backups.types.instance_records import leftovers, record_key
 from mmstack_ops.domain.backups.facts import Facts, compare, is_below
-from mmstack_ops.domain.errors import BackupError, CancelledError, PartialRestoreError, RestoreError
+from mmstack_ops.domain.errors import (
+    BackupError,
+    CancelledError,
+    MmstackError,
+    PartialRestoreError,
+    RestoreError,
+    UntouchedError,
+)
 from mmstack_ops.domain.units import format_bytes
 
 REPOSITORY = "/_snapshot/mmstack"
@@ -40,15 +48,28 @@ class IndicesRestore:
         self._facts = artifact.facts()
         self._bytes = sum(file.size for file in artifact.files())
         self._refused: dict[str, str] = {}
+        self._touched = False
 
     def run(self) -> None:
         """Do it.
 
         Raises:
             PartialRestoreError: some indices weren't taken; what was there of them stays.
-            RestoreError: an index differs from what was recorded; nothing was replaced.
-            BackupError: the server refused something else.
+            UntouchedError: what failed before anything live was touched, such as an index
+                that differs from what was recorded.
+            BackupError: the server refused something later.
         """
+        try:
+            self._run()
+        except CancelledError:
+            raise
+        except MmstackError as error:
+            # A drill tells a backup that fails from one that it couldn't try.
+            if self._touched or self._instance.scratch:
+                raise
+            raise UntouchedError.of(error) from None
+
+    def _run(self) -> None:
         delete_copies(self._bench, self._instance, self._server)
         held = self._held()
         live = {one.place: one for one in self._server.sources()}
@@ -70,12 +91,6 @@ class IndicesRestore:
                 raise failure or error from None
         if failure is not None:
             raise failure
-        if held and all(one.place in self._refused for one in held):
-            raise RestoreError(
-                f"{self._instance.service} takes none of the indices back",
-                why=next(iter(self._refused.values())),
-                remedy=f"look at its log: `mmstack logs {self._instance.service}`",
-            )
         if self._refused:
             raise PartialRestoreError(
                 f"{self._instance.service} doesn't take some indices back",
@@ -126,9 +141,7 @@ class IndicesRestore:
             copy = Source("index", f"mmstack-restore-{secrets.token_hex(8)}")
             # Before there is anything to delete: a kill leaves a name, never a copy without one.
             record = {"index": copy.name}
-            records.enter_context(
-                self._bench.journal(f"{_JOURNAL} {self._instance.service}", record)
-            )
+            records.enter_context(self._bench.journal(record_key(_JOURNAL, self._instance), record))
             copies[one.place] = copy
             try:
                 self._load(one, copy)
@@ -143,6 +156,7 @@ class IndicesRestore:
                 continue
             self._check()
             self._bench.tell(f"restoring {one.kind} {one.name}")
+            self._touched = True
             if one.place in live:
                 self._server.delete(one)
             try:
@@ -151,10 +165,17 @@ class IndicesRestore:
                 if one.place in live:
                     raise
                 self._refuse(one, error)
+        if held and all(one.place in self._refused for one in held):
+            raise RestoreError(
+                f"{self._instance.service} takes none of the indices back",
+                why=next(iter(self._refused.values())),
+                remedy=f"look at its log: `mmstack logs {self._instance.service}`",
+            )
         # Last: old data goes when the new is in.
         kept = {one.place for one in held}
         for place, one in live.items():
             if not (one.own or place in kept or is_below(place, self._facts.left_out)):
+                self._touched = True
                 self._bench.tell(f"deleting {one.kind} {one.name}, which the backup doesn't hold")
                 self._server.delete(one)
 
@@ -191,14 +212,20 @@ class IndicesRestore:
         recorded = _part_of(self._facts, source)
         found = look_at(self._server, copy, check=self._check, known_as=source)
         comparison = compare(recorded, _without_aliases(found))
-        if not comparison.equal:
-            raise RestoreError(
-                f"index {source.name} differs from what was recorded at backup time, in"
-                f" {comparison.total_differences} places; nothing was replaced",
-                why="; ".join(comparison.differences[:3]),
-                remedy="choose another backup (`mmstack backup list`), or restore this one beside"
-                " the live data: `mmstack restore --into-scratch`",
-            )
+        if comparison.equal:
+            return
+        first = "; ".join(comparison.differences[:3])
+        if self._bench.accept_differences:
+            # The caller compares all of it, and says so.
+            self._bench.tell(f"index {source.name} differs from what was recorded: {first}")
+            return
+        raise RestoreError(
+            f"index {source.name} differs from what was recorded at backup time, in"
+            f" {comparison.total_differences} places; nothing was replaced",
+            why=first,
+            remedy="choose another backup (`mmstack backup list`), restore this one beside the"
+            " live data (`mmstack restore --into-scratch`), or with --accept-differences",
+        )
 
     def _refuse(self, source: Source, error: BackupError) -> None:
         why = "; ".join(filter(None, (error.what, error.why)))
@@ -212,7 +239,7 @@ class IndicesRestore:
 
 def delete_copies(bench: Workbench, instance: Instance, server: ElasticsearchServer) -> None:
     """Delete the copies that killed restores left beside live indices, each by its name."""
-    for record in bench.leftovers(f"{_JOURNAL} {instance.service}"):
+    for record in leftovers(bench, _JOURNAL, instance):
         server.delete(Source("index", record["index"]))
         bench.tell(f"deleted {record['index']}, a copy that a killed restore left")
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from mmstack_ops.adapters.backups.types.base import Capture, Instance, Workbench
+from mmstack_ops.adapters.backups.types.instance_records import leftovers, record_key
 from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree
 from mmstack_ops.adapters.backups.types.volumes_full import VolumesFull, by_hand
 from mmstack_ops.domain.backups.facts import Facts
@@ -50,9 +51,9 @@ class PrometheusFull(VolumesFull):
             "known": json.dumps(sorted(_snapshots(bench, instance))),
             "at": datetime.now(UTC).isoformat(),
         }
-        with bench.journal(f"{_ASKED} {instance.service}", asked):
+        with bench.journal(record_key(_ASKED, instance), asked):
             made = ask(instance, "POST", "/api/v1/admin/tsdb/snapshot?skip_head=false")["name"]
-            with bench.journal(f"{_JOURNAL} {instance.service}", {"snapshot": made}):
+            with bench.journal(record_key(_JOURNAL, instance), {"snapshot": made}):
                 try:
                     tree = VolumeTree(bench, instance, below=f"{_FOLDER}/{made}")
                     stored = capture.tree(_unversioned(tree.scan()), tree.open)
@@ -133,10 +134,10 @@ def _delete_leftovers(bench: Workbench, instance: Instance) -> None:
     What an operator made at another moment is nobody else's, also when the request that was
     cut off never came to the server.
     """
-    for record in bench.leftovers(f"{_JOURNAL} {instance.service}"):
+    for record in leftovers(bench, _JOURNAL, instance):
         bench.tell(f"deleting snapshot {record['snapshot']} that a killed backup left")
         _delete(bench, instance, record["snapshot"])
-    for record in bench.leftovers(f"{_ASKED} {instance.service}"):
+    for record in leftovers(bench, _ASKED, instance):
         at = datetime.fromisoformat(record["at"])
         there = _snapshots(bench, instance) - set(json.loads(record["known"]))
         new = sorted(name for name in there if _is_of(name, at))

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, ClassVar, Literal, cast
 from urllib.parse import quote
 
 from mmstack_ops.adapters.backups.types.base import Capture, Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.backups.types.instance_records import leftovers, record_key
 from mmstack_ops.adapters.backups.types.qdrant_facts import (
     FirstForm,
     alias_name,
@@ -235,13 +236,13 @@ class QdrantCollection:
             # Its name is known only when it is made: a kill before that leaves it nameless.
             known = json.dumps([one.name for one in server.snapshots(collection)])
             intent = {"collection": collection, "known": known}
-            with bench.journal(f"{_INTENT} {instance.service}", intent):
+            with bench.journal(record_key(_INTENT, instance), intent):
                 try:
                     made = server.create_snapshot(
                         collection, give_up=lambda: _refuse_cancelled(bench)
                     )
                     undo = {"collection": collection, "snapshot": made.name}
-                    records.enter_context(bench.journal(f"{_JOURNAL} {instance.service}", undo))
+                    records.enter_context(bench.journal(record_key(_JOURNAL, instance), undo))
                 except BackupError as error:
                     # The server said that there is none, so that none is looked for later.
                     failure = error
@@ -330,10 +331,10 @@ def _members(source: BinaryIO) -> int:
 
 def _delete_leftovers(bench: Workbench, instance: Instance, server: QdrantServer) -> None:
     """Delete snapshots that a killed backup left on the server, as far as they are ours."""
-    for record in bench.leftovers(f"{_JOURNAL} {instance.service}"):
+    for record in leftovers(bench, _JOURNAL, instance):
         bench.tell(f"deleting the snapshot {record['snapshot']} that a killed backup left")
         server.delete_snapshot(record["collection"], record["snapshot"])
-    for record in bench.leftovers(f"{_INTENT} {instance.service}"):
+    for record in leftovers(bench, _INTENT, instance):
         collection, known = record["collection"], json.loads(record["known"])
         if collection not in server.collections():
             continue

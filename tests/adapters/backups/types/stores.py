@@ -31,6 +31,7 @@ class QuietBench:
     """What types use of a workbench when they need no container."""
 
     told: list[str] = field(default_factory=list)
+    accept_differences: bool = False
     cancel: threading.Event = field(default_factory=threading.Event)
 
     def tell(self, message: str) -> None:

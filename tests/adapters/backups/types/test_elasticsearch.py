@@ -19,6 +19,7 @@ from mmstack_ops.adapters.backups.journal import Journal
 from mmstack_ops.adapters.backups.types import elasticsearch_facts
 from mmstack_ops.adapters.backups.types.base import Instance, Workbench
 from mmstack_ops.adapters.backups.types.elasticsearch_full import ElasticsearchFull
+from mmstack_ops.adapters.backups.types.elasticsearch_restore import delete_copies
 from mmstack_ops.adapters.backups.types.elasticsearch_server import ElasticsearchServer
 from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree
 from mmstack_ops.domain.backups.facts import Facts, compare
@@ -26,7 +27,7 @@ from mmstack_ops.domain.errors import (
     BackupError,
     MmstackError,
     PartialRestoreError,
-    RestoreError,
+    UntouchedError,
 )
 from mmstack_ops.domain.schema.service import Mount, Port
 from tests.adapters.backups.types.stores import JournallingBench, back_up
@@ -406,9 +407,76 @@ def test_what_differs_from_what_was_recorded_replaces_nothing(
         return restore(held, body)
 
     scripted._restore = other  # type: ignore[method-assign]
-    with pytest.raises(RestoreError, match="logs-2 differs"):
+    with pytest.raises(UntouchedError, match="logs-2 differs"):
         ElasticsearchFull().restore(bench, instance, artifact)
     assert scripted.indices == live
+    # Asked for all the same, it is restored, and said.
+    bench.accept_differences = True
+    ElasticsearchFull().restore(bench, instance, artifact)
+    assert set(scripted.indices) == {"logs-1", "logs-2"}
+    assert len(scripted.indices["logs-2"]) == 6
+    assert any("logs-2 differs" in line for line in cast(JournallingBench, bench).told)
+
+
+def test_a_server_that_takes_nothing_back_is_untouched(
+    server: tuple[Server, Instance, Workbench], tmp_path: Path
+) -> None:
+    scripted, instance, bench = server
+    artifact = back_up(ElasticsearchFull(), instance, tmp_path / "tier", at=bench)
+    live = {"logs-1": documents(2), "logs-2": documents(3), "more": documents(1)}
+    scripted.indices = {name: dict(one) for name, one in live.items()}
+    scripted.refuses = {"logs-1", "logs-2"}
+    with pytest.raises(UntouchedError, match="none of the indices"):
+        ElasticsearchFull().restore(bench, instance, artifact)
+    assert scripted.indices == live
+
+
+def test_a_restore_says_that_nothing_was_touched_exactly_when_it_was_so(
+    server: tuple[Server, Instance, Workbench], tmp_path: Path
+) -> None:
+    scripted, instance, bench = server
+    artifact = back_up(ElasticsearchFull(), instance, tmp_path / "tier", at=bench)
+    old = {"logs-1": documents(2), "logs-2": documents(3)}
+    seen: list[bool] = []
+    for step in range(1, 50):
+        scripted.indices = {name: dict(one) for name, one in old.items()}
+        scripted.dies_at = step
+        try:
+            ElasticsearchFull().restore(bench, instance, artifact)
+        except MmstackError as error:
+            there = {n: d for n, d in scripted.indices.items() if not n.startswith("mmstack-")}
+            if isinstance(error, UntouchedError):
+                assert there == old
+            seen.append(isinstance(error, UntouchedError))
+        else:
+            break
+    # First those that touched nothing, then the others.
+    assert seen == sorted(seen, reverse=True)
+    assert set(seen) == {True, False}
+
+
+def test_a_drill_leaves_the_live_servers_copies_to_the_live_server(
+    server: tuple[Server, Instance, Workbench],
+) -> None:
+    scripted, instance, bench = server
+    live = replace(instance, name="lab-testing-elasticsearch-1")
+    for key in (live.name, live.service):
+        with (
+            pytest.raises(KeyboardInterrupt),
+            bench.journal(f"elasticsearch-copy {key}", {"index": "logs-1"}),
+        ):
+            raise KeyboardInterrupt
+        scripted.indices["logs-1"] = documents(1)
+        scratch = replace(instance, name="lab-testing-scratch-1", scratch=True)
+        delete_copies(bench, scratch, ElasticsearchServer(scratch))
+        assert "logs-1" in scripted.indices
+        # What can't be deleted now is tried again.
+        scripted.dies_at = 1
+        with pytest.raises(BackupError):
+            delete_copies(bench, live, ElasticsearchServer(live))
+        scripted.dies_at = 1 << 30
+        delete_copies(bench, live, ElasticsearchServer(live))
+        assert "logs-1" not in scripted.indices
 
 
 def test_without_room_it_is_said_and_done(

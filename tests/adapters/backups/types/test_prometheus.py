@@ -87,3 +87,21 @@ def test_samples_out_of_order_that_are_in_no_block_are_named(
     shutil.rmtree(volume / HEAD.replace("C", "D"))
     facts = back_up(PrometheusFull(), instance, tmp_path / "tier", days=1, at=bench).facts()
     assert set(facts.not_covered) == {"prometheus_data/wbl"}
+
+
+@pytest.mark.parametrize("by", ["name", "service"])
+def test_snapshots_of_the_live_server_are_left_to_it(
+    at: tuple[Instance, Workbench], volume: Path, by: str
+) -> None:
+    instance, bench = at
+    live = replace(instance, name="lab-testing-prometheus-1")
+    scratch = replace(instance, name="lab-testing-scratch-prometheus-1", scratch=True)
+    left = volume / "snapshots" / "left"
+    left.mkdir(parents=True)
+    key = f"prometheus-snapshot {getattr(live, by)}"
+    with pytest.raises(KeyboardInterrupt), bench.journal(key, {"snapshot": "left"}):
+        raise KeyboardInterrupt
+    prometheus_full._delete_leftovers(bench, scratch)
+    assert left.exists()
+    prometheus_full._delete_leftovers(bench, live)
+    assert not left.exists()

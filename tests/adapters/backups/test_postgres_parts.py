@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mmstack_ops.adapters.backups.types import postgres_globals
 from mmstack_ops.adapters.backups.types.postgres_archive import parse_head, read_contents
+from mmstack_ops.adapters.backups.types.postgres_facts import of_database
 from mmstack_ops.adapters.backups.types.postgres_server import complaint, conninfo, warnings_in
 from mmstack_ops.adapters.backups.types.postgres_settings import split_list
 from mmstack_ops.adapters.backups.types.postgres_statements import (
@@ -19,6 +20,7 @@ from mmstack_ops.adapters.backups.types.postgres_statements import (
     without_tablespace,
     words,
 )
+from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.errors import ArtifactError
 
 
@@ -195,3 +197,42 @@ def test_the_table_of_contents_is_read(version: int) -> None:
 
 def test_a_name_that_reads_like_a_connection_string_is_one_name() -> None:
     assert conninfo("a=b 'c' \\d") == "dbname='a=b \\'c\\' \\\\d'"
+
+
+NAMES = ["app", "ap", "app_x", "of", "postgresql", '"app.x"', '"app "', '"a""p.p"', '"a\n"', '"a*"']
+"""As the server quotes them."""
+
+
+def recorded(database: str) -> set[str]:
+    """Return a fact of each kind that speaks of a database."""
+    return {
+        f"database {database}",
+        f"table {database}.public.t",
+        f'table {database}."app.x"."t ""u"""',
+        f"sequence {database}.public.t_id_seq",
+        f"structure of {database}.public.t",
+        f"definition of {database}.public.t",
+        f"type {database}.public.mood",
+        f"schema {database}.public",
+        f"functions of {database}.public",
+        f"extension {database}.plpgsql",
+        f"objects of {database}.event trigger",
+        f"comments of {database}",
+        f"placement of {database}",
+        f"materialized views of {database}",
+        f"large objects of {database}",
+    }
+
+
+@pytest.mark.parametrize("database", NAMES)
+def test_facts_are_told_apart_by_database(database: str) -> None:
+    of_server = {f"{kind} {name}" for kind in ("role", "tablespace", "setting") for name in NAMES}
+    of_server |= {"setting app.user", "file postgresql.conf", "form of the facts"}
+    names = of_server.union(*map(recorded, NAMES))
+    why = dict.fromkeys(names, "x")
+    found = of_database(
+        Facts(items=why, bounds=dict.fromkeys(names, (1, 2)), not_covered=why, excluded=why),
+        database,
+    )
+    for part in (found.items, found.bounds, found.not_covered, found.excluded):
+        assert part.keys() == recorded(database)

@@ -12,6 +12,7 @@ import pytest
 from mmstack_ops.adapters.backups.types.base import BackupType
 from mmstack_ops.adapters.backups.types.postgres_data import PostgresData
 from mmstack_ops.adapters.backups.types.postgres_databases import drop_database
+from mmstack_ops.adapters.backups.types.postgres_facts import of_database
 from mmstack_ops.adapters.backups.types.postgres_full import PostgresFull
 from mmstack_ops.adapters.backups.types.postgres_schema import PostgresSchema
 from mmstack_ops.adapters.backups.types.postgres_server import Server
@@ -205,6 +206,11 @@ def test_one_of_everything_comes_back_and_the_rest_is_named(
     assert {"file pg_hba.conf", "file postgresql.conf"} <= facts.excluded.keys()
     assert re.search(r"^host\s+all", (tmp_path / "backup" / "pg_hba.conf").read_text(), re.M)
     assert {"database template1", "database starters", "setting work_mem"} <= facts.items.keys()
+    # A restore compares by database: no kind of fact is forgotten there.
+    titles = [n.removeprefix("database ") for n in facts.items if n.startswith("database ")]
+    compared = {name for title in titles for name in of_database(facts, title).items}
+    rest = {name.partition(" ")[0] for name in facts.items.keys() - compared}
+    assert rest == {"form", "role", "setting"}
     comparison = compare(facts, kind.inspect(at.bench, source, facts))
     assert comparison.equal, comparison.differences
 

@@ -72,7 +72,9 @@ class Small:
         server = Server.of(source)
         sql(server, "postgres", "CREATE ROLE writer LOGIN CREATEDB")
         with server.connect("postgres") as connection:
-            connection.execute(b"CREATE DATABASE other")
+            # As the project's own server: a role and a database of one name.
+            for statement in (b"CREATE ROLE other LOGIN", b"CREATE DATABASE other OWNER other"):
+                connection.execute(statement)
         for database in ("app", "other"):
             sql(server, database, "CREATE TABLE t AS SELECT i FROM generate_series(1, 50) i")
             sql(server, database, "CREATE TABLE which AS SELECT 'backup' says")

@@ -52,6 +52,23 @@ VIEWS = "materialized_views"
 """Attribute of a payload of rows: the views to be made anew, as JSON."""
 _FORM = "form of the facts"
 _SECOND = "2"
+_OF_DATABASE = (
+    "database",
+    "table",
+    "sequence",
+    "structure of",
+    "definition of",  # of the first form
+    "type",
+    "schema",
+    "functions of",
+    "extension",
+    "objects of",
+    "comments of",
+    "placement of",
+    "materialized views of",
+    "large objects of",
+)
+"""What facts that speak of one database begin with; its name follows."""
 _FIGURE_OF = {"v": "views", "m": "views", "S": "sequences", "f": "foreign_tables"}
 
 
@@ -267,7 +284,8 @@ def of_database(facts: Facts, database: str) -> Facts:
     Args:
         database: its name, quoted by the server.
     """
-    named = re.compile(rf"[a-z ]+? {re.escape(database)}(\.|$)", re.DOTALL)
+    # Roles, tablespaces, settings and files are the server's own, and may have the same name.
+    named = re.compile(rf"({'|'.join(_OF_DATABASE)}) {re.escape(database)}(\.|\Z)")
     return Facts(
         items={name: value for name, value in facts.items.items() if named.match(name)},
         bounds={name: value for name, value in facts.bounds.items() if named.match(name)},

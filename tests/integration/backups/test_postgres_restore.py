@@ -321,6 +321,22 @@ def test_without_room_the_old_databases_go_first_and_that_is_said(
     assert small.says() == BACKUP
 
 
+def test_without_room_a_database_with_more_than_the_backup_holds_isnt_dropped(
+    at: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = Small.made(at, tmp_path / "backup")
+    small.age()
+    facts = small.artifact.facts()
+    small.artifact.noted["facts"] = replace(facts, not_covered={"table app.public.more": "why"})
+    before = databases(Server.of(small.source))
+    monkeypatch.setattr(postgres_room, "free_bytes", lambda *_: 1 << 20)
+    with pytest.raises(UntouchedError, match="app can't be dropped first"):
+        KIND.restore(at.bench, small.source, small.artifact)
+    assert databases(Server.of(small.source)) == before
+    assert small.says() == SINCE
+    assert not any("is dropped" in line or "dropping" in line for line in at.told)
+
+
 def test_a_copy_that_differs_replaces_nothing_unless_that_is_accepted(
     at: Bench, tmp_path: Path
 ) -> None:

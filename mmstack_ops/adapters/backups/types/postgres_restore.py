@@ -203,10 +203,11 @@ def _prepare(
             via=MAINTENANCE if TEMPLATE not in names else f"mmstack_via_{token}",
             created=missing_roles(connection, roles),
         )
-        work.beside = has_room(work, connection)
     for database in databases:
         left_out = of_database(facts, database.title).left_out
         database.kept = bool(left_out and database.live and holds_tables(server, database))
+    with server.connect(MAINTENANCE) as connection:
+        work.beside = has_room(work, connection)
     return work
 
 

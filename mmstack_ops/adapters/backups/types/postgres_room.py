@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.backups.types.base import Instance, Workbench
 from mmstack_ops.adapters.backups.types.postgres_work import Work
-from mmstack_ops.domain.errors import BackupError
+from mmstack_ops.domain.errors import BackupError, UntouchedError
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.types.postgres_server import Connection
@@ -19,7 +19,11 @@ _ROOM_BYTES = 64 << 20
 
 
 def has_room(work: Work, connection: Connection) -> bool:
-    """Return whether there is room for the new databases beside the old ones."""
+    """Return whether there is room for the new databases beside the old ones.
+
+    Raises:
+        UntouchedError: there is none, and one of the old databases has to be kept.
+    """
     live = [one for one in work.databases if one.live]
     if not live:
         return True
@@ -39,6 +43,14 @@ def has_room(work: Work, connection: Connection) -> bool:
     free = free_bytes(work.bench, work.instance, str(folder))
     if free is None or free >= needed:
         return True
+    if kept := ", ".join(one.name for one in live if one.kept):
+        # What is dropped here is gone: the safety backup doesn't hold that either.
+        raise UntouchedError(
+            f"there is no room for a second copy ({needed >> 20} MiB needed, {free >> 20} MiB"
+            f" free), and {kept} can't be dropped first",
+            why="it holds something that the backup doesn't",
+            remedy="make room on its volume, then restore again; or restore it --into-scratch",
+        )
     work.bench.tell(
         f"there is no room for a second copy ({needed >> 20} MiB needed, {free >> 20} MiB free):"
         f" {', '.join(one.name for one in live)} is dropped before the backup is loaded; if that"

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import psycopg.conninfo
 import psycopg.sql
 import pytest
 
-from mmstack_ops.adapters.backups.types import postgres_room
+from mmstack_ops.adapters.backups.types import postgres_restore, postgres_room
 from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.backups.types.postgres_full import PostgresFull
 from mmstack_ops.adapters.backups.types.postgres_restore import recover
@@ -319,6 +320,25 @@ def test_without_room_the_old_databases_go_first_and_that_is_said(
     assert not isinstance(caught.value, UntouchedError)
     KIND.restore(at.bench, small.source, small.artifact)
     assert small.says() == BACKUP
+
+
+def test_an_exchange_whose_answer_was_lost_is_not_taken_for_one_that_failed(
+    at: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = Small.made(at, tmp_path / "backup")
+    small.age()
+    swap = postgres_restore.swap
+
+    def lost(*given: Any, **how: Any) -> None:
+        swap(*given, **how)
+        raise BackupError("the server closed the connection")
+
+    monkeypatch.setattr(postgres_restore, "swap", lost)
+    with pytest.raises(RestoreError) as caught:
+        KIND.restore(at.bench, small.source, small.artifact)
+    assert not isinstance(caught.value, UntouchedError)
+    assert small.says() == BACKUP
+    assert small.left() == []
 
 
 def test_without_room_a_database_with_more_than_the_backup_holds_isnt_dropped(

@@ -92,13 +92,14 @@ def restore_all(
             except BaseException as error:
                 # Whatever ended it, an interruption too: what it made goes again.
                 failure = error
-                if work.beside and _tells_of_the_backup(error):
-                    failure = UntouchedError(error.what, why=error.why, remedy=error.remedy)
                 try:
-                    _discard(server, work.record)
+                    exchanged = _discard(server, work.record)
                 except MmstackError:
                     # The record stays, for a later run.
                     raise error from None
+                # The exchange may have gone through though its answer was lost.
+                if work.beside and not exchanged and _tells_of_the_backup(error):
+                    failure = UntouchedError(error.what, why=error.why, remedy=error.remedy)
             if failure is None:
                 _drop_old(work)
         if failure is not None:
@@ -135,8 +136,12 @@ def _key(instance: Instance) -> str:
     return f"{_JOURNAL} {instance.name}"
 
 
-def _discard(server: Server, record: Mapping[str, str]) -> None:
-    """Drop the copies of a restore that didn't come to its exchange, else what it replaced."""
+def _discard(server: Server, record: Mapping[str, str]) -> bool:
+    """Drop the copies of a restore that didn't come to its exchange, else what it replaced.
+
+    Returns:
+        Whether the databases were exchanged.
+    """
     from psycopg import sql
 
     pairs: list[list[str]] = json.loads(record["databases"])
@@ -154,6 +159,7 @@ def _discard(server: Server, record: Mapping[str, str]) -> None:
                 connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
     if record["via"]:
         drop_database(server, record["via"])
+    return any(old in there for _, old in pairs) and not any(new in there for new, _ in pairs)
 
 
 def _prepare(

@@ -280,7 +280,7 @@ def test_a_drill_leaves_the_live_server_its_setting(tmp_path: Path, kind: str, k
     live = replace(
         tool_instance("redis", "test", "redis"), name="lab-test-redis-1", container_id="1"
     )
-    scratch = replace(live, name=f"lab-test-{kind}-redis-4f2a", container_id="2")
+    scratch = replace(live, name=f"lab-test-{kind}-redis-4f2a", container_id="2", scratch=True)
     assert journal_key(live, REWRITES) == "redis-rewrites lab-test-redis-1"
     left_by_a_kill(bench, key, "1")
     client = Told()

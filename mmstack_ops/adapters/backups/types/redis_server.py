@@ -242,15 +242,8 @@ def leftovers(bench: Workbench, instance: Instance, what: str) -> Iterator[Mappi
     """Yield what killed processes journalled of an instance; see ``Workbench.leftovers``."""
     yield from bench.leftovers(journal_key(instance, what))
     # Earlier releases had the service's name there, for live and scratch servers alike.
-    if not _is_scratch(instance):
+    if not instance.scratch:
         yield from bench.leftovers(f"{what} {instance.environment}/{instance.service}")
-
-
-def _is_scratch(instance: Instance) -> bool:
-    return any(
-        f"-{instance.environment}-{kind}-{instance.service}-" in instance.name
-        for kind in ("scratch", "restored")
-    )
 
 
 def text(value: Any) -> str:

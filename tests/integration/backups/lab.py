@@ -44,7 +44,11 @@ def values() -> EnvironmentValues:
     return EnvironmentValues(
         variables={},
         secret_variables=frozenset(),
-        secrets={"postgres_password": PASSWORD, "redis_password": REDIS_PASSWORD},
+        secrets={
+            "postgres_password": PASSWORD,
+            "redis_password": REDIS_PASSWORD,
+            "n8n_encryption_key": "a key for tests",
+        },
         digest_key=b"key",
         secret_directory="/nonexistent",
     )

@@ -132,7 +132,8 @@ class Server:
         except psycopg.Error as error:
             raise BackupError(
                 f"{self.service}: database {database!r} failed",
-                why=str(error).strip() or type(error).__name__,
+                # Not the rest of it: that quotes the statement, which may hold a role's password.
+                why=error.diag.message_primary or str(error).strip() or type(error).__name__,
                 remedy=f"look at `mmstack logs {self.service}`, then try again",
             ) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ from mmstack_ops.domain.errors import BackupError, CancelledError, RetentionErro
 from mmstack_ops.domain.schema.retention import CollectionsRule, MetricsRule, PointsRule
 from mmstack_ops.domain.stacks.spec import HealthSpec
 from tests.adapters.retention.sites import Folders, site
-from tests.integration.backups.lab import started
+from tests.integration.backups.lab import definition, started
 from tests.integration.backups.vectors import ask, qdrant
 from tests.integration.world import World, wait_until
 
@@ -166,7 +167,7 @@ def prometheus(world: World, *, days: int) -> Any:
         " exec prometheus --config.file=/tmp/config.yml --storage.tsdb.path=/tmp/data"
         " --storage.tsdb.retention.time=90d --web.enable-admin-api"
     ).replace("{days}", str(days))
-    return started(
+    made = started(
         world,
         "prometheus",
         image=PROMETHEUS,
@@ -182,6 +183,7 @@ def prometheus(world: World, *, days: int) -> Any:
             start_interval=0.5,
         ),
     )  # fmt: skip
+    return replace(made, definition=definition("prometheus"))
 
 
 def test_old_samples_go(world: World) -> None:

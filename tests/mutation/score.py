@@ -23,7 +23,7 @@ from typing import Protocol
 from mmstack_ops.adapters.engine.client import DEFAULT_URL
 from tests import allocation
 from tests.integration.world import World
-from tests.mutation import config, folders, meaning, postgres, qdrant, redis, s3, stored
+from tests.mutation import config, folders, postgres, qdrant, redis, s3, source, stored
 from tests.mutation.subject import Fault, Subject, Verdict
 
 WANTED = 0.99
@@ -83,8 +83,8 @@ ON_HOST: dict[str, Maker] = {
     "huggingface models": lambda folder: nullcontext(folders.subject("models", folder)),
     "config": lambda folder: nullcontext(config.subject(folder)),
     "stored bytes": lambda folder: nullcontext(stored.subject(folder)),
-    "files of the source": lambda folder: nullcontext(meaning.subject(folder, "volumes")),
-    "rows of the source": lambda folder: nullcontext(meaning.subject(folder, "sqlite")),
+    "files of the source": lambda folder: nullcontext(source.subject(folder, "volumes")),
+    "rows of the source": lambda folder: nullcontext(source.subject(folder, "sqlite")),
 }
 SUBJECTS = ON_ENGINE | ON_HOST
 

@@ -8,6 +8,7 @@ to be equal, so that nothing is found for another reason.
 from __future__ import annotations
 
 import errno
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -59,7 +60,7 @@ class Verdict:
 
 
 @dataclass
-class Subject:
+class Subject(ABC):
     """A type, its source and a copy. Subclasses start servers and know the faults."""
 
     folder: Path
@@ -76,17 +77,17 @@ class Subject:
     name = ""
 
     @property
+    @abstractmethod
     def faults(self) -> Sequence[Fault]:
         """Return the faults that can be planted into the copy."""
-        raise NotImplementedError
 
+    @abstractmethod
     def change(self, step: int) -> None:
         """Change the source as its users do: some things come, change and go."""
-        raise NotImplementedError
 
+    @abstractmethod
     def counts(self) -> Counts:
         """Count rows and bytes of the copy, as simple checks of backups do."""
-        raise NotImplementedError
 
     def back_up(self) -> Artifact:
         """Take the next backup of the source."""

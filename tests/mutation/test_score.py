@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation import config, folders, meaning, postgres, qdrant, redis, s3, stored
+from tests.mutation import config, folders, postgres, qdrant, redis, s3, source, stored
 from tests.mutation.score import ON_ENGINE, ON_HOST, SUBJECTS, alarms, judge
 
 EACH = 10
@@ -38,6 +38,6 @@ def test_the_corpus_is_as_large_as_the_docs_say() -> None:
     tables = [
         *(postgres.IN_APP, postgres.IN_CLUSTER, redis.FAULTS, redis.ELSEWHERE, qdrant.FAULTS),
         *(s3.FAULTS, folders.FILES, folders.ROWS, folders.CACHE, config.FAULTS, stored.FAULTS),
-        *(meaning.FILES, meaning.ROWS),
+        *(source.FILES, source.ROWS),
     ]
     assert sum(map(len, tables)) >= 250

@@ -9,14 +9,17 @@ found, or a healthy backup is called bad.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Protocol
 
@@ -143,30 +146,35 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def judge_all(name: str, steps: int) -> tuple[list[Verdict], list[Alarm]]:
+    """Plant every fault of a subject, then take ``steps`` healthy backups; say what is found."""
+    with tempfile.TemporaryDirectory() as folder, SUBJECTS[name](Path(folder)) as subject:
+        verdicts: list[Verdict] = []
+        for verdict in judge(subject):
+            verdicts.append(verdict)
+            found = "found" if verdict.found else "MISSED"
+            say(f"{name} {len(verdicts)}/{len(subject.faults)}: {found}: {verdict.fault}")
+        bad = list(alarms(subject, steps))
+    hits = sum(one.found for one in verdicts)
+    say(f"{name}: {hits} of {len(verdicts)} found, {len(bad)} of {steps} healthy ones called bad")
+    return verdicts, bad
+
+
 def main() -> int:
     """Judge all subjects; print the score."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation.score")
     parser.add_argument("subjects", nargs="*", choices=[[], *SUBJECTS], metavar="SUBJECT")
     parser.add_argument("--healthy", type=int, default=HEALTHY)
+    parser.add_argument("--workers", type=int, help="subjects at once (default: a core each)")
     parser.add_argument("--write", type=Path, help="put the score between the marks of this file")
     given = parser.parse_args()
     names = given.subjects or list(SUBJECTS)
     steps = -(-given.healthy // len(names))
-    verdicts: list[Verdict] = []
-    called_bad: list[Alarm] = []
-    for name in names:
-        with tempfile.TemporaryDirectory() as folder, SUBJECTS[name](Path(folder)) as subject:
-            own = []
-            total = len(subject.faults)
-            for verdict in judge(subject):
-                own.append(verdict)
-                found = "found" if verdict.found else "MISSED"
-                say(f"{name} {len(own)}/{total}: {found}: {verdict.fault}")
-            bad = list(alarms(subject, steps))
-            verdicts += own
-            called_bad += bad
-        hits = sum(one.found for one in own)
-        say(f"{name}: {hits} of {len(own)} found, {len(bad)} of {steps} healthy ones called bad")
+    # A process each: addresses and ports are a process's own (tests/allocation.py).
+    with ProcessPoolExecutor(given.workers, get_context("spawn"), max_tasks_per_child=1) as pool:
+        judged = list(pool.map(judge_all, names, itertools.repeat(steps)))
+    verdicts = [one for own, _ in judged for one in own]
+    called_bad = [one for _, bad in judged for one in bad]
     text = report(verdicts, called_bad, steps * len(names))
     say(f"\n{text}")
     if given.write:

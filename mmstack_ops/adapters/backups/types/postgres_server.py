@@ -132,8 +132,7 @@ class Server:
         except psycopg.Error as error:
             raise BackupError(
                 f"{self.service}: database {database!r} failed",
-                # Not the rest of it: that quotes the statement, which may hold a role's password.
-                why=error.diag.message_primary or str(error).strip() or type(error).__name__,
+                why=primary_message(error),
                 remedy=f"look at `mmstack logs {self.service}`, then try again",
             ) from None
 
@@ -210,6 +209,11 @@ class Server:
         options = "".join(f" -c {name}={value}" for name, value in RESTORING.items())
         environment = self.environment
         return {**environment, "PGOPTIONS": environment["PGOPTIONS"] + options}
+
+
+def primary_message(error: psycopg.Error) -> str:
+    """Return what a server refused, without the statement, which may hold a role's password."""
+    return error.diag.message_primary or str(error).strip() or type(error).__name__
 
 
 def conninfo(database: str) -> str:

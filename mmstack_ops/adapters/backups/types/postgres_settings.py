@@ -152,5 +152,6 @@ def restore_settings(
         try:
             connection.execute(statement)
         except psycopg.Error as error:
-            yield f"setting {name}", str(error).strip()
+            # Not its message: that quotes the value, which may be a password.
+            yield f"setting {name}", f"the server refuses it: {type(error).__name__}"
     connection.execute(b"SELECT pg_reload_conf()")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.backups.types.postgres_facts import placement_of
 from mmstack_ops.adapters.backups.types.postgres_room import mount_of
-from mmstack_ops.adapters.backups.types.postgres_server import MAINTENANCE
+from mmstack_ops.adapters.backups.types.postgres_server import MAINTENANCE, primary_message
 from mmstack_ops.adapters.backups.types.postgres_statements import unquoted_literal, words
 from mmstack_ops.adapters.backups.types.postgres_work import Work
 from mmstack_ops.domain.errors import BackupError
@@ -43,7 +43,7 @@ def create_tablespaces(work: Work) -> None:
                     _make_folder(work, connection, location)
                     connection.execute(statement)
             except (psycopg.Error, BackupError) as error:
-                why = error.what if isinstance(error, BackupError) else str(error).strip()
+                why = error.what if isinstance(error, BackupError) else primary_message(error)
                 work.without.add(name)
                 work.refused[f"tablespace {name}"] = why
                 work.bench.tell(f"tablespace {name} can't be made ({why}): its tables go elsewhere")

@@ -172,10 +172,13 @@ def _restore(bench: Workbench, client: Any, artifact: OpenArtifact) -> dict[str,
             without.get(file.path.partition("/")[0], set()).update(lacks(file))
     several = {path.partition("/")[0] for path in ranks}
     there = {one["Name"] for one in client.list_buckets()["Buckets"]}
+    before: dict[str, dict[str, Any]] = {}
     for bucket, found in settings.items():
         if bucket not in there:
             create_bucket(client, bucket, found)
-        prepare_bucket(client, bucket, found, versioned=bucket in several, without=without[bucket])
+        before[bucket] = prepare_bucket(
+            client, bucket, found, versioned=bucket in several, without=without[bucket]
+        )
     objects, uploads = Objects(client, settings), Uploads(client)
     if all_versions:
         extra = [
@@ -196,10 +199,17 @@ def _restore(bench: Workbench, client: Any, artifact: OpenArtifact) -> dict[str,
         count += put
         refused.update(bad)
     if refused and not count:
+        # They were changed for the objects alone.
+        bad = [
+            f"{name} of bucket {bucket}"
+            for bucket, changed in before.items()
+            for name in write_settings(client, bucket, changed, changed.keys())
+        ]
         raise RestoreError(
             f"the store refused every one of {len(refused)} objects",
             why=next(iter(refused.values())),
-            remedy="nothing was replaced or deleted",
+            remedy="no object was replaced or deleted"
+            + (f"; set these again, which the restore changed: {', '.join(bad)}" if bad else ""),
         )
     # Last: until here nothing is gone that the backup can't give.
     kept = {path.partition("\0")[0] for path in refused}

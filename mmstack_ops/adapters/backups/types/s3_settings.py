@@ -228,22 +228,30 @@ def prepare_bucket(
     *,
     versioned: bool = False,
     without: Collection[str] = (),
-) -> None:
+) -> Settings:
     """Set what must stand before objects are put.
 
     Args:
         versioned: several versions of an object are going to be put.
         without: defaults for new objects (``encryption``, ``object_lock``) that some objects of
             the backup don't have: they are taken away until ``write_settings``.
+
+    Returns:
+        What was changed, as it was before: None where it wasn't set.
     """
+    changed: Settings = {}
     now = read_settings(client, bucket).values
     if versioned and now.get("versioning") != "Enabled":
+        changed["versioning"] = now.get("versioning")
         _write(client, bucket, "versioning", "Enabled")
     elif settings.get("versioning") not in (None, now.get("versioning")):
+        changed["versioning"] = now.get("versioning")
         _write(client, bucket, "versioning", settings["versioning"])
     for name in ("encryption", _LOCK):
         if name in without and name in now:
+            changed[name] = now[name]
             _clear(client, bucket, name)
+    return changed
 
 
 def write_settings(

@@ -319,9 +319,16 @@ def test_a_store_that_refuses_every_object_loses_none(
     client.put_object(Bucket="bkt", Key="k", Body=b"1")
     artifact = back_up(KIND, instance, tmp_path)
     client.put_object(Bucket="bkt", Key="extra", Body=b"x")
+    rules = [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+    # The backup's object has none, so that it is put without this default.
+    client.put_bucket_encryption(
+        Bucket="bkt", ServerSideEncryptionConfiguration={"Rules": rules}
+    )
+    held = read_settings(client, "bkt").values
     refusing("PutObject", "AccessDenied", 403)
     with pytest.raises(RestoreError, match="refused every one"):
         KIND.restore(bench(), instance, artifact)
+    assert read_settings(client, "bkt").values == held
     assert [one["Key"] for one in client.list_objects_v2(Bucket="bkt")["Contents"]] == [
         "extra",
         "k",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mmstack_ops.adapters.backups.types.base import Instance
@@ -146,7 +147,7 @@ IN_APP = {
     ),
 }
 IN_CLUSTER = {
-    "a role missing": "REASSIGN OWNED BY team TO writer; DROP OWNED BY team; DROP ROLE team",
+    "a role missing": "DROP OWNED BY team; DROP ROLE team",
     "a role more": "CREATE ROLE intruder SUPERUSER LOGIN PASSWORD 'x'",
     "a membership gone": "REVOKE writer FROM reader",
     "a membership more": "GRANT pg_write_all_data TO team",
@@ -182,7 +183,8 @@ class Postgres(Subject):
     def faults(self) -> Sequence[Fault]:
         return [
             *(Fault(name, _sql("app", text)) for name, text in IN_APP.items()),
-            *(Fault(name, _sql("postgres", text)) for name, text in IN_CLUSTER.items()),
+            # From here, too: what a role may do in a database is dropped there.
+            *(Fault(name, _sql("app", text)) for name, text in IN_CLUSTER.items()),
         ]
 
     def change(self, step: int) -> None:
@@ -245,7 +247,7 @@ def subject(kind: str, world: World, folder: Path) -> Postgres:
     run(source, "postgres", *_statements(_ROLES), "CREATE DATABASE small")
     run(source, "app", *_statements(_APP))
     run(source, "small", "CREATE TABLE t AS SELECT generate_series(1, 9) AS i")
-    copy = postgres(world, "copy")
+    copy = replace(postgres(world, "copy"), scratch=True)
     found = made(folder / "tier", types[kind](), source, copy, bench)
     found.back_up()
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,8 @@ def subject(folder: Path) -> Iterator[Buckets]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with store() as (instance, client):
         _fill(client)
-        found = Buckets(folder / "tier", S3Bucket(), instance, instance, bench())
+        copy = replace(instance, scratch=True)
+        found = Buckets(folder / "tier", S3Bucket(), instance, copy, bench())
         found.back_up()
         yield found
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mmstack_ops.adapters.engine.client import DEFAULT_URL
+from mmstack_ops.domain.errors import MmstackError
 from tests import allocation
 from tests.integration.world import World
 from tests.mutation import config, folders, postgres, qdrant, redis, s3, source, stored
@@ -43,6 +44,8 @@ class Judged(Protocol):
     def faults(self) -> Sequence[Fault]: ...
 
     def judge(self, fault: Fault) -> Verdict: ...
+
+    def restore(self) -> None: ...
 
     def change(self, step: int) -> None: ...
 
@@ -109,6 +112,8 @@ def judge(subject: Judged, *, every: int = 1) -> Iterator[Verdict]:
     """
     for fault in subject.faults[::every]:
         yield subject.judge(fault)
+    # The copy may be the source, too.
+    subject.restore()
 
 
 def alarms(subject: Judged, steps: int) -> Iterator[Alarm]:
@@ -148,13 +153,17 @@ def say(line: str) -> None:
 
 def judge_all(name: str, steps: int) -> tuple[list[Verdict], list[Alarm]]:
     """Plant every fault of a subject, then take ``steps`` healthy backups; say what is found."""
-    with tempfile.TemporaryDirectory() as folder, SUBJECTS[name](Path(folder)) as subject:
-        verdicts: list[Verdict] = []
-        for verdict in judge(subject):
-            verdicts.append(verdict)
-            found = "found" if verdict.found else "MISSED"
-            say(f"{name} {len(verdicts)}/{len(subject.faults)}: {found}: {verdict.fault}")
-        bad = list(alarms(subject, steps))
+    try:
+        with tempfile.TemporaryDirectory() as folder, SUBJECTS[name](Path(folder)) as subject:
+            verdicts: list[Verdict] = []
+            for verdict in judge(subject):
+                verdicts.append(verdict)
+                found = "found" if verdict.found else "MISSED"
+                say(f"{name} {len(verdicts)}/{len(subject.faults)}: {found}: {verdict.fault}")
+            bad = list(alarms(subject, steps))
+    except MmstackError as error:
+        # With its arguments by name it can't cross over from another process.
+        raise RuntimeError(f"{name}: {error}") from None
     hits = sum(one.found for one in verdicts)
     say(f"{name}: {hits} of {len(verdicts)} found, {len(bad)} of {steps} healthy ones called bad")
     return verdicts, bad

@@ -51,6 +51,9 @@ class Source:
         subject.artifact, subject.earlier = newest, earlier
         return verdict
 
+    def restore(self) -> None:
+        self.subject.restore()
+
     def change(self, step: int) -> None:
         self.subject.change(step)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,9 @@ class Instance:
     running: bool = True
     scratch: bool = False
     """It was made to restore into, and isn't the service's live container."""
+    own: Collection[str] = frozenset()
+    """Of a scratch one: the facts' names of what it had before anything was restored into it.
+    Whatever else is there and wasn't recorded came with the backup, and is a difference."""
 
 
 class Tools(Protocol):

@@ -8,7 +8,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 from urllib.parse import quote
 
@@ -27,12 +27,14 @@ from mmstack_ops.adapters.backups.types.postgres_facts import (
     Found,
     databases_in,
     inspect_database,
+    is_first_form,
     populated_views,
     quoted,
     read_cluster,
     read_database,
     read_sequences,
 )
+from mmstack_ops.adapters.backups.types.postgres_queries import PRESENT
 from mmstack_ops.adapters.backups.types.postgres_restore import recover, restore_all
 from mmstack_ops.adapters.backups.types.postgres_server import (
     MAINTENANCE,
@@ -255,6 +257,8 @@ class PostgresDump:
     def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
         """Replace roles and databases by the recorded ones; see ``BackupType.restore``."""
         running = instance if instance.running else bench.start(instance)
+        if running.scratch:
+            running = replace(running, own=_present(Server.of(running)))
         restore_all(bench, running, artifact, rows=self.rows)
         return running
 
@@ -263,14 +267,18 @@ class PostgresDump:
         server = Server.of(instance)
         found = Found()
         wanted = None if like is None else databases_in(like)
+        surplus = _present(server) - set(instance.own) if instance.scratch else frozenset()
         with server.connect(MAINTENANCE) as connection:
-            read_cluster(connection, found, like)
+            read_cluster(connection, found, like, surplus)
             rows = connection.execute(
                 b"SELECT datname, quote_ident(datname) FROM pg_database ORDER BY 1"
             ).fetchall()
         names = server.databases() if wanted is None else [str(name) for name, _ in rows]
         for name, title in rows:
-            if name not in names or (wanted is not None and f"database {title}" not in wanted):
+            item = f"database {title}"
+            if name not in names or (wanted is not None and item not in wanted):
+                if item in surplus and not is_first_form(like):
+                    found.items[item] = "there"
                 continue
             bench.tell(f"looking at database {name}")
             try:
@@ -365,6 +373,11 @@ def _refuse_dead(server: Server, failure: BackupError) -> None:
         server.query("SELECT 1")
     except BackupError:
         raise failure from None
+
+
+def _present(server: Server) -> frozenset[str]:
+    """Return the facts' names of the roles and databases of a server."""
+    return frozenset(str(name) for (name,) in server.query(PRESENT))
 
 
 def _unlike(not_covered: Mapping[str, str], like: Facts) -> dict[str, str]:

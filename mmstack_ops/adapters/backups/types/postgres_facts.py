@@ -100,11 +100,14 @@ def is_first_form(like: Facts | None) -> bool:
     return like is not None and _FORM not in like.items
 
 
-def read_cluster(connection: Connection, found: Found, like: Facts | None) -> None:
+def read_cluster(
+    connection: Connection, found: Found, like: Facts | None, surplus: Collection[str] = ()
+) -> None:
     """Record what belongs to no database: roles, tablespaces, settings of ALTER SYSTEM.
 
     Args:
-        like: recorded facts; of roles and tablespaces only those that it has are recorded.
+        like: recorded facts; of roles and tablespaces only those that it has are recorded,
+        surplus: and these.
     """
     if like is not None and is_first_form(like):
         read_first_roles(connection, found, like)
@@ -116,7 +119,11 @@ def read_cluster(connection: Connection, found: Found, like: Facts | None) -> No
         str(n): str(value) for n, value in connection.execute(TABLESPACES.encode()).fetchall()
     }
     # A restore deletes neither roles nor tablespaces that were made since.
-    kept = {n: v for n, v in (roles | spaces).items() if like is None or n in like.items}
+    kept = {
+        name: value
+        for name, value in (roles | spaces).items()
+        if like is None or name in like.items or name in surplus
+    }
     found.items |= kept
     found.add("roles", len(kept.keys() & roles.keys()))
     for name, value in connection.execute(SYSTEM_SETTINGS.encode()).fetchall():

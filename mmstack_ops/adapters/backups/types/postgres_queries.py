@@ -363,6 +363,10 @@ SELECT format('tablespace %I', s.spcname), concat_ws(', ', 'owner ' || pg_get_us
   {_acl("s.spcacl", "t", "s.spcowner")})
 FROM pg_tablespace s WHERE s.spcname !~ '^pg_'
 """
+PRESENT = """
+SELECT format('database %I', datname) FROM pg_database
+UNION ALL SELECT format('role %I', rolname) FROM pg_roles
+"""
 # Settings of ALTER SYSTEM, whether or not they are in effect yet.
 SYSTEM_SETTINGS = """
 SELECT DISTINCT ON (name) name, setting FROM pg_file_settings

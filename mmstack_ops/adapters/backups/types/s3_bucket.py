@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, TypeVar
@@ -100,6 +100,9 @@ class S3Bucket:
         """
         with _store_errors(instance, RestoreError):
             client = s3_client(instance)
+            if instance.scratch:
+                names = [one["Name"] for one in client.list_buckets()["Buckets"]]
+                instance = replace(instance, own=frozenset(map(bucket_item, names)))
             refused = _restore(bench, client, artifact)
         if refused:
             raise PartialRestoreError(
@@ -157,6 +160,7 @@ def _restore(bench: Workbench, client: Any, artifact: OpenArtifact) -> dict[str,
     """Put everything back; return what the store refused: name → why."""
     document = _document(artifact)
     settings: dict[str, dict[str, Any]] = document["settings"]
+    recorded: dict[str, Collection[str]] = document.get("recorded", {})
     facts = artifact.facts()
     all_versions = "versions" in document
     ranks = {
@@ -177,7 +181,12 @@ def _restore(bench: Workbench, client: Any, artifact: OpenArtifact) -> dict[str,
         if bucket not in there:
             create_bucket(client, bucket, found)
         before[bucket] = prepare_bucket(
-            client, bucket, found, versioned=bucket in several, without=without[bucket]
+            client,
+            bucket,
+            found,
+            recorded.get(bucket, FIRST_FORMAT),
+            versioned=bucket in several,
+            without=without[bucket],
         )
     objects, uploads = Objects(client, settings), Uploads(client)
     if all_versions:
@@ -200,16 +209,16 @@ def _restore(bench: Workbench, client: Any, artifact: OpenArtifact) -> dict[str,
         refused.update(bad)
     if refused and not count:
         # They were changed for the objects alone.
-        bad = [
+        changed = [
             f"{name} of bucket {bucket}"
-            for bucket, changed in before.items()
-            for name in write_settings(client, bucket, changed, changed.keys())
+            for bucket, old in before.items()
+            for name in write_settings(client, bucket, old, old.keys())
         ]
+        again = f"; set again what the restore changed: {', '.join(changed)}" if changed else ""
         raise RestoreError(
             f"the store refused every one of {len(refused)} objects",
             why=next(iter(refused.values())),
-            remedy="no object was replaced or deleted"
-            + (f"; set these again, which the restore changed: {', '.join(bad)}" if bad else ""),
+            remedy=f"no object was replaced or deleted{again}",
         )
     # Last: until here nothing is gone that the backup can't give.
     kept = {path.partition("\0")[0] for path in refused}
@@ -218,8 +227,8 @@ def _restore(bench: Workbench, client: Any, artifact: OpenArtifact) -> dict[str,
         bench.tell(f"deleting {len(extra)} objects that the backup doesn't hold")
         refused |= uploads.delete(_cancellable(bench, extra))
     for bucket, found in settings.items():
-        recorded = document.get("recorded", {}).get(bucket, FIRST_FORMAT)
-        for name, why in write_settings(client, bucket, found, recorded).items():
+        spoken = recorded.get(bucket, FIRST_FORMAT)
+        for name, why in write_settings(client, bucket, found, spoken).items():
             refused[f"{bucket_item(bucket)}/{name}"] = why
     bench.tell(f"{count} objects put back")
     # What is too much there couldn't be looked for.

@@ -37,7 +37,8 @@ class Inventory:
         """Ask a store.
 
         Args:
-            like: recorded facts: other buckets are left alone by a restore, and no difference.
+            like: recorded facts. Other buckets are left alone by a restore, and no difference,
+                but for those that came to a scratch store.
         """
         backup = instance.definition.backup
         names = [one["Name"] for one in client.list_buckets()["Buckets"]]
@@ -49,7 +50,12 @@ class Inventory:
         ]
         versions = backup.versions == "all"
         if like is not None:
-            wanted = [name for name in names if bucket_item(name) in like.items]
+            wanted = [
+                name
+                for name in names
+                if bucket_item(name) in like.items
+                or (instance.scratch and bucket_item(name) not in instance.own)
+            ]
             versions = any(name.startswith("version ") for name in like.items)
         settings = {name: read_settings(client, name) for name in wanted}
         first = like is not None and is_first_format(like)

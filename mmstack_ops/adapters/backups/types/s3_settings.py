@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -225,13 +226,15 @@ def prepare_bucket(
     client: Any,
     bucket: str,
     settings: Settings,
+    recorded: Collection[str],
     *,
     versioned: bool = False,
     without: Collection[str] = (),
 ) -> Settings:
-    """Set what must stand before objects are put.
+    """Set what must stand before objects are put: some servers give them their bucket's ACL.
 
     Args:
+        recorded: the settings that the backup speaks of.
         versioned: several versions of an object are going to be put.
         without: defaults for new objects (``encryption``, ``object_lock``) that some objects of
             the backup don't have: they are taken away until ``write_settings``.
@@ -239,6 +242,8 @@ def prepare_bucket(
     Returns:
         What was changed, as it was before: None where it wasn't set.
     """
+    from botocore.exceptions import ClientError
+
     changed: Settings = {}
     now = read_settings(client, bucket).values
     if versioned and now.get("versioning") != "Enabled":
@@ -251,6 +256,11 @@ def prepare_bucket(
         if name in without and name in now:
             changed[name] = now[name]
             _clear(client, bucket, name)
+    if _ACL in recorded and settings.get(_ACL) != now.get(_ACL):
+        changed[_ACL] = now.get(_ACL)
+        # ``write_settings`` says what is refused.
+        with suppress(ClientError):
+            _write_acl(client, bucket, settings.get(_ACL) or [])
     return changed
 
 

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.backups.types.s3_bucket import S3Bucket
 from mmstack_ops.adapters.backups.types.s3_facts import as_recorded
+from mmstack_ops.adapters.backups.types.s3_settings import read_settings
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.errors import PartialRestoreError, RestoreError
 from tests.adapters.backups.types.store_judge import dump
@@ -321,9 +322,7 @@ def test_a_store_that_refuses_every_object_loses_none(
     client.put_object(Bucket="bkt", Key="extra", Body=b"x")
     rules = [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
     # The backup's object has none, so that it is put without this default.
-    client.put_bucket_encryption(
-        Bucket="bkt", ServerSideEncryptionConfiguration={"Rules": rules}
-    )
+    client.put_bucket_encryption(Bucket="bkt", ServerSideEncryptionConfiguration={"Rules": rules})
     held = read_settings(client, "bkt").values
     refusing("PutObject", "AccessDenied", 403)
     with pytest.raises(RestoreError, match="refused every one"):

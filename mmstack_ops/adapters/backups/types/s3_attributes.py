@@ -88,6 +88,8 @@ def lacks(file: TreeFile) -> set[str]:
         without.add("encryption")
     if _LOCK_MODE not in file.attributes:
         without.add("object_lock")
+    if ACL not in file.attributes:
+        without.add("acl")
     return without
 
 

@@ -172,21 +172,18 @@ def _restore(bench: Workbench, client: Any, artifact: OpenArtifact) -> dict[str,
     without: dict[str, set[str]] = {bucket: set() for bucket in settings}
     for file in artifact.files():
         held.add(file.path)
-        if "recorded" in document:  # Backups of format 1 don't know.
-            without.get(file.path.partition("/")[0], set()).update(lacks(file))
+        without.get(file.path.partition("/")[0], set()).update(lacks(file))
     several = {path.partition("/")[0] for path in ranks}
     there = {one["Name"] for one in client.list_buckets()["Buckets"]}
     before: dict[str, dict[str, Any]] = {}
     for bucket, found in settings.items():
         if bucket not in there:
             create_bucket(client, bucket, found)
+        # Backups of format 1 don't know what objects lack, and a setting that the backup doesn't
+        # speak of wouldn't be written again.
+        cleared = without[bucket].intersection(recorded.get(bucket, ()))
         before[bucket] = prepare_bucket(
-            client,
-            bucket,
-            found,
-            recorded.get(bucket, FIRST_FORMAT),
-            versioned=bucket in several,
-            without=without[bucket],
+            client, bucket, found, versioned=bucket in several, without=cleared
         )
     objects, uploads = Objects(client, settings), Uploads(client)
     if all_versions:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -226,24 +225,21 @@ def prepare_bucket(
     client: Any,
     bucket: str,
     settings: Settings,
-    recorded: Collection[str],
     *,
     versioned: bool = False,
     without: Collection[str] = (),
 ) -> Settings:
-    """Set what must stand before objects are put: some servers give them their bucket's ACL.
+    """Set what must stand before objects are put.
 
     Args:
-        recorded: the settings that the backup speaks of.
         versioned: several versions of an object are going to be put.
-        without: defaults for new objects (``encryption``, ``object_lock``) that some objects of
-            the backup don't have: they are taken away until ``write_settings``.
+        without: defaults for new objects (``encryption``, ``object_lock``, and on some servers
+            ``acl``) that some objects of the backup don't have: they are taken away until
+            ``write_settings``.
 
     Returns:
         What was changed, as it was before: None where it wasn't set.
     """
-    from botocore.exceptions import ClientError
-
     changed: Settings = {}
     now = read_settings(client, bucket).values
     if versioned and now.get("versioning") != "Enabled":
@@ -252,15 +248,10 @@ def prepare_bucket(
     elif settings.get("versioning") not in (None, now.get("versioning")):
         changed["versioning"] = now.get("versioning")
         _write(client, bucket, "versioning", settings["versioning"])
-    for name in ("encryption", _LOCK):
+    for name in ("encryption", _LOCK, _ACL):
         if name in without and name in now:
             changed[name] = now[name]
             _clear(client, bucket, name)
-    if _ACL in recorded and settings.get(_ACL) != now.get(_ACL):
-        changed[_ACL] = now.get(_ACL)
-        # ``write_settings`` says what is refused.
-        with suppress(ClientError):
-            _write_acl(client, bucket, settings.get(_ACL) or [])
     return changed
 
 
@@ -284,12 +275,10 @@ def write_settings(
         if settings_digest({name: value}) == settings_digest({name: old}):
             continue
         try:
-            if name == _ACL:
-                _write_acl(client, bucket, value or [])
-            elif value is not None:
-                _write(client, bucket, name, value)
-            else:
+            if value is None:
                 _clear(client, bucket, name)
+            else:
+                _write(client, bucket, name, value)
         except ClientError as error:
             code = error.response["Error"].get("Code", "unknown")
             refused[name] = f"the server refused {error.operation_name}: code {code}"
@@ -362,11 +351,17 @@ def old_versions(client: Any, bucket: str) -> tuple[int, int, int] | None:
 
 
 def _write(client: Any, bucket: str, name: str, value: Any) -> None:
+    if name == _ACL:
+        _write_acl(client, bucket, value)
+        return
     setting = _SETTINGS[name]
     getattr(client, setting.write)(Bucket=bucket, **setting.arguments(value))
 
 
 def _clear(client: Any, bucket: str, name: str) -> None:
+    if name == _ACL:
+        _write_acl(client, bucket, [])
+        return
     setting = _SETTINGS[name]
     if setting.clear is not None:
         getattr(client, setting.clear)(Bucket=bucket)

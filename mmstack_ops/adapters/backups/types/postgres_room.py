@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from mmstack_ops.adapters.backups.types.base import Instance, Workbench
 from mmstack_ops.adapters.backups.types.postgres_work import Work
-from mmstack_ops.domain.errors import BackupError, UntouchedError
+from mmstack_ops.adapters.backups.types.volume_room import free_bytes
+from mmstack_ops.domain.errors import UntouchedError
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.types.postgres_server import Connection
@@ -57,28 +55,3 @@ def has_room(work: Work, connection: Connection) -> bool:
         " fails, only the safety backup has what it held"
     )
     return False
-
-
-def free_bytes(bench: Workbench, instance: Instance, folder: str) -> int | None:
-    """Return how much room there is where ``folder`` of the container is; None if unknown."""
-    mount = mount_of(instance, folder)
-    if mount is None:
-        return None
-    path = bench.volume_path(instance.volumes[mount])
-    if path is not None:
-        seen = os.statvfs(path)
-        return seen.f_bavail * seen.f_frsize
-    try:
-        said = bench.run(
-            instance, ["df", "-P", "-k", mount], volumes={instance.volumes[mount]: mount}
-        )
-        return int(said.splitlines()[-1].split()[3]) * 1024
-    except (BackupError, ValueError, IndexError):
-        return None
-
-
-def mount_of(instance: Instance, folder: str) -> str | None:
-    """Return the mount of a volume that a folder of the container is in."""
-    path = PurePosixPath(folder)
-    inside = [mount for mount in instance.volumes if path.is_relative_to(mount)]
-    return max(inside, key=len, default=None)

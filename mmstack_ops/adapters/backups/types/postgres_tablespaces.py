@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.backups.types.postgres_facts import placement_of
-from mmstack_ops.adapters.backups.types.postgres_room import mount_of
 from mmstack_ops.adapters.backups.types.postgres_server import MAINTENANCE, primary_message
 from mmstack_ops.adapters.backups.types.postgres_statements import unquoted_literal, words
 from mmstack_ops.adapters.backups.types.postgres_work import Work
+from mmstack_ops.adapters.backups.types.volume_room import mount_of
 from mmstack_ops.domain.errors import BackupError
 
 if TYPE_CHECKING:

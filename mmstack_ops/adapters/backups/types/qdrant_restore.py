@@ -10,7 +10,6 @@ deletes it.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -29,6 +28,7 @@ from mmstack_ops.adapters.backups.types.qdrant_facts import (
 )
 from mmstack_ops.adapters.backups.types.qdrant_points import load_points
 from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer
+from mmstack_ops.adapters.backups.types.volume_room import free_bytes
 from mmstack_ops.domain.backups.facts import compare, is_below
 from mmstack_ops.domain.backups.manifest import Payload
 from mmstack_ops.domain.errors import (
@@ -367,7 +367,7 @@ class CollectionsRestore:
 
     @cached_property
     def _free(self) -> int | None:
-        return _free_bytes(self._bench, self._instance)
+        return free_bytes(self._bench, self._instance, _STORAGE)
 
     def _refuse(self, collection: str, error: BackupError) -> None:
         why = "; ".join(filter(None, (error.what, error.why)))
@@ -404,20 +404,3 @@ def _needed_copies(bench: Workbench, instance: Instance) -> dict[str, str]:
     """Return the copies whose live collection was deleted and isn't there again: copy → which."""
     found = bench.abandoned(_deleted_key(instance, ""))
     return {record["copy"]: record["collection"] for record in found}
-
-
-def _free_bytes(bench: Workbench, instance: Instance) -> int | None:
-    """Return how much room the server's storage has; None when that can't be found out."""
-    volume = instance.volumes.get(_STORAGE)
-    if volume is None:
-        return None
-    path = bench.volume_path(volume)
-    if path is not None:
-        found = os.statvfs(path)
-        return found.f_bavail * found.f_frsize
-    try:
-        shown = bench.run(instance, ["df", "-Pk", _STORAGE], volumes={volume: _STORAGE})
-        return int(shown.splitlines()[-1].split()[3]) * 1024
-    except (BackupError, IndexError, ValueError):
-        # An image without df: the server says itself when there is no room.
-        return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import docker
 import pytest
@@ -64,14 +63,3 @@ def ui(product: Product, shown: tuple[str, ...]) -> Iterator[Ui]:
         yield running
     finally:
         running.stop()
-
-
-@pytest.fixture(scope="module")
-def probes_often(product: Product) -> None:
-    """Look after two seconds: older engines wait a whole interval before their first look."""
-
-    def change(schema: dict[str, Any]) -> None:
-        for service in schema["services"].values():
-            service["healthcheck"]["interval"] = "2s"
-
-    product.change_schema(change)

@@ -228,6 +228,8 @@ def make_product(root: Path, engine: docker.DockerClient) -> Product:
         for service in schema["services"].values():
             service["healthy_within"] = "10m"
             service["healthcheck"]["timeout"] = "30s"
+            # Engines before 25 wait a whole interval before their first look.
+            service["healthcheck"]["interval"] = "3s"
 
     product.change_schema(own_names_and_addresses)
     return product

@@ -19,7 +19,6 @@ from tests.e2e.product import REPOSITORY, Ended, Product
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.integration,
-    pytest.mark.usefixtures("probes_often"),
 ]
 
 CORE = {"postgres", "redis", "qdrant", "minio"}

@@ -17,7 +17,6 @@ from tests.integration.world import wait_until
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.integration,
-    pytest.mark.usefixtures("probes_often"),
 ]
 
 CORE = {"postgres", "redis", "qdrant", "minio"}

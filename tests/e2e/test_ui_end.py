@@ -13,7 +13,7 @@ from mmstack_ops.orchestration.instance import open_instance
 from tests.e2e.product import Product, Ui, free_port
 from tests.integration.world import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.usefixtures("probes_often")]
+pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
 
 def _never_healthy(schema: dict[str, Any]) -> None:

@@ -178,7 +178,9 @@ def settled(product: Product) -> set[str]:
     pytest.fail("the engine goes on removing things")
 
 
-@pytest.mark.parametrize("removed", [0, 1, 2, 4])
+@pytest.mark.parametrize(
+    "removed", [1, *(pytest.param(count, marks=pytest.mark.soak) for count in (0, 2, 4))]
+)
 def test_a_killed_wipe_is_told_and_finished_by_the_next(
     product: Product, alike: LookAlikes, removed: int
 ) -> None:

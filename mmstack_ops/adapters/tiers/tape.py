@@ -22,9 +22,10 @@ from mmstack_ops.adapters.tiers.keys import checked_key, checked_prefix
 from mmstack_ops.adapters.tiers.quota import Quota
 from mmstack_ops.adapters.tiers.tape_append import Appender, last_volume
 from mmstack_ops.adapters.tiers.tape_catalogue import Catalogue, dump, parse
-from mmstack_ops.adapters.tiers.tape_drive import Drive, Library, Volume
+from mmstack_ops.adapters.tiers.tape_files import FileLibrary
 from mmstack_ops.adapters.tiers.tape_read import TapeReader
 from mmstack_ops.adapters.tiers.tape_scan import Scanner, read_catalogue
+from mmstack_ops.adapters.tiers.tape_volume import FileDrive, Volume
 from mmstack_ops.adapters.tiers.tape_writer import TapeWriter
 from mmstack_ops.domain.errors import (
     FileMissingError,
@@ -62,7 +63,7 @@ class TapeTier:
         cache: the file of the host's copy of the catalogue.
     """
 
-    def __init__(self, name: str, library: Library, *, quota: int | None, cache: Path) -> None:
+    def __init__(self, name: str, library: FileLibrary, *, quota: int | None, cache: Path) -> None:
         self.name = name
         self._library = library
         self._cache = cache
@@ -109,17 +110,16 @@ class TapeTier:
     def read(self, key: str) -> Iterator[FileReader]:
         """Read a file; its hash is compared at its end. See ``Tier.read``."""
         checked_key(key)
-        with contextlib.nullcontext() if self._library.parallel else self._library.writing():
-            volumes = self._refresh()
-            with self._lock:
-                entry = self._known().live.get(key)
-            if entry is None:
-                raise FileMissingError(f"tier {self.name} holds no file {key}")
-            reader = TapeReader(self.name, entry, lambda volume: self._load(volumes, volume))
-            try:
-                yield reader
-            finally:
-                reader.close()
+        volumes = self._refresh()
+        with self._lock:
+            entry = self._known().live.get(key)
+        if entry is None:
+            raise FileMissingError(f"tier {self.name} holds no file {key}")
+        reader = TapeReader(self.name, entry, lambda volume: self._load(volumes, volume))
+        try:
+            yield reader
+        finally:
+            reader.close()
 
     def size(self, key: str) -> int | None:
         """Return a file's size. See ``Tier.size``."""
@@ -265,8 +265,7 @@ class TapeTier:
                 appender.close()
                 with self._lock:
                     unsaved = abs(len(self._known().files) - self._saved)
-                    # A library that shows one volume knows the others by this copy alone.
-                    if unsaved >= _SAVE_AFTER or not self._library.automatic:
+                    if unsaved >= _SAVE_AFTER:
                         self._save()
 
     def require_new(self, key: str) -> None:
@@ -298,7 +297,7 @@ class TapeTier:
         with self._lock:
             return sum(entry.size for entry in self._known().files.values())
 
-    def _load(self, volumes: Sequence[Volume], wanted: str) -> Drive:
+    def _load(self, volumes: Sequence[Volume], wanted: str) -> FileDrive:
         for volume in volumes:
             if volume.label is not None and volume.label.volume == wanted:
                 return self._library.load(volume, writing=False)

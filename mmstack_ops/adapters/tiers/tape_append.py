@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from mmstack_ops.adapters.tiers.tape_catalogue import Catalogue, Entry, Known, Segment, dump
-from mmstack_ops.adapters.tiers.tape_drive import Drive, EndOfMediumError, Library, Volume
+from mmstack_ops.adapters.tiers.tape_files import FileLibrary
 from mmstack_ops.adapters.tiers.tape_format import (
     DATA_BLOCK,
     Continued,
@@ -18,6 +18,7 @@ from mmstack_ops.adapters.tiers.tape_format import (
     Trailer,
     encode,
 )
+from mmstack_ops.adapters.tiers.tape_volume import EndOfMediumError, FileDrive, Volume
 from mmstack_ops.domain.units import format_bytes
 
 
@@ -57,7 +58,7 @@ class Appender:
 
     def __init__(
         self,
-        library: Library,
+        library: FileLibrary,
         catalogue: Callable[[], Catalogue],
         volumes: Sequence[Volume],
         *,
@@ -65,14 +66,11 @@ class Appender:
     ) -> None:
         self._library = library
         self._catalogue = catalogue
-        self._drive: Drive | None = None
+        self._drive: FileDrive | None = None
         self._volume = ""
         volume, unused = last_volume(catalogue(), volumes)
-        if library.automatic:
-            for empty in unused:
-                self._give_up(empty, tell)
-        elif unused:
-            volume = unused[0]
+        for empty in unused:
+            self._give_up(empty, tell)
         if volume is not None and volume.label is not None:
             self._resume(volume, volume.label, tell)
 
@@ -87,7 +85,7 @@ class Appender:
         self._drive = self._library.load(volume, writing=True)
         self._volume = label.volume
         self._drive.seek(end)
-        if volume.size is not None and volume.size > end:
+        if volume.size > end:
             tell(
                 f"volume {label.name}: {format_bytes(volume.size - end)} behind the last complete"
                 " file belong to one that was never completed"
@@ -99,7 +97,7 @@ class Appender:
         """The id of the volume that is written; empty before the first."""
         return self._volume
 
-    def drive(self) -> Drive:
+    def drive(self) -> FileDrive:
         """Return the drive, a volume in it.
 
         Raises:
@@ -131,7 +129,7 @@ class Appender:
         catalogue.set_id = set_id
         catalogue.volumes[label.volume] = Known(label, self._drive.tell())
 
-    def _write_catalogue(self, drive: Drive, said: bytes) -> None:
+    def _write_catalogue(self, drive: FileDrive, said: bytes) -> None:
         file = secrets.token_hex(16)
         drive.write_block(encode(Header("catalogue", "", file, self._volume, 0, 0, len(said))))
         for begin in range(0, len(said), DATA_BLOCK):
@@ -185,7 +183,7 @@ class Appending:
     def __init__(
         self,
         appender: Appender,
-        library: Library,
+        library: FileLibrary,
         catalogue: Callable[[], Catalogue],
         key: str,
         expected: int | None,
@@ -291,8 +289,6 @@ class Appending:
         begun, place = self._begun
         catalogue = self._catalogue()
         at_hand = {v.label.volume: v for v in self._library.volumes() if v.label is not None}
-        if not self._library.automatic and begun != self._appender.volume:
-            return
         self._appender.back_to(at_hand[begun], place)
         for volume in reversed(self._taken):
             if volume in at_hand:

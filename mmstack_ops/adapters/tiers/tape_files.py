@@ -13,9 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mmstack_ops.adapters.files import sync_directory
-from mmstack_ops.adapters.tiers.tape_drive import (
-    Volume,
-)
 from mmstack_ops.adapters.tiers.tape_format import (
     LABEL_BLOCK,
     Label,
@@ -23,7 +20,7 @@ from mmstack_ops.adapters.tiers.tape_format import (
     decode,
     encode,
 )
-from mmstack_ops.adapters.tiers.tape_volume import LENGTH, FileDrive, failure
+from mmstack_ops.adapters.tiers.tape_volume import LENGTH, FileDrive, Volume, failure
 from mmstack_ops.domain.errors import InputError, TierError, TierUnavailableError
 from mmstack_ops.domain.units import format_bytes
 
@@ -44,9 +41,6 @@ class FileLibrary:
         volume_size: bytes of a new volume.
     """
 
-    automatic = True
-    parallel = True
-
     def __init__(self, name: str, folder: Path, *, volume_size: int) -> None:
         if volume_size < SMALLEST_VOLUME:
             raise InputError(
@@ -59,9 +53,14 @@ class FileLibrary:
         self.folder = folder
         self._volume_size = volume_size
         self.catalogue_limit = volume_size // 8
+        """Bytes that a catalogue may take of a new volume."""
 
     def check(self, *, writing: bool) -> None:
-        """See ``Library.check``."""
+        """Raise if the folder can't be used.
+
+        Raises:
+            TierUnavailableError: it can't.
+        """
         if not writing:
             if self.folder.exists() and not os.access(self.folder, os.R_OK | os.X_OK):
                 raise self._refused("this process may not read there")
@@ -71,7 +70,11 @@ class FileLibrary:
             raise self._refused("this process may not write there")
 
     def volumes(self) -> Sequence[Volume]:
-        """See ``Library.volumes``."""
+        """Return the volumes at hand, in the order of their names.
+
+        Raises:
+            TierUnavailableError: one holds what this program can't have written.
+        """
         try:
             names = sorted(path.name for path in self.folder.iterdir() if _NAME.match(path.name))
             return [found for name in names if (found := self._look(name)) is not None]
@@ -109,7 +112,7 @@ class FileLibrary:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """See ``Library.writing``."""
+        """Be the only writer of all processes, for a ``with`` block; wait for another one."""
         self._make()
         place = str(self.folder.resolve())
         me = threading.get_ident()
@@ -140,7 +143,7 @@ class FileLibrary:
             os.close(lock)
 
     def busy(self) -> bool:
-        """See ``Library.busy``."""
+        """Return whether somebody writes."""
         try:
             lock = os.open(self.folder / ".lock", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -156,7 +159,7 @@ class FileLibrary:
         return False
 
     def load(self, volume: Volume, *, writing: bool) -> FileDrive:
-        """See ``Library.load``."""
+        """Return a drive with this volume in it, at its start."""
         if writing and volume.protected:
             raise TierUnavailableError(
                 f"tier {self._name}: volume {volume.slot} is write-protected",
@@ -168,7 +171,11 @@ class FileLibrary:
         )
 
     def blank(self, taken: Collection[str]) -> str:
-        """See ``Library.blank``."""
+        """Return the name of a blank volume, or of one to be made.
+
+        Args:
+            taken: names of volumes of the set, wherever they are.
+        """
         for volume in self.volumes():
             if volume.label is None and not volume.protected:
                 return volume.slot
@@ -178,7 +185,7 @@ class FileLibrary:
         return slot
 
     def label(self, slot: str, label: Label) -> Volume:
-        """See ``Library.label``."""
+        """Make the blank volume ``slot`` one of the set; make it where there is none."""
         block = encode(label)
         frame = LENGTH.pack(len(block))
         self._put(slot, frame + block + frame + LENGTH.pack(0))
@@ -188,7 +195,7 @@ class FileLibrary:
         return made
 
     def erase(self, volume: Volume) -> None:
-        """See ``Library.erase``."""
+        """Make a volume blank."""
         if volume.protected:
             self.load(volume, writing=True)
         self._put(volume.slot, b"")
@@ -215,7 +222,7 @@ class FileLibrary:
             raise failure(self._name, error, f"write volume file {slot}") from None
 
     def free(self) -> int | None:
-        """See ``Library.free``."""
+        """Return the bytes that new volumes may take, None when that isn't known."""
         try:
             space = os.statvfs(self.folder if self.folder.exists() else self.folder.parent)
         except OSError:

@@ -1,4 +1,4 @@
-"""Which kind of tape a location is: a device, a mounted file system, volume files."""
+"""Which kind of tape a location is: a mounted file system, or a folder of volume files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from mmstack_ops.adapters.tiers.base import Tier
 from mmstack_ops.adapters.tiers.mount import MountTier, is_mount_point
 from mmstack_ops.adapters.tiers.tape import TapeTier
 from mmstack_ops.adapters.tiers.tape_files import DEFAULT_VOLUME_SIZE, FileLibrary
+from mmstack_ops.domain.errors import InputError
 
 
 def open_tape(
@@ -15,20 +16,25 @@ def open_tape(
 ) -> Tier:
     """Return the tape tier for what stands at ``location``; nothing is opened yet.
 
-    A device (below ``/dev``) is driven by ioctl; a mount point holds LTFS, whose driver keeps
-    the tape's format itself; any other path is a folder of volume files.
+    A mount point holds LTFS, whose driver keeps the tape's format itself; any other path is a
+    folder of volume files.
 
     Args:
         volume_size: bytes of a volume file; None for 100 GB.
         state: where the host keeps its copy of the catalogue.
+
+    Raises:
+        InputError: it is a device.
     """
     path = Path(location)
-    cache = state / "tape" / f"{name}.catalogue"
-    if location.startswith("/dev/"):
-        from mmstack_ops.adapters.tiers.tape_device import DeviceLibrary
-
-        return TapeTier(name, DeviceLibrary(name, path, state=state), quota=quota, cache=cache)
+    if path.is_relative_to("/dev"):
+        raise InputError(
+            f"tier {name}: {location} is a device",
+            why="a tape is written through the file system on it",
+            remedy="mount the cartridge with LTFS and give the mount point (docs/tape.md)",
+        )
     if is_mount_point(path):
         return MountTier(name, path, quota=quota)
     library = FileLibrary(name, path, volume_size=volume_size or DEFAULT_VOLUME_SIZE)
+    cache = state / "tape" / f"{name}.catalogue"
     return TapeTier(name, library, quota=quota, cache=cache)

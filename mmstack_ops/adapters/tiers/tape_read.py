@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Callable
 
 from mmstack_ops.adapters.tiers.tape_catalogue import Entry
-from mmstack_ops.adapters.tiers.tape_drive import DamagedBlockError, Drive, EndOfDataError
 from mmstack_ops.adapters.tiers.tape_format import Header, RecordError, decode
+from mmstack_ops.adapters.tiers.tape_volume import DamagedBlockError, EndOfDataError, FileDrive
 from mmstack_ops.domain.errors import TierError
 
 
@@ -18,11 +18,11 @@ class TapeReader:
         load: returns a drive with the volume of this id in it.
     """
 
-    def __init__(self, tier: str, entry: Entry, load: Callable[[str], Drive]) -> None:
+    def __init__(self, tier: str, entry: Entry, load: Callable[[str], FileDrive]) -> None:
         self._tier = tier
         self._entry = entry
         self._load = load
-        self._drive: Drive | None = None
+        self._drive: FileDrive | None = None
         self._part = -1
         self._left_in_part = 0
         self._block = memoryview(b"")

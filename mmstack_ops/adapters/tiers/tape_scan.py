@@ -8,12 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from mmstack_ops.adapters.tiers.tape_catalogue import Catalogue, Entry, Known, Segment, parse
-from mmstack_ops.adapters.tiers.tape_drive import (
-    DamagedBlockError,
-    Drive,
-    EndOfDataError,
-    Volume,
-)
 from mmstack_ops.adapters.tiers.tape_format import (
     Continued,
     Header,
@@ -22,6 +16,12 @@ from mmstack_ops.adapters.tiers.tape_format import (
     Tombstone,
     Trailer,
     decode,
+)
+from mmstack_ops.adapters.tiers.tape_volume import (
+    DamagedBlockError,
+    EndOfDataError,
+    FileDrive,
+    Volume,
 )
 
 _log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class _Open:
 class Scanner:
     """Brings a catalogue up to what stands on the volumes."""
 
-    def __init__(self, tier: str, load: Callable[[Volume], Drive]) -> None:
+    def __init__(self, tier: str, load: Callable[[Volume], FileDrive]) -> None:
         self._tier = tier
         self._load = load
         self._open: _Open | None = None
@@ -60,7 +60,7 @@ class Scanner:
         )
         for label, volume in ordered:
             known = catalogue.volumes.get(label.volume)
-            if known is not None and volume.size is not None and volume.size <= known.end:
+            if known is not None and volume.size <= known.end:
                 continue
             drive = self._load(volume)
             try:
@@ -76,7 +76,7 @@ class Scanner:
                 continue
             if known.label != volume.label:
                 return False
-            if volume.size is not None and volume.size < known.end:
+            if volume.size < known.end:
                 return False
             if known.last_id and not self._is_at(volume, known):
                 return False
@@ -93,7 +93,7 @@ class Scanner:
         finally:
             drive.close()
 
-    def _scan(self, catalogue: Catalogue, label: Label, drive: Drive) -> None:
+    def _scan(self, catalogue: Catalogue, label: Label, drive: FileDrive) -> None:
         known = catalogue.volumes.get(label.volume)
         if known is None:
             drive.skip_file()
@@ -119,14 +119,14 @@ class Scanner:
                 continue
             self._damaged(catalogue, label, place, why)
 
-    def _resume(self, drive: Drive, place: int, stop: int, volume: str) -> bool:
+    def _resume(self, drive: FileDrive, place: int, stop: int, volume: str) -> bool:
         """Behind something unreadable, go to the next whole tape file of this volume, if any.
 
         Without it, one damaged length would look like the end, and the next write would go
         over all that stands behind it.
         """
         drive.seek(stop)
-        while drive.resume(place):
+        while drive.resume():
             place = drive.tell()
             try:
                 record = decode(drive.read_block() or b"")
@@ -148,7 +148,7 @@ class Scanner:
             damage = (*known.damage, text)
             catalogue.volumes[label.volume] = replace(known, damage=damage)
 
-    def _tape_file(self, catalogue: Catalogue, volume: str, drive: Drive, place: int) -> None:
+    def _tape_file(self, catalogue: Catalogue, volume: str, drive: FileDrive, place: int) -> None:
         block = drive.read_block()
         if block is None:
             # Two filemarks in a row: the end of what was recorded.
@@ -228,7 +228,7 @@ class _ClosedError(RecordError):
     """A tape file that has its filemark, so it was complete once, but can't be understood."""
 
 
-def read_catalogue(drive: Drive) -> Catalogue | None:
+def read_catalogue(drive: FileDrive) -> Catalogue | None:
     """Return what a volume says of those before it; None when it says nothing readable.
 
     The rest of the catalogue is then found by reading the volumes themselves.

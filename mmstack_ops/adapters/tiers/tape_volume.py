@@ -12,16 +12,13 @@ import errno
 import os
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from mmstack_ops.adapters.tiers.tape_drive import (
-    DamagedBlockError,
-    EndOfDataError,
-    EndOfMediumError,
-)
 from mmstack_ops.adapters.tiers.tape_format import (
     DATA_BLOCK,
     MAGIC,
+    Label,
     RecordError,
     decode,
 )
@@ -33,6 +30,37 @@ LENGTH = struct.Struct("<I")
 _RESERVE = DATA_BLOCK + (256 << 10)
 _WINDOW = 64 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class EndOfMediumError(Exception):
+    """Early warning: the block was not written. The next write goes through once more."""
+
+
+class EndOfDataError(Exception):
+    """Nothing is recorded behind this place, or only the start of a block."""
+
+
+class DamagedBlockError(Exception):
+    """A block's frame is broken, or the drive can't read it."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume that is at hand.
+
+    Args:
+        slot: the file's name.
+        label: None for a blank one.
+        mark: changes whenever its content does.
+        size: bytes recorded.
+        protected: it can't be written.
+    """
+
+    slot: str
+    label: Label | None
+    mark: tuple[int, ...]
+    size: int
+    protected: bool
 
 
 class FileDrive:
@@ -56,7 +84,11 @@ class FileDrive:
             raise failure(tier, error, f"open volume file {path}") from None
 
     def read_block(self) -> bytes | None:
-        """See ``Drive.read_block``."""
+        """Return the next block, None for a filemark.
+
+        Raises:
+            EndOfDataError, DamagedBlockError, TierError.
+        """
         length, data_at = self._frame()
         if length == 0:
             self._place += LENGTH.size
@@ -66,7 +98,11 @@ class FileDrive:
         return data
 
     def skip_file(self) -> bytes | None:
-        """See ``Drive.skip_file``."""
+        """Go behind the next filemark; return the block before it, None when there is none.
+
+        Raises:
+            EndOfDataError, DamagedBlockError, TierError.
+        """
         last: tuple[int, int] | None = None
         while True:
             length, data_at = self._frame()
@@ -76,8 +112,8 @@ class FileDrive:
             last = length, data_at
             self._place = data_at + length + length % 2 + LENGTH.size
 
-    def resume(self, begun: int) -> bool:  # noqa: ARG002 - the place itself says it
-        """See ``Drive.resume``."""
+    def resume(self) -> bool:
+        """Go to the next tape file behind damage; return False when none follows."""
         # Where the magic of a record that is framed at this place would be.
         place = self._place + LENGTH.size
         end = os.fstat(self._descriptor).st_size
@@ -119,7 +155,13 @@ class FileDrive:
         return data
 
     def write_block(self, block: bytes | memoryview) -> None:
-        """See ``Drive.write_block``."""
+        """Write a block; what stood behind it is lost.
+
+        Raises:
+            EndOfMediumError: after the early warning, every other time.
+            TierFullError: the disk of the volume file is full.
+            TierError: any other refusal.
+        """
         length = len(block)
         if not 0 < length <= DATA_BLOCK:
             raise ValueError(f"a block has 1 to {DATA_BLOCK} bytes, not {length}")
@@ -138,7 +180,7 @@ class FileDrive:
         self._write((frame, block, b"\0" * (length % 2), frame))
 
     def write_filemark(self) -> None:
-        """See ``Drive.write_filemark``."""
+        """Write a filemark; what stood behind it is lost."""
         self._write((LENGTH.pack(0),))
 
     def _write(self, parts: Sequence[bytes | memoryview]) -> None:
@@ -162,30 +204,30 @@ class FileDrive:
         self._synced = self._place
 
     def cut(self) -> None:
-        """See ``Drive.cut``."""
+        """Truncate the file at this place."""
         try:
             os.ftruncate(self._descriptor, self._place)
         except OSError as error:
             raise failure(self._tier, error, f"cut volume file {self._path}") from None
 
     def sync(self) -> None:
-        """See ``Drive.sync``."""
+        """Return when all is on the disk."""
         try:
             os.fsync(self._descriptor)
         except OSError as error:
             raise failure(self._tier, error, f"write volume file {self._path}") from None
 
     def seek(self, place: int) -> None:
-        """See ``Drive.seek``."""
+        """Go to a place that ``tell`` returned; 0 is the start."""
         self._place = self._synced = place
         self._warned = False
 
     def tell(self) -> int:
-        """See ``Drive.tell``."""
+        """Return the place, between two blocks: an offset in bytes."""
         return self._place
 
     def close(self) -> None:
-        """See ``Drive.close``."""
+        """Close the file."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

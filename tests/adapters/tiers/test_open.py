@@ -48,6 +48,12 @@ def test_an_empty_location_is_not_configured(tmp_path: Path, kind: str) -> None:
     assert unset_variable(policy(kind)) == "PLACE"
 
 
+def test_a_tape_drive_is_refused_and_the_way_to_use_it_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a device") as caught:
+        opened(tmp_path, policy("tape"), PLACE="/dev/nst0")
+    assert "LTFS" in caught.value.remedy
+
+
 def test_an_unknown_variable_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RenderError, match="PLACE"):
         opened(tmp_path, policy("directory"))

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 KIND = S3Bucket()
 
 
-@pytest.mark.parametrize("count", [1_500, pytest.param(10_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [600, pytest.param(10_000, marks=pytest.mark.soak)])
 def test_many_small_objects(tmp_path: Path, count: int) -> None:
     """The first backup takes them all, the next nothing; one that was lost comes back."""
     with many_objects(count) as instance:

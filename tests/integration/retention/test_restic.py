@@ -29,7 +29,7 @@ pytestmark = pytest.mark.integration
 BEGIN = datetime(2022, 12, 20, 23, 30, tzinfo=UTC)
 # A few days in hours, some weeks, some years: each rule has something to choose from.
 SPANS = (3, 40, 300, 1200)
-SNAPSHOTS = 14
+SNAPSHOTS = 9
 EXAMPLES = 25
 
 

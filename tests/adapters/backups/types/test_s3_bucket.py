@@ -215,9 +215,9 @@ def test_many_small_objects(minio: tuple[Instance, Any], tmp_path: Path) -> None
         client.put_object(Bucket="many", Key=f"{number % 7}/{number}", Body=b"%d" % number)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(put, range(400)))
+        list(pool.map(put, range(200)))
     artifact = back_up(KIND, instance, tmp_path)
-    assert artifact.manifest.figures["objects"] == 400
+    assert artifact.manifest.figures["objects"] == 200
     client.delete_object(Bucket="many", Key="1/8")
     KIND.restore(bench(), instance, artifact)
     assert client.get_object(Bucket="many", Key="1/8")["Body"].read() == b"8"

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from mmstack_ops.adapters.files import make_private_directory
+from mmstack_ops.adapters.locks.owned_file import owned_file, take_over
 
 _KEPT = "kept"
 ClaimState = Literal["live", "dead", "kept", "unknown"]
 
 
 class Claim:
-    """A file that is locked while its process works.
-
-    The kernel frees the lock when the process ends, however it ends; the file's random name
-    makes sure that a path found on a label is this very file, also from another container
-    that has the state folder mounted.
-    """
+    """A file that its process owns while it works; a label names its path."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -34,9 +28,8 @@ class Claim:
 
     def keep(self, what: str) -> None:
         """Say that what was made under this claim stays, and is nobody's leftover."""
-        content = json.dumps({_KEPT: what}).encode()
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, content, 0)
+        os.write(self._descriptor, json.dumps({_KEPT: what}).encode())
         os.fsync(self._descriptor)
 
 
@@ -56,25 +49,15 @@ class Claims:
 
         Its file goes when ``finished`` was set, however the block ends; else it stays.
         """
-        make_private_directory(self._folder)
-        name = f"{secrets.token_hex(4)}.json"
-        fresh, path = self._folder / f".{name}", self._folder / name
-        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            # Locked before it has its name: nobody ever sees it unlocked while we live.
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            text = {"pid": os.getpid(), "since": int(time.time())}
-            os.write(descriptor, json.dumps(text).encode())
-            fresh.rename(path)
+        path = self._folder / f"{secrets.token_hex(4)}.json"
+        text = {"pid": os.getpid(), "since": int(time.time())}
+        with owned_file(path, json.dumps(text).encode()) as descriptor:
             claim = Claim(path, descriptor)
             try:
                 yield claim
             finally:
                 if claim.finished:
                     path.unlink(missing_ok=True)
-        finally:
-            fresh.unlink(missing_ok=True)
-            os.close(descriptor)
 
     @contextmanager
     def examined(self, path: Path) -> Iterator[ClaimState]:
@@ -83,20 +66,17 @@ class Claims:
         ``unknown``: there is no such file here. Another host or another state folder made
         it, so that nothing can be said about its process.
         """
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            yield "unknown"
-            return
-        try:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield "live"
-                return
-            yield "kept" if _is_kept(os.pread(descriptor, 4096, 0)) else "dead"
-        finally:
-            os.close(descriptor)
+                owner, content = stack.enter_context(take_over(path))
+            except OSError:
+                owner, content = "missing", b""
+            if owner == "missing":
+                yield "unknown"
+            elif owner == "dead" and _is_kept(content):
+                yield "kept"
+            else:
+                yield owner
 
     def forget(self, path: Path) -> None:
         """Remove the file of a dead claim whose objects are all gone."""

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mmstack_ops.adapters.files import make_private_directory
+from mmstack_ops.adapters.locks.owned_file import owner_of
 
 INSIDE = "/run/exchange"
 """Where the folder is mounted in a one-shot container."""
@@ -100,7 +101,8 @@ def abandoned_folders(base: Path) -> Iterator[tuple[list[Path], list[Path]]]:
         alive: list[Path] = []
         dead: list[Path] = []
         for folder in sorted(base.iterdir()):
-            (alive if _is_held(folder) else dead).append(folder)
+            # One that is missing was removed by its owner this moment.
+            (dead if owner_of(folder) == "dead" else alive).append(folder)
         yield alive, dead
 
 
@@ -126,18 +128,3 @@ def _locked(folder: Path, how: int) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _is_held(folder: Path) -> bool:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        # Its process removed it this moment: it is alive and sees to it itself.
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mmstack_ops.adapters.files import sync_directory
+from mmstack_ops.adapters.locks.owned_file import owner_of
 from mmstack_ops.adapters.tiers.tape_format import (
     LABEL_BLOCK,
     Label,
@@ -145,18 +146,9 @@ class FileLibrary:
     def busy(self) -> bool:
         """Return whether somebody writes."""
         try:
-            lock = os.open(self.folder / ".lock", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
+            return owner_of(self.folder / ".lock") == "live"
         except OSError as error:
             raise failure(self._name, error, f"look at {self.folder}") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(lock)
-        return False
 
     def load(self, volume: Volume, *, writing: bool) -> FileDrive:
         """Return a drive with this volume in it, at its start."""

@@ -7,7 +7,6 @@ process is gone is a wipe that was killed.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
@@ -18,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mmstack_ops.adapters.files import make_private_directory, sync_directory
+from mmstack_ops.adapters.locks.owned_file import owned_file, owner_of
 from mmstack_ops.domain.wipe.plan import WipeItem, WipePlan
 from mmstack_ops.domain.wipe.scope import ENVIRONMENT_SCOPE
 
@@ -71,20 +70,12 @@ class WipeJournal:
         A block that ends by an exception leaves the record open: what the plan named may
         still be there.
         """
-        make_private_directory(self._folder)
         name = f"{plan.made_at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}.jsonl"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        descriptor = os.open(self._folder / name, flags, 0o600)
-        try:
-            # The kernel frees it when this process dies, however that comes about.
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        first = json.dumps({"plan": plan.to_json(), "holder": holder}).encode() + b"\n"
+        with owned_file(self._folder / name, first) as descriptor:
             record = WipeRecord(descriptor)
-            record.write({"plan": plan.to_json(), "holder": holder})
-            sync_directory(self._folder)
             yield record
             record.write({"ended": True})
-        finally:
-            os.close(descriptor)
 
     def killed(self) -> tuple[KilledWipe, ...]:
         """Return the last wipe of each scope, where it never ended.
@@ -93,13 +84,13 @@ class WipeJournal:
         wipe of the environment settles them all.
         """
         found: dict[str, KilledWipe] = {}
-        for path in sorted(self._folder.glob("*.jsonl")):
+        for path in sorted(self._folder.glob("[!.]*.jsonl")):
             lines = _lines(path)
             if not lines or "plan" not in lines[0]:
                 continue  # Killed before anything was removed.
             wipe = _killed(lines)
             if not any("ended" in line for line in lines):
-                if not _alive(path):
+                if owner_of(path) != "live":
                     found[wipe.scope] = wipe
             elif wipe.scope == ENVIRONMENT_SCOPE:
                 found.clear()
@@ -134,15 +125,3 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return found
-
-
-def _alive(path: Path) -> bool:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(descriptor)

@@ -6,15 +6,14 @@ leaves an environment paused.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mmstack_ops.adapters.locks.host import host_lock, lock_directory
+from mmstack_ops.adapters.locks.owned_file import owner_of
 from mmstack_ops.adapters.project import Project
 
 _WAIT_SECONDS = 600.0
@@ -53,19 +52,8 @@ def wipe_turn(
 
 def running_wipe(project: Project, environment: str) -> str:
     """Return which wipe of ``environment`` is going on now; empty when none is."""
-    try:
-        descriptor = os.open(_path(project, environment), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return ""
-    try:
-        # Shared: two who look don't see each other.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _holder(os.pread(descriptor, 4096, 0))
-    else:
-        return ""
-    finally:
-        os.close(descriptor)
+    path = _path(project, environment)
+    return _holder(path.read_bytes()) if owner_of(path) == "live" else ""
 
 
 def _holder(text: bytes) -> str:

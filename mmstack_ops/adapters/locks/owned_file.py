@@ -1,0 +1,92 @@
+"""Files that belong to a living process.
+
+The owner holds a lock on its file, which the kernel frees when the process ends, however it ends
+(flock(2)). So a file without a lock is what a dead process left. The file's name is random where it
+matters that a path is this very file, also seen from a container that has the folder mounted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from mmstack_ops.adapters.files import make_private_directory, sync_directory
+
+Owner = Literal["live", "dead", "missing"]
+"""Whether the process that a file belongs to is alive; ``missing``: there is no such file here."""
+
+
+@contextmanager
+def owned_file(path: Path, content: bytes) -> Iterator[int]:
+    """Make a file and own it for the block. It stays afterwards unless the block deletes it.
+
+    It is on the disk, with its content, before the block begins.
+
+    Yields:
+        A descriptor to read it and append to it.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    make_private_directory(path.parent)
+    fresh = path.with_name(f".{path.name}")
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+    descriptor = os.open(fresh, flags, 0o600)
+    try:
+        # Locked before it has its name: nobody ever sees it without its owner.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+        fresh.rename(path)
+        sync_directory(path.parent)
+        yield descriptor
+    finally:
+        fresh.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def owner_of(path: Path) -> Owner:
+    """Return whether the owner of a file or folder is alive.
+
+    Raises:
+        OSError: it can't be opened.
+    """
+    # Shared: two who look don't take each other for the owner.
+    with _locked(path, fcntl.LOCK_SH) as (owner, _):
+        return owner
+
+
+@contextmanager
+def take_over(path: Path) -> Iterator[tuple[Owner, bytes]]:
+    """Own the file of a dead process for the block; a live one keeps it.
+
+    Yields:
+        Whose it was, and the first MiB of its content; nothing of a live owner's.
+
+    Raises:
+        OSError: it can't be opened.
+    """
+    with _locked(path, fcntl.LOCK_EX) as (owner, descriptor):
+        yield owner, os.pread(descriptor, 1 << 20, 0) if owner == "dead" else b""
+
+
+@contextmanager
+def _locked(path: Path, how: int) -> Iterator[tuple[Owner, int]]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield "missing", -1
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield "live", descriptor
+            return
+        yield "dead", descriptor
+    finally:
+        os.close(descriptor)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmstack_ops.adapters.locks.owned_file import owned_file, owner_of, take_over
+from mmstack_ops.adapters.locks.owned_file import look_at, owned_file, owner_of, take_over
 
 OWNER = (
     "import sys, time; from pathlib import Path\n"
@@ -30,7 +30,8 @@ def test_a_file_belongs_to_its_process_until_that_is_killed(tmp_path: Path) -> N
             assert process.stdout.readline() == "owned\n"
             assert owner_of(path) == "live"
             with take_over(path) as found:
-                assert found == ("live", b"")
+                assert found == ("live", b"mine")
+            assert look_at(path) == ("live", b"mine")
         finally:
             process.send_signal(signal.SIGKILL)
     assert owner_of(path) == "dead"
@@ -44,7 +45,7 @@ def test_who_takes_over_is_the_owner_for_the_block(tmp_path: Path) -> None:
     with take_over(path):
         assert owner_of(path) == "live"
         with take_over(path) as found:
-            assert found == ("live", b"")
+            assert found == ("live", b"left")
     assert owner_of(path) == "dead"
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from mmstack_ops.adapters.files import sync_directory
-from mmstack_ops.adapters.locks.owned_file import owned_file, take_over
+from mmstack_ops.adapters.locks.owned_file import Owner, look_at, owned_file, take_over
+
+_LOOKS, _BETWEEN_LOOKS = 100, 0.05
+"""How often, and after how many seconds, a key is looked at of which some records have an owner."""
 
 
 class Journal:
@@ -39,26 +43,49 @@ class Journal:
             sync_directory(self._folder)
 
     def abandoned(self, begins: str) -> Iterator[Mapping[str, str]]:
-        """Yield what is left under keys that begin so, as ``leftovers``; leave it there."""
-        for _, key, undo in self._left():
-            if key.startswith(begins):
-                yield undo
+        """Yield what dead processes and failed blocks left under keys that begin so; it stays.
+
+        The records of a key are seen together, or none of them: half of them would tell of
+        something else than what happened.
+        """
+        owners: dict[str, set[Owner]] = {}
+        records: list[tuple[str, Mapping[str, str]]] = []
+        for _ in range(_LOOKS):
+            owners.clear()
+            records.clear()
+            for path in self._paths():
+                owner, content = look_at(path)
+                if owner == "missing":
+                    continue
+                key, undo = _parsed(content)
+                if key.startswith(begins):
+                    owners.setdefault(key, set()).add(owner)
+                    records.append((key, undo))
+            if all(len(found) == 1 for found in owners.values()):
+                break
+            # Its owner is dying, or another process undoes what is left, one after the other.
+            time.sleep(_BETWEEN_LOOKS)
+        yield from (undo for key, undo in records if owners[key] == {"dead"})
 
     def leftovers(self, key: str) -> Iterator[Mapping[str, str]]:
         """Yield what dead processes and failed blocks left under ``key``; forget each after.
 
         A record whose undoing raises stays.
         """
-        for path, found, undo in self._left():
-            if found == key:
-                yield undo
-                path.unlink(missing_ok=True)
-
-    def _left(self) -> Iterator[tuple[Path, str, Mapping[str, str]]]:
-        """Yield the records of nobody who lives, each locked while its turn lasts."""
-        for path in sorted(self._folder.glob("[!.]*.json")):
+        for path in self._paths():
             with take_over(path) as (owner, content):
                 # A live owner undoes it itself. Another process may have undone it this moment.
-                if owner == "dead" and path.exists():
-                    record = json.loads(content)
-                    yield path, record["key"], record["undo"]
+                if owner != "dead" or not path.exists():
+                    continue
+                found, undo = _parsed(content)
+                if found == key:
+                    yield undo
+                    path.unlink(missing_ok=True)
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob("[!.]*.json"))
+
+
+def _parsed(content: bytes) -> tuple[str, Mapping[str, str]]:
+    record = json.loads(content)
+    return record["key"], record["undo"]

@@ -60,18 +60,32 @@ def owner_of(path: Path) -> Owner:
         return owner
 
 
+def look_at(path: Path) -> tuple[Owner, bytes]:
+    """Return whether the owner of a file is alive, and the first MiB of its content.
+
+    Raises:
+        OSError: it can't be opened.
+    """
+    with _locked(path, fcntl.LOCK_SH) as (owner, descriptor):
+        return owner, _content(descriptor)
+
+
 @contextmanager
 def take_over(path: Path) -> Iterator[tuple[Owner, bytes]]:
     """Own the file of a dead process for the block; a live one keeps it.
 
     Yields:
-        Whose it was, and the first MiB of its content; nothing of a live owner's.
+        Whether its owner is alive, and the first MiB of its content.
 
     Raises:
         OSError: it can't be opened.
     """
     with _locked(path, fcntl.LOCK_EX) as (owner, descriptor):
-        yield owner, os.pread(descriptor, 1 << 20, 0) if owner == "dead" else b""
+        yield owner, _content(descriptor)
+
+
+def _content(descriptor: int) -> bytes:
+    return os.pread(descriptor, 1 << 20, 0) if descriptor >= 0 else b""
 
 
 @contextmanager

@@ -7,6 +7,8 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,59 @@ def test_looking_at_what_was_left_leaves_it_there(tmp_path: Path) -> None:
     assert list(journal.leftovers("setting")) == [{"value": "1"}]
 
 
+def leave(journal: Journal, value: str) -> None:
+    with pytest.raises(ZeroDivisionError), journal.entry("setting", {"value": value}):
+        _ = 1 / 0
+
+
+def test_two_who_look_at_once_see_the_same(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    leave(journal, "1")
+    leave(journal, "2")
+    looking = iter(journal.abandoned("setting"))
+    found = [next(looking)]
+    assert len(list(journal.abandoned("setting"))) == 2
+    found += looking
+    assert sorted(one["value"] for one in found) == ["1", "2"]
+
+
+def test_the_records_of_a_key_are_seen_together_or_not_at_all(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    leave(journal, "1")
+    dies = threading.Event()
+    lives = threading.Event()
+
+    def work() -> None:
+        with suppress(RuntimeError), journal.entry("setting", {"value": "2"}):
+            lives.set()
+            dies.wait()
+            raise RuntimeError
+
+    owner = threading.Thread(target=work)
+    owner.start()
+    lives.wait()
+    found: list[str] = []
+    looker = threading.Thread(
+        target=lambda: found.extend(one["value"] for one in journal.abandoned("setting"))
+    )
+    looker.start()
+    dies.set()
+    looker.join()
+    owner.join()
+    assert sorted(found) == ["1", "2"]
+
+
+def test_a_key_of_which_a_record_has_an_owner_is_not_abandoned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmstack_ops.adapters.backups.journal._BETWEEN_LOOKS", 0)
+    journal = Journal(tmp_path / "journal")
+    leave(journal, "1")
+    with journal.entry("setting", {"value": "2"}):
+        assert list(journal.abandoned("setting")) == []
+    assert list(journal.abandoned("setting")) == [{"value": "1"}]
+
+
 def test_what_couldnt_be_given_back_stays(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     with pytest.raises(ZeroDivisionError), journal.entry("setting", {"value": "1"}):
@@ -61,6 +116,7 @@ def test_what_couldnt_be_given_back_stays(tmp_path: Path) -> None:
 
 _HOLDS = """
 import sys
+import threading
 from pathlib import Path
 from mmstack_ops.adapters.backups.exchange import exchange_folder
 from mmstack_ops.adapters.backups.journal import Journal

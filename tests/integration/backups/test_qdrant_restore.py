@@ -249,7 +249,7 @@ def test_without_room_it_is_said_and_done(
     # It can't be loaded over: its vectors are others.
     ask(source, "DELETE", "/collections/empty")
     ask(source, "PUT", "/collections/empty", {"vectors": {"size": 2, "distance": "Dot"}})
-    monkeypatch.setattr(qdrant_restore, "_free_bytes", lambda *_: 10)
+    monkeypatch.setattr(qdrant_restore, "free_bytes", lambda *_: 10)
     assert everything(KIND.restore(at.bench, source, artifact)) == held
     assert any("there is no room to load collection plain" in line for line in at.told)
 

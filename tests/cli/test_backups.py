@@ -285,6 +285,16 @@ def test_hold_and_unhold_are_runs(mmstack: Mmstack, runs: Runs, backups: FakeBac
     ]
 
 
+@pytest.mark.parametrize("verb", ["hold", "accept"])
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_a_reason_that_says_nothing_is_refused(
+    mmstack: Mmstack, runs: Runs, backups: FakeBackups, verb: str, reason: str
+) -> None:
+    ref = backups.take(FULL)
+    assert mmstack(verb, ref.id, "--reason", reason).exit_code == 2
+    assert runs.calls == []
+
+
 def test_accept_is_a_run(mmstack: Mmstack, runs: Runs, backups: FakeBackups) -> None:
     ref = backups.take(FULL)
     assert mmstack("accept", ref.id, "--reason", "moved").exit_code == 0

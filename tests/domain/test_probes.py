@@ -42,6 +42,8 @@ def test_a_probe_that_can_run_is_accepted() -> None:
         (f"{{name: a, {QUERY}}}", "a query needs one of 'min', 'max', 'equals'"),
         (f"{{name: a, {QUERY}, min: 2, max: 1}}", "'min' is larger than 'max'"),
         (f"{{name: a, {QUERY}, min: .nan}}", "out of range"),
+        ('{name: a, kind: sql, query: "select 1 \\0 where false", min: 1}', "query"),
+        (f'{{name: a, {QUERY}, min: 1, database: "a\\0b"}}', "database"),
         ("{name: a, kind: sql, query: DROP TABLE t, min: 1}", "a query begins with SELECT"),
         ("{name: a, kind: redis, key: k}", "backup method is 'redis', not 'postgres'"),
         ("{name: a, kind: redis, key: k, database: -1}", "out of range"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -258,11 +259,13 @@ def _object(probe: ObjectProbe, instance: Instance) -> str:
 
 def _http(probe: HttpProbe, instance: Instance) -> str:
     import requests
+    import urllib3
 
     port = next(p.container for p in instance.definition.ports if p.name == probe.port)
     session = requests.Session()
     # A container on this host is never reached through a proxy, nor with a key of ~/.netrc.
     session.trust_env = False
+    deadline = time.monotonic() + _SECONDS
     try:
         with session.get(
             f"http://{instance.address}:{port}{probe.path}",
@@ -274,11 +277,14 @@ def _http(probe: HttpProbe, instance: Instance) -> str:
             if response.status_code != probe.status:
                 raise _WrongError(f"status {response.status_code}, {probe.status} is expected")
             body = b""
-            for block in response.iter_content(_HTTP_BYTES):
+            # One read at a time: a block would be waited for until it is full.
+            while block := response.raw.read1(_HTTP_BYTES, decode_content=True):
                 body += block
                 if len(body) >= _HTTP_BYTES:
                     break
-    except (requests.RequestException, OSError) as error:
+                if time.monotonic() > deadline:
+                    raise BackupError(f"the answer isn't complete after {_SECONDS} s")
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise BackupError("the service doesn't answer", why=type(error).__name__) from None
     finally:
         session.close()
@@ -288,7 +294,7 @@ def _http(probe: HttpProbe, instance: Instance) -> str:
         return f"status {probe.status}"
     try:
         value = value_at(json.loads(body), probe.json_path)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _WrongError("the answer is no JSON document, or larger than 1 MiB") from None
     except LookupError:
         raise _WrongError(f"the answer has nothing at {probe.json_path}") from None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmstack_ops.cli.parameters import AsJson, Environment, Tier
+from mmstack_ops.domain.errors import InputError
 
 if TYPE_CHECKING:
     from mmstack_ops.cli.session import Session
@@ -42,6 +43,7 @@ def _hold(session: Session, backup: str, reason: str, *, release: bool, as_json:
     from mmstack_ops.cli.backup_choice import find_backup
     from mmstack_ops.cli.backup_runs import BackupRuns, command_line
 
+    reason = _checked_reason(reason, optional=release)
     ref = find_backup(session, backup)
 
     from mmstack_ops.orchestration.backups.commands import hold_request
@@ -50,6 +52,17 @@ def _hold(session: Session, backup: str, reason: str, *, release: bool, as_json:
     runs = BackupRuns(session, verb, command_line(verb, str(ref)))
     runs.carry_out(hold_request(ref, reason=reason, release=release))
     runs.report(as_json=as_json)
+
+
+def _checked_reason(reason: str, *, optional: bool = False) -> str:
+    """Return a reason without the blanks around it.
+
+    Raises:
+        InputError: nothing is left of it.
+    """
+    if not reason.strip() and not optional:
+        raise InputError("--reason is empty", remedy="say why, in a few words")
+    return reason.strip()
 
 
 def accept(
@@ -64,6 +77,7 @@ def accept(
     from mmstack_ops.cli.backup_runs import BackupRuns, command_line
 
     session: Session = context.obj.named(environment)
+    reason = _checked_reason(reason)
     ref = find_backup(session, backup)
 
     from mmstack_ops.orchestration.backups.commands import accept_request

@@ -14,7 +14,8 @@ from mmstack_ops.domain.schema.ranges import Bytes, Number
 from mmstack_ops.domain.units import LARGEST
 
 _Number = Annotated[float, Number(-1e18, 1e18)]
-_Text = Annotated[str, Field(min_length=1)]
+# PostgreSQL would take a text with NUL for one that ends before it.
+_Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 _Count = Annotated[int, Number(0, 10**15)]
 _Size = Annotated[int, Bytes("0", LARGEST)]
 # Whatever else a statement may begin with writes, or isn't a query.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from mmstack_ops.adapters.backups import drill_probes
 from mmstack_ops.adapters.backups.drill_probes import run_probes
 from mmstack_ops.adapters.backups.n8n_credentials import decrypts
 from mmstack_ops.domain.backups.events import DrillCheck
@@ -112,11 +115,28 @@ def test_only_backups_that_hold_what_is_asked_for_are_asked(volume: Path) -> Non
 
 class Pages(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if self.path == "/deep":
+            self._answer(b"[" * 200_000 + b"]" * 200_000)
+            return
+        if self.path == "/slow":
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(b"x")
+                    time.sleep(0.02)
+            return
         status = int(self.path.strip("/").partition("/")[0])
         body = json.dumps({"users": [{"n": 3}], "secret": "x"}).encode()
         self.send_response(status)
         if status == 302:
             self.send_header("Location", "/200")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -156,6 +176,7 @@ def web(port: int, **fields: Any) -> Any:
         (http(json_path="users[0].n", max=2), False, "3 is more than 2"),
         (http(json_path="users[1].n", max=2), False, "nothing at users[1].n"),
         (http(json_path="secret", equals="y"), False, "it isn't the text that 'equals' wants"),
+        (http(path="/deep", json_path="a", min=1), False, "no JSON document"),
     ],
 )
 def test_an_answer_is_judged(
@@ -163,6 +184,15 @@ def test_an_answer_is_judged(
 ) -> None:
     (check,) = run_probes([probe], "full", bench(tmp_path), web(port), start=never)
     assert (check.passed, words in check.words) == (passed, True), check
+
+
+def test_an_answer_that_never_ends_is_given_up(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drill_probes, "_SECONDS", 0.3)
+    (check,) = run_probes([http(path="/slow")], "full", bench(tmp_path), web(port), start=never)
+    assert not check.passed
+    assert "the answer isn't complete" in check.words
 
 
 def test_a_service_is_started_once_after_its_files_were_looked_at(port: int, volume: Path) -> None:

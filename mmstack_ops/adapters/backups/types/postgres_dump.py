@@ -328,7 +328,8 @@ def _head_of(first: bytes) -> ArchiveHead | None:
 def _file_name(database: str, role: str) -> str:
     """Return a payload's name; what a file system or a shell minds is percent-encoded."""
     ending = ".dump" if role == "dump" else f".{role}.dump"
-    return quote(database, safe="") + ending
+    # A name that begins with a dot would be hidden.
+    return quote(database, safe="").replace(".", "%2E") + ending
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from mmstack_ops.adapters.backups.types.postgres_server import Server
 from mmstack_ops.domain.errors import BackupError
 from tests.integration.backups.lab import Bench
 
-AWKWARD = 'my "best" dätabase\'s=1'
+AWKWARD = '..my "best" dätabase\'s=1'
 _CLUSTER = """
 CREATE ROLE reader LOGIN PASSWORD 'reader pass' IN ROLE pg_read_all_data VALID UNTIL 'infinity';
 CREATE ROLE "Odd ""Role" CREATEDB;

@@ -73,8 +73,11 @@ class BackupRuns:
         self.results.append(found)
         return outcome
 
-    def report(self, *, as_json: bool) -> None:
+    def report(self, *, as_json: bool, done: str = "nothing to do") -> None:
         """Print what came of the runs, and end the command when not all went well.
+
+        Args:
+            done: what is printed of runs that succeeded and have no results.
 
         Raises:
             typer.Exit: with 1 when something failed, 130 when it was cancelled.
@@ -84,21 +87,23 @@ class BackupRuns:
 
             print_json(self._document())
         else:
-            self._print()
+            self._print(done)
         if self.cancelled:
             raise typer.Exit(_EXIT_CANCELLED)
         if not all(outcome.success for outcome in self.outcomes):
             raise typer.Exit(1)
 
-    def _print(self) -> None:
+    def _print(self, done: str) -> None:
         from mmstack_ops.adapters.ui.state import running_ui
         from mmstack_ops.cli.output.backup_results import show_outcomes
         from mmstack_ops.cli.output.results import show_run
         from mmstack_ops.domain.backups.outcomes import PartFailed
 
         every = [event for events in self.results for event in events]
-        if every or all(outcome.success for outcome in self.outcomes):
+        if every:
             show_outcomes(every)
+        elif all(outcome.success for outcome in self.outcomes):
+            typer.echo(done)
         for note in self.notes:
             sys.stderr.write(f"note: {note}\n")
         ui = running_ui(self.session.project)

@@ -276,8 +276,10 @@ def test_a_drill_shows_its_figures(mmstack: Mmstack, runs: Runs, backups: FakeBa
 
 def test_hold_and_unhold_are_runs(mmstack: Mmstack, runs: Runs, backups: FakeBackups) -> None:
     ref = backups.take(FULL)
-    assert mmstack("hold", ref.id, "--reason", "audit").exit_code == 0
-    assert mmstack("unhold", ref.id).exit_code == 0
+    held = mmstack("hold", ref.id, "--reason", "audit")
+    assert (held.exit_code, f"{ref} is now on hold" in held.stdout) == (0, True)
+    released = mmstack("unhold", ref.id)
+    assert (released.exit_code, "no longer on hold" in released.stdout) == (0, True)
     configs = [call["run_config"]["ops"]["hold_backup"]["config"] for call in runs.calls]
     assert configs == [
         {"backup": str(ref), "reason": "audit"},

@@ -28,6 +28,17 @@ def test_a_restore_prints_its_plan_and_touches_nothing(
     assert runs.calls == []
 
 
+def test_a_backup_of_another_service_is_refused(
+    mmstack: Mmstack, runs: Runs, backups: FakeBackups
+) -> None:
+    ref = backups.take(FULL)
+    finished = mmstack("restore", "redis", "--backup", ref.id, "--plan")
+    assert finished.exit_code == 2
+    assert f"{ref} is no backup of redis" in finished.stderr
+    assert mmstack("restore", "core", "--backup", ref.id, "--plan").exit_code == 0
+    assert runs.calls == []
+
+
 def test_a_restore_needs_its_typed_confirmation(
     mmstack: Mmstack, runs: Runs, backups: FakeBackups
 ) -> None:

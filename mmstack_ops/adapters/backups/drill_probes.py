@@ -29,6 +29,8 @@ from mmstack_ops.domain.schema.probes import (
 )
 
 if TYPE_CHECKING:
+    import psycopg
+
     from mmstack_ops.adapters.backups.types.postgres_server import Connection
 
 _SECONDS = 30
@@ -130,12 +132,25 @@ def _sql(probe: SqlProbe, instance: Instance) -> str:
             return _no_table(probe)
         try:
             # Prepared: the server takes one statement only.
-            row = connection.execute(probe.query.encode(), prepare=True).fetchone()
+            cursor = connection.execute(probe.query.encode(), prepare=True)
         except psycopg.Error as error:
             about_query = (error.sqlstate or "")[:2] in _ABOUT_QUERY
             why = error.diag.message_primary if about_query else type(error).__name__
             raise BackupError("the query failed", why=why or "") from None
-    return _judged(probe, row[0] if row else None)
+        return _judged(probe, _first_value(cursor))
+
+
+def _first_value(cursor: psycopg.Cursor[tuple[Any, ...]]) -> object:
+    """Return the first value of the first row; None when there is no row."""
+    import psycopg
+
+    try:
+        row = cursor.fetchone()
+    except psycopg.DataError:
+        # Python has no such value (infinity::date, 24:00:00::time): the text that the server sent.
+        assert cursor.pgresult is not None
+        return (cursor.pgresult.get_value(0, 0) or b"").decode(errors="replace")
+    return row[0] if row else None
 
 
 def _n8n_credentials(probe: N8nCredentialsProbe, instance: Instance) -> str:

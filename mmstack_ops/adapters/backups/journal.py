@@ -82,6 +82,13 @@ class Journal:
                     yield undo
                     path.unlink(missing_ok=True)
 
+    def discard(self, part: str) -> None:
+        """Delete what dead processes left under keys with ``part``: what it was about is gone."""
+        for path in self._paths():
+            with take_over(path) as (owner, content):
+                if owner == "dead" and part in _parsed(content)[0]:
+                    path.unlink(missing_ok=True)
+
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("[!.]*.json"))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.backups.claims import Claim, Claims
+from mmstack_ops.adapters.backups.journal import Journal
 from mmstack_ops.adapters.backups.routes import routed_subnets
 from mmstack_ops.adapters.backups.starting import start_healthy
 from mmstack_ops.adapters.backups.types.base import Instance
@@ -70,6 +71,7 @@ class ScratchServers:
         self._owner = owner
         self._environment = environment
         self._claims = Claims(state / "scratch")
+        self._journal = Journal(state / "journal")
         self._tell = tell
 
     @contextmanager
@@ -139,12 +141,16 @@ class ScratchServers:
         engine = self._engine({})
         removed: list[str] = []
         by_claim: dict[str, list[ScratchObject]] = {str(path): [] for path in self._claims.paths()}
+        ours = set(by_claim)
         for one in engine.scratch_objects():
             by_claim.setdefault(one.claim, []).append(one)
         for path, objects in by_claim.items():
             with self._claims.examined(Path(path)) as state:
                 if state == "dead":
                     removed += engine.remove_scratch(objects)
+                    # What a label says isn't trusted with records of live servers.
+                    if path in ours:
+                        self._forget_records(Path(path))
                     self._claims.forget(Path(path))
                 elif state == "kept" and not objects:
                     # Somebody removed the restored copy by hand, as its result said.
@@ -152,6 +158,10 @@ class ScratchServers:
         for what in removed:
             self._tell(f"removed what a killed process left: {what}")
         return tuple(removed)
+
+    def _forget_records(self, claim: Path) -> None:
+        """Delete the journal's records about servers of a claim: what they would undo is gone."""
+        self._journal.discard(f"-{claim.stem}")
 
     def _engine(self, marks: Mapping[str, str]) -> ScratchEngine:
         from mmstack_ops.adapters.engine.scratch import ScratchEngine
@@ -256,6 +266,7 @@ class ScratchServers:
         try:
             for _ in engine.remove_scratch(engine.scratch_objects(str(claim.path))):
                 pass
+            self._forget_records(claim.path)
             claim.finished = True
         except MmstackError as error:
             # The block's own result or failure counts; the next drill or sweep removes these.

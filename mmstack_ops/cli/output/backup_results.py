@@ -18,9 +18,6 @@ from mmstack_ops.domain.wipe.plan import WipeResult
 
 def show_outcomes(events: Sequence[Event]) -> None:
     """Print a table of outcomes to stdout, then the cause of each failure to stderr."""
-    if not events:
-        stdout().print("nothing to do")
-        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("WHAT", no_wrap=True)
     table.add_column("OUTCOME", no_wrap=True)

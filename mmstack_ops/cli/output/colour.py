@@ -24,7 +24,7 @@ _CODES = {
 
 
 def wants_colour(stream: TextIO) -> bool:
-    """Say whether ``stream`` shows colour: a terminal, and NO_COLOR isn't set (no-color.org)."""
+    """Return whether ``stream`` shows colour: a terminal, and NO_COLOR isn't set (no-color.org)."""
     if os.environ.get("NO_COLOR"):
         return False
     return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()

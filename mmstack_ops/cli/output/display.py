@@ -46,7 +46,7 @@ class Lines:
         sys.stderr.flush()
 
     def is_news(self, subject: str, text: str) -> bool:
-        """Say whether ``text`` isn't what was last said of ``subject``; remember it."""
+        """Return whether ``text`` isn't what was last said of ``subject``; remember it."""
         if self._said.get(subject) == text:
             return False
         self._said[subject] = text

@@ -26,6 +26,7 @@ def hold(
     as_json: AsJson = False,
 ) -> None:
     """Keep a backup from being deleted by any retention."""
+    reason = _checked_reason(reason)
     _hold(context.obj.named(environment), backup, reason, release=False, as_json=as_json)
 
 
@@ -43,7 +44,6 @@ def _hold(session: Session, backup: str, reason: str, *, release: bool, as_json:
     from mmstack_ops.cli.backup_choice import find_backup
     from mmstack_ops.cli.backup_runs import BackupRuns, command_line
 
-    reason = _checked_reason(reason, optional=release)
     ref = find_backup(session, backup)
 
     from mmstack_ops.orchestration.backups.commands import hold_request
@@ -51,16 +51,16 @@ def _hold(session: Session, backup: str, reason: str, *, release: bool, as_json:
     verb = "unhold" if release else "hold"
     runs = BackupRuns(session, verb, command_line(verb, str(ref)))
     runs.carry_out(hold_request(ref, reason=reason, release=release))
-    runs.report(as_json=as_json)
+    runs.report(as_json=as_json, done=f"{ref} is {'no longer' if release else 'now'} on hold")
 
 
-def _checked_reason(reason: str, *, optional: bool = False) -> str:
+def _checked_reason(reason: str) -> str:
     """Return a reason without the blanks around it.
 
     Raises:
         InputError: nothing is left of it.
     """
-    if not reason.strip() and not optional:
+    if not reason.strip():
         raise InputError("--reason is empty", remedy="say why, in a few words")
     return reason.strip()
 
@@ -84,7 +84,7 @@ def accept(
 
     runs = BackupRuns(session, "accept", command_line("accept", str(ref)))
     runs.carry_out(accept_request(ref, reason=reason))
-    runs.report(as_json=as_json)
+    runs.report(as_json=as_json, done=f"the trend of {ref} is accepted: its next drill proves it")
 
 
 def export(

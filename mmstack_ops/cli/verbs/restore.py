@@ -73,6 +73,11 @@ def restore(
             "a restore needs to be told what to restore",
             remedy=f"name services or stacks, or {session.environment} for all of it",
         )
+    if ref is not None and ref.service not in session.catalogue.select(wanted, dependencies=False):
+        raise InputError(
+            f"{ref} is no backup of {', '.join(wanted)}",
+            remedy=f"name {ref.service}, or leave the service out",
+        )
     kinds, source = known_types(session, types), known_tier(session, tier)
     mode: Literal["in-place", "scratch"] = "scratch" if into_scratch else "in-place"
     planned = session.backups.plan_restore(

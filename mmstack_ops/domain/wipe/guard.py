@@ -117,32 +117,43 @@ def _lack(
     """Return why the data of a service isn't safe; empty when one of its series makes it so."""
     within = catalogue.schema.backup.proven_within
     of_data = [status for status in statuses if status.series.type in types]
-    found = [_lack_of(status, within, now, accepted) for status in of_data]
-    if not found:
+    lacks = [_lack_of(status, within, now, accepted) for status in of_data]
+    if not lacks:
         return "no backup"
-    return "" if "" in found else found[0]
+    # Of the series that is nearest to being safe: that is the one to mend.
+    return max(lacks)[1]
 
 
-def _lack_of(status: SeriesStatus, within: float, now: datetime, accepted: Collection[str]) -> str:
+def _lack_of(
+    status: SeriesStatus, within: float, now: datetime, accepted: Collection[str]
+) -> tuple[int, str]:
+    """Return how many of the conditions a series meets, and the first that it doesn't.
+
+    A series that meets all of them has the highest count, and an empty text.
+    """
     if status.age is None:
-        return "no backup"
+        return 0, "no backup"
     if status.late:
-        return f"its newest backup is {format_seconds(status.age)} old"
+        return 1, f"its newest backup is {format_seconds(status.age)} old"
     last = status.last_proven
     if last is None or (proven := last.proven_at) is None:
-        return "no backup is proven to restore"
+        return 2, "no backup is proven to restore"
     age = (now - proven).total_seconds()
     if age > within:
-        return f"its last proof is {format_seconds(age)} old; {format_seconds(within)} are allowed"
+        allowed = format_seconds(within)
+        return 3, f"its last proof is {format_seconds(age)} old; {allowed} are allowed"
     if not last.complete:
         names = _acceptable(status)
         if not names:
-            return f"its proof isn't complete ({status.not_covered or 'nobody knows why'})"
+            return 4, f"its proof isn't complete ({status.not_covered or 'nobody knows why'})"
         missing = [name for name in names if name not in accepted]
         if missing:
             options = " ".join(f"--accept-loss {quote(name)}" for name in missing)
-            return f"its proof isn't complete; {status.not_covered}; if that may be lost: {options}"
-    return ""
+            return (
+                4,
+                f"its proof isn't complete; {status.not_covered}; if that may be lost: {options}",
+            )
+    return 5, ""
 
 
 def _with_backup(item: WipeItem, statuses: Iterable[SeriesStatus], now: datetime) -> WipeItem:

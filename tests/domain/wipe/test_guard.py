@@ -127,6 +127,15 @@ def test_another_type_that_holds_the_data_is_as_good() -> None:
     assert plan(*both, *GOOD[1:]).refusals == ()
 
 
+def test_the_lack_is_that_of_the_series_nearest_to_being_safe() -> None:
+    """The volume's line says "proven in part" of it: the refusal speaks of the same backup."""
+    part = replace(partial("database old"), series=Series("postgres", "data"))
+    both = (status("postgres", "full", proof=None), part)
+    (refusal,) = plan(*both, *GOOD[1:]).refusals
+    assert "--accept-loss 'postgres:database old'" in refusal
+    assert plan(*both, *GOOD[1:], accepted=["postgres:database old"]).refusals == ()
+
+
 def test_a_young_backup_and_another_ones_proof_are_not_the_same_thing() -> None:
     apart = (
         status("postgres", "full", proof=None),

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from mmstack_ops.adapters.backups.drilling import drill
+from mmstack_ops.adapters.backups.journal import Journal
 from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.domain.backups.events import BackupEvent, Proof
 from mmstack_ops.domain.backups.facts import Facts
@@ -320,8 +322,15 @@ def test_what_a_killed_drill_left_is_removed_by_the_next_and_a_live_one_is_spare
     assert scratching.servers.sweep() == ()
     assert scratching.left() == before
     holder.kill()
+    journal = Journal(scratching.state / "journal")
+    (claim,) = (scratching.state / "scratch").glob("*.json")
+    for key in (f"restore of scratch-{claim.stem}", "restore of the live server"):
+        with suppress(ZeroDivisionError), journal.entry(key, {}):
+            _ = 1 / 0
     proof, _, _ = drilled(scratching, bench, holder.service, note_artifact(tmp_path), NoteType())
     assert proof.proven
+    assert list(journal.abandoned("restore of scratch")) == []
+    assert list(journal.abandoned("restore of the live")) == [{}]
     assert scratching.left() == []
     assert len([line for line in scratching.told if "killed process" in line]) == 3
 

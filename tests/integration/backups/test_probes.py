@@ -83,9 +83,12 @@ def test_sql_is_judged_and_cant_write(at: Bench) -> None:
         sql("two", "SELECT 1; DROP TABLE users", min=1),
         sql("leaks", "SELECT name::int FROM users WHERE id = 2", min=1),
         sql("elsewhere", "SELECT 1", min=1, database="no such"),
+        sql("endless", "SELECT 'infinity'::date", equals="infinity"),
+        sql("midnight", "SELECT '24:00'::time", equals="24:00:00"),
+        sql("later", "SELECT 'infinity'::date", equals="2026-01-01"),
     )
     assert {name for name, (passed, _) in results.items() if passed} == {
-        "right", "text", "percent", "absent",
+        "right", "text", "percent", "absent", "endless", "midnight",
     }  # fmt: skip
     assert results["right"] == (True, "5")
     assert results["few"] == (False, "5 is less than 6")

@@ -88,7 +88,7 @@ system-status: $(MMSTACK) ## Show all environments and the engine
 	@$(MMSTACK) status --all
 
 .PHONY: detect-gpu
-detect-gpu: $(MMSTACK) ## Say whether the engine can reserve GPUs
+detect-gpu: $(MMSTACK) ## Show whether the engine can reserve GPUs
 	@$(MMSTACK) -e $(ENVIRONMENT) doctor --only gpu
 
 ##@ Stacks (ENVIRONMENT=development by default)
@@ -182,7 +182,7 @@ retention-status: $(MMSTACK) ## Policy, ages, next run, and what would go
 retention-test: $(MMSTACK) ## Print exactly what retention-cleanup would do
 	@$(MMSTACK) -e $(ENVIRONMENT) retention test $(SERVICE) $(if $(TIER),--tier $(TIER))
 
-retention-cleanup: $(MMSTACK) ## Let go what the policy lets go (asks, or YES=1)
+retention-cleanup: $(MMSTACK) ## Delete what the retention policy doesn't keep (asks, or YES=1)
 	@$(MMSTACK) -e $(ENVIRONMENT) retention cleanup $(SERVICE) $(if $(TIER),--tier $(TIER)) $(if $(YES),--yes)
 
 ##@ Networks (ENVIRONMENT=development by default)

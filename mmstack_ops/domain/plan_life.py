@@ -11,12 +11,12 @@ PLAN_LIFE = timedelta(minutes=15)
 
 
 def is_old(made_at: datetime, now: datetime) -> bool:
-    """Say whether a plan of ``made_at`` is too old to be carried out, or from the future."""
+    """Return whether a plan of ``made_at`` is too old to be carried out, or from the future."""
     return not timedelta(0) <= now - made_at <= PLAN_LIFE
 
 
 def refuse_old(made_at: datetime, now: datetime, *, what: str, look: str) -> None:
-    """Say nothing while a plan of ``made_at`` is young enough to be carried out.
+    """Raise unless a plan of ``made_at`` is young enough to be carried out.
 
     Args:
         what: the plan, for the message: ``the retention plan``.

@@ -18,7 +18,7 @@ def process_tag(pid: int) -> str:
 
 
 def is_gone(tags: Mapping[str, str]) -> bool:
-    """Say whether the process in a run's ``tags`` has surely ended.
+    """Return whether the process in a run's ``tags`` has surely ended.
 
     A run without the tag (or with an empty one), or of another host, is never gone: from here
     nobody can tell.

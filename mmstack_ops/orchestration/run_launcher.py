@@ -54,7 +54,7 @@ class RunsOfTaggedProcesses(RunLauncher[dg.DagsterInstance]):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Say whether what executes a run still lives; where nobody can tell, it does."""
+        """Return whether what executes a run still lives; where nobody can tell, it does."""
         if is_gone(run.tags):
             return CheckRunHealthResult(WorkerStatus.FAILED, "the process that executed it is gone")
         if not run.tags.get(PROCESS_TAG) and super().supports_check_run_worker_health:

@@ -316,7 +316,7 @@ class BackupControl(BackupOverview):
 
         Raises:
             RetentionError: a rail stops it; nothing was deleted.
-            TierError: the tier failed; what went before is gone.
+            TierError: the tier failed; what was deleted before stays deleted.
         """
         from mmstack_ops.adapters.backups.retention import clean_series
 
@@ -340,7 +340,7 @@ class BackupControl(BackupOverview):
     def sweep(
         self, tier: str, *, holder: str, cancel: threading.Event, on_event: Listener
     ) -> tuple[str, ...]:
-        """Take leftovers and files no backup names away; return what went.
+        """Take leftovers and files no backup names away; return what was deleted.
 
         Raises:
             TierError: the tier failed.

@@ -60,7 +60,7 @@ def bench_for(kind: BackupType, bench: Workbench) -> Workbench:
 
 
 def starts_running(kind: BackupType) -> bool:
-    """Say whether a scratch target of ``kind`` runs before the restore begins."""
+    """Return whether a scratch target of ``kind`` runs before the restore begins."""
     return kind.drilled_in == "server" and not kind.needs_stop
 
 

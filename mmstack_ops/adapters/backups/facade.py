@@ -142,7 +142,7 @@ class Backups(Protocol):
 
         Raises:
             RetentionError: a rail stops it; nothing was deleted.
-            TierError: the tier failed; what went before is gone.
+            TierError: the tier failed; what was deleted before stays deleted.
         """
         ...
 
@@ -243,7 +243,7 @@ class Backups(Protocol):
     def sweep(
         self, tier: str, *, holder: str, cancel: threading.Event, on_event: Listener
     ) -> tuple[str, ...]:
-        """Take leftovers and files no backup names away; return what went."""
+        """Take leftovers and files no backup names away; return what was deleted."""
         ...
 
     def probe_models(self) -> str:

@@ -45,7 +45,7 @@ class LiveServices:
         return frozenset(c.service for c in self._containers() if c.state in _RUNNING)
 
     def has_volumes(self, names: Collection[str]) -> bool:
-        """Say whether one of these volumes is there; also true for no names: who knows."""
+        """Return whether one of these volumes is there; also true for no names: who knows."""
         present = {volume.name for volume in self.engine.observe(self.owner).volumes}
         return not names or not present.isdisjoint(names)
 

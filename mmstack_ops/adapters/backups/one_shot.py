@@ -123,7 +123,7 @@ class Running:
         self.judge(ended, self._engine.output(self._id, self._name, stderr=True), stderr_fails)
 
     def judge(self, ended: Ended, stderr: str, stderr_fails: Callable[[str], bool]) -> None:
-        """Say nothing of a command that did its work.
+        """Raise if a command failed.
 
         Raises:
             BackupError: it failed.

@@ -23,7 +23,7 @@ class Pace:
         self._lock = threading.Lock()
 
     def check(self) -> None:
-        """Say nothing while the work may go on.
+        """Raise unless the work may go on.
 
         Raises:
             CancelledError: when it was cancelled.

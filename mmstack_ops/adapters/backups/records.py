@@ -103,7 +103,7 @@ def accepted_reason(tier: Tier, ref: BackupRef) -> str | None:
 
 
 def held(tier: Tier, ref: BackupRef) -> bool:
-    """Say whether the backup is on hold on ``tier``."""
+    """Return whether the backup is on hold on ``tier``."""
     return is_held(record_names(tier, ref))
 
 

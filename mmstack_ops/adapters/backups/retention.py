@@ -89,7 +89,7 @@ def clean_series(
 
     Raises:
         RetentionError: a rail stops it; nothing was deleted.
-        TierError: the tier failed; what went before is gone.
+        TierError: the tier failed; what was deleted before stays deleted.
         CancelledError: cancelled between two deletions.
     """
     if now_planned is None:

@@ -141,7 +141,7 @@ def _named_packs(tier: Tier, refs: list[BackupRef], pace: Pace) -> set[str]:
 
 
 def _old(backup_id: str, limit: datetime, what: str, tell: Callable[[str], None]) -> bool:
-    """Say whether something of this id is past its grace; tell when not."""
+    """Return whether something of this id is past its grace; tell when not."""
     if not is_backup_id(backup_id):
         tell(f"kept {what}: its name isn't one of ours")
         return False

@@ -134,7 +134,7 @@ class LiveRetention:
         Raises:
             RetentionError: naming what stayed, why, and what went.
             BackupError: no verified backup could be made: nothing was deleted.
-            CancelledError: ``cancel`` was set; what went before is gone.
+            CancelledError: ``cancel`` was set; what was deleted before stays deleted.
         """
         service = planned[0].service
         acting = [one for one in planned if one.expired]

@@ -122,7 +122,7 @@ class StackControl:
     def clean_networks(
         self, plan: NetworkCleanupPlan, *, holder: str, tell: Callable[[str], None]
     ) -> tuple[tuple[NetworkDecision, ...], dict[str, str]]:
-        """Remove what ``plan`` names; return what went, and name → why one stays.
+        """Remove what ``plan`` names; return what was removed, and name → why one stays.
 
         Raises:
             LockHeldError: another process kept the environment locked.

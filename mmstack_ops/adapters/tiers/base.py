@@ -87,7 +87,7 @@ class Tier(Protocol):
     name: str
 
     def check(self, *, writing: bool) -> None:
-        """Say nothing when the tier can be used.
+        """Raise unless the tier can be used.
 
         Raises:
             TierUnavailableError: not mounted, not reachable, or refused; with a remedy.

@@ -53,7 +53,7 @@ class DirectoryTier:
         self._quota = Quota(name, quota, self._count)
 
     def check(self, *, writing: bool) -> None:
-        """Say nothing when the folder can be used. See ``Tier.check``."""
+        """Raise unless the folder can be used. See ``Tier.check``."""
         if not writing:
             with self._looked_at():
                 return

@@ -58,7 +58,7 @@ class MountTier(DirectoryTier):
 
 
 def is_mount_point(path: Path) -> bool:
-    """Say whether something is mounted at ``path``, bind mounts included.
+    """Return whether something is mounted at ``path``, bind mounts included.
 
     Raises:
         OSError: when the path can't be resolved for another reason than not being there.

@@ -109,7 +109,7 @@ class S3Tier:
         )
 
     def check(self, *, writing: bool) -> None:
-        """Say nothing when the bucket can be used. See ``Tier.check``. Asks once, for seconds."""
+        """Raise unless the bucket can be used. See ``Tier.check``. Asks once, for seconds."""
         doing = f"open {self._location}"
         try:
             self._checks.call("head_bucket")

@@ -73,7 +73,7 @@ def answer_of(error: BaseException) -> Answer | None:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Say whether the same request may succeed when it is made again."""
+    """Return whether the same request may succeed when it is made again."""
     from botocore.exceptions import HTTPClientError, IncompleteReadError, SSLError
     from botocore.parsers import ResponseParserError
 
@@ -92,7 +92,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Say whether ``error`` came of a request; anything else is a bug, to be raised as it is."""
+    """Return whether ``error`` came of a request; anything else is a bug, to be raised as it is."""
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
 
@@ -101,31 +101,31 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def is_missing(error: BaseException) -> bool:
-    """Say whether ``error`` means that the object isn't there."""
+    """Return whether ``error`` means that the object isn't there."""
     answer = answer_of(error)
     return answer is not None and answer.status == 404 and answer.code != "NoSuchBucket"
 
 
 def is_taken(error: BaseException) -> bool:
-    """Say whether ``If-None-Match`` refused: the key is taken."""
+    """Return whether ``If-None-Match`` refused: the key is taken."""
     answer = answer_of(error)
     return answer is not None and (answer.status == 412 or answer.code == "PreconditionFailed")
 
 
 def is_unsupported(error: BaseException) -> bool:
-    """Say whether the endpoint doesn't know what it was asked for."""
+    """Return whether the endpoint doesn't know what it was asked for."""
     answer = answer_of(error)
     return answer is not None and (answer.status == 501 or answer.code == "NotImplemented")
 
 
 def is_upload_gone(error: BaseException) -> bool:
-    """Say whether a multipart upload was completed or aborted before."""
+    """Return whether a multipart upload was completed or aborted before."""
     answer = answer_of(error)
     return answer is not None and answer.code == "NoSuchUpload"
 
 
 def is_denied(error: BaseException) -> bool:
-    """Say whether the endpoint forbids it."""
+    """Return whether the endpoint forbids it."""
     answer = answer_of(error)
     return answer is not None and answer.status == 403
 

@@ -273,7 +273,7 @@ class Upload:
             )
 
     def _is_there(self, error: Exception) -> bool:
-        """Say whether the object stands there whole and ours, though a request failed.
+        """Return whether the object stands there whole and ours, though a request failed.
 
         So it is after a lost answer: the retry then finds the key taken or the upload gone.
         """

@@ -74,7 +74,7 @@ class TapeTier:
         self._saved = 0
 
     def check(self, *, writing: bool) -> None:
-        """Say nothing when the tape can be used. See ``Tier.check``."""
+        """Raise unless the tape can be used. See ``Tier.check``."""
         self._library.check(writing=writing)
         volumes = self._refresh()
         if writing:

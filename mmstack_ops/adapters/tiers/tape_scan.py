@@ -69,7 +69,7 @@ class Scanner:
                 drive.close()
 
     def still_true(self, catalogue: Catalogue, volumes: Sequence[Volume]) -> bool:
-        """Say whether each volume still has at its known end what the catalogue says."""
+        """Return whether each volume still has at its known end what the catalogue says."""
         for volume in volumes:
             known = catalogue.volumes.get(volume.label.volume) if volume.label else None
             if known is None:

@@ -22,7 +22,7 @@ TYPES: Mapping[str, tuple[str, ...]] = {
 
 
 def offers(method: str, type_name: str) -> bool:
-    """Say whether services of this method can have backups of this type."""
+    """Return whether services of this method can have backups of this type."""
     return type_name in EVERY_METHOD or type_name in TYPES[method]
 
 

@@ -124,7 +124,7 @@ def merge(
 
 
 def is_held(names: Iterable[str]) -> bool:
-    """Say whether the last word of a backup's records is a hold."""
+    """Return whether the last word of a backup's records is a hold."""
     return _is_held(list(filter(None, map(parse_record, names))))
 
 

@@ -40,7 +40,7 @@ class TapeVolume:
         return "" if self.stored else "nothing is on it"
 
     def refuse_kept(self) -> None:
-        """Say nothing when it can be made blank.
+        """Raise unless it can be made blank.
 
         Raises:
             ImmutableError: it can't, and why.
@@ -53,7 +53,7 @@ class TapeVolume:
             )
 
     def refuse_changed(self, stored: int) -> None:
-        """Say nothing when it holds as much as when it was looked at.
+        """Raise unless it holds as much as when it was looked at.
 
         Raises:
             PlanStaleError: somebody wrote to it, or made it blank, since.

@@ -113,7 +113,7 @@ def parse_line(line: bytes) -> IndexEntry:
 
 
 def unchanged(before: TreeFile, now: TreeFile) -> bool:
-    """Say whether content stored for ``before`` can stand for ``now``."""
+    """Return whether content stored for ``before`` can stand for ``now``."""
     return (
         before.kind == now.kind
         and before.size == now.size
@@ -157,7 +157,7 @@ def pack_order(previous: Sequence[str], used: Iterable[str], new: Sequence[str])
 
 
 def is_path(name: str) -> bool:
-    """Say whether ``name`` can be a relative path on any usual file system.
+    """Return whether ``name`` can be a relative path on any usual file system.
 
     Objects may be called ``../x``, ``a//b``, ``folder/``, or by a text of 1,024 bytes.
     """

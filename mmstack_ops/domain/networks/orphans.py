@@ -51,7 +51,7 @@ class NetworkCleanupPlan:
         return sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def refuse_unless(self, *, digest: str | None, planned_at: datetime, now: datetime) -> None:
-        """Say nothing when this may be carried out.
+        """Raise unless this may be carried out.
 
         Args:
             digest: of the plan that was looked at; None: nobody looked.

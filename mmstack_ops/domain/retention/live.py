@@ -264,7 +264,7 @@ def _clock_problem(found: Found, now: datetime) -> str:
 
 
 def refuse_other(plan: LivePlan, digest: str | None, *, now: datetime) -> None:
-    """Say nothing when ``plan`` is the one that was looked at, and young enough.
+    """Raise unless ``plan`` is the one that was looked at, and young enough.
 
     Args:
         plan: made again, for the same moment; with a digest, that moment was given.

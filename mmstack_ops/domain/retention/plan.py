@@ -64,7 +64,7 @@ class RetentionPlan:
         )
 
     def refuse_other(self, digest: str | None) -> None:
-        """Say nothing when this is the plan that was looked at (None: nobody looked).
+        """Raise unless this is the plan that was looked at (None: nobody looked).
 
         Raises:
             PlanStaleError: what would go has changed since.
@@ -88,7 +88,7 @@ class RetentionPlan:
 
 
 def refuse_old(made_at: datetime, now: datetime) -> None:
-    """Say nothing while a plan of ``made_at`` is young enough to be carried out.
+    """Raise unless a plan of ``made_at`` is young enough to be carried out.
 
     Raises:
         PlanStaleError: it isn't, or it is from the future.

@@ -22,7 +22,7 @@ _HARMLESS = frozenset({"", "true", "false", "none", "0", "1"})
 
 
 def names_a_credential(name: str) -> bool:
-    """Say whether a variable or label of this name holds a credential."""
+    """Return whether a variable or label of this name holds a credential."""
     return bool(_CREDENTIAL_NAME.search(name)) and not _NOT_A_VALUE.search(name)
 
 

@@ -32,7 +32,7 @@ class EnvironmentValues:
         return f"{self.secret_directory}/{service}/{secret}"
 
     def is_secret(self, template: str) -> bool:
-        """Say whether a value written as ``template`` holds a secret once interpolated."""
+        """Return whether a value written as ``template`` holds a secret once interpolated."""
         return any(name in self.secret_variables for name in references(template))
 
 

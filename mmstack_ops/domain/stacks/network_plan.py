@@ -66,7 +66,7 @@ def _refuse_taken_subnet(spec: NetworkSpec, networks: Iterable[ObservedNetwork])
 
 
 def is_owned(network: ObservedNetwork, owner: str, environment: str) -> bool:
-    """Say whether a network belongs to this owner's environment, by its labels."""
+    """Return whether a network belongs to this owner's environment, by its labels."""
     return (
         network.labels.get(labels.OWNER) == owner
         and network.labels.get(labels.ENVIRONMENT) == environment

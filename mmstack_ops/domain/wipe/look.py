@@ -10,7 +10,7 @@ from mmstack_ops.domain.stacks import labels
 
 
 def is_ours(marks: Mapping[str, str], owner: str, environment: str) -> bool:
-    """Say whether these labels are of this project's environment. A name says nothing."""
+    """Return whether these labels are of this project's environment. A name says nothing."""
     return marks.get(labels.OWNER) == owner and marks.get(labels.ENVIRONMENT) == environment
 
 

@@ -120,7 +120,7 @@ class WipePlan:
         return replace(self, items=items)
 
     def refuse_other(self, digest: str) -> None:
-        """Say nothing when this is the plan that was looked at.
+        """Raise unless this is the plan that was looked at.
 
         Raises:
             PlanStaleError: it would remove something else.
@@ -134,7 +134,7 @@ class WipePlan:
             )
 
     def refuse_old(self, now: datetime) -> None:
-        """Say nothing while it is young enough to be carried out.
+        """Raise unless it is young enough to be carried out.
 
         Raises:
             PlanStaleError: it isn't, or it is from the future.
@@ -143,7 +143,7 @@ class WipePlan:
         plan_life.refuse_old(self.made_at, now, what="the plan of the wipe", look=look)
 
     def refuse_unconfirmed(self, typed: str) -> None:
-        """Say nothing when ``typed`` is this plan's confirmation.
+        """Raise unless ``typed`` is this plan's confirmation.
 
         Raises:
             InputError: it isn't.
@@ -155,7 +155,7 @@ class WipePlan:
             )
 
     def refuse_guarded(self) -> None:
-        """Say nothing when the guard of the environment lets this happen.
+        """Raise unless the guard of the environment lets this happen.
 
         Raises:
             InputError: it doesn't; nothing was touched.

@@ -90,7 +90,7 @@ class _Planner:
         )
 
     def _has(self, volume: SeenVolume) -> bool:
-        """Say whether a volume of ours is in the scope."""
+        """Return whether a volume of ours is in the scope."""
         if self._scope.kind == "environment":
             return True
         if self._scope.kind == "stack":

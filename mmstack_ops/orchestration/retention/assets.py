@@ -52,7 +52,7 @@ def _tier_retention(catalogue: Catalogue, tier: str) -> dg.AssetsDefinition:
         can_subset=True,
         pool=names.cleanup_pool(catalogue.environment, tier),
         required_resource_keys=_RESOURCES,
-        description=f"Let go what the retention of {tier} doesn't keep, exactly as planned.",
+        description=f"Delete what the retention of {tier} doesn't keep, exactly as planned.",
     )
     def clean_up(
         context: dg.AssetExecutionContext, config: CleanupConfig
@@ -123,7 +123,7 @@ def _spec(catalogue: Catalogue, tier: str, service: str) -> dg.AssetSpec:
         deps=own,
         # A series that a rail stops, or a tier that isn't in use, isn't materialized.
         skippable=True,
-        description=f"The retention of {service}'s backups on {tier}: what went, what stays.",
+        description=f"Retention of {service}'s backups on {tier}: what was deleted, what stays.",
         group_name=names.group(tier),
         owners=definition.owners,
         metadata={"service": service, "rules": str(rules_of(policy, definition.backup))},

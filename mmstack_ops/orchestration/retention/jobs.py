@@ -41,7 +41,7 @@ def _cleanup_job(catalogue: Catalogue) -> Job:
         name=names.CLEANUP_JOB,
         selection=dg.AssetSelection.assets(*keys),
         executor_def=dg.in_process_executor,
-        description="Let go what is too old: live data, backups on each tier, ended runs.",
+        description="Delete what is too old: live data, backups on each tier, ended runs.",
     )
 
 

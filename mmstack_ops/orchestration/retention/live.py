@@ -46,7 +46,7 @@ def live_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition]:
         can_subset=True,
         pool=names.cleanup_pool(catalogue.environment, names.LIVE_PART),
         required_resource_keys={names.LIVE, stack_names.LISTENER},
-        description="Let go what is too old on the services, backed up before where that is told.",
+        description="Delete what is too old on the services, backed up before where that is told.",
     )
     def clean_up(
         context: dg.AssetExecutionContext, config: CleanupConfig
@@ -102,7 +102,7 @@ def _spec(catalogue: Catalogue, service: str) -> dg.AssetSpec:
         deps=[stack_names.asset_key(catalogue, service)],
         # A service that isn't there, or that a rail stops, isn't materialized.
         skippable=True,
-        description=f"The retention of {service}'s live data: what went, what stays.",
+        description=f"The retention of {service}'s live data: what was deleted, what stays.",
         group_name=names.group(names.LIVE_PART),
         owners=definition.owners,
         metadata={"service": service, "rules": "; ".join(ages)},

@@ -1,4 +1,4 @@
-"""What people look at: what went, what stays and why, as Dagster metadata."""
+"""What people look at: what was deleted, what stays and why, as Dagster metadata."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Watch:
         return [event for event in taken if event.action in REPORTED], after
 
     def may_restart(self, service: str, *, now: float) -> bool:
-        """Say whether ``service`` was restarted rarely enough to try it once more."""
+        """Return whether ``service`` was restarted rarely enough to try it once more."""
         recent = [t for t in self.restarts.get(service, ()) if t > now - RESTART_WINDOW]
         return len(recent) < MAX_RESTARTS
 

@@ -147,7 +147,7 @@ def _shown(plan: WipePlan, *, start: bool) -> dg.Failure:
 
 
 def _record(context: dg.OpExecutionContext, catalogue: Catalogue, result: WipeResult) -> None:
-    """Write what went into the history: of the environment, and of each service."""
+    """Write what was deleted into the history: of the environment, and of each service."""
     context.log_event(
         dg.AssetObservation(
             asset_key=names.wipe_key(catalogue),

@@ -45,7 +45,7 @@ def plan_metadata(plan: WipePlan, *, start: bool) -> Metadata:
 
 
 def result_metadata(result: WipeResult) -> Metadata:
-    """Return what went, as numbers to plot and as a table."""
+    """Return what was deleted, as numbers to plot and as a table."""
     return {
         "scope": dg.MetadataValue.text(result.scope),
         "freed_bytes": dg.MetadataValue.int(result.freed_bytes),

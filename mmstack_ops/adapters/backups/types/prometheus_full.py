@@ -153,7 +153,7 @@ def _delete_leftovers(bench: Workbench, instance: Instance) -> None:
 
 
 def _is_of(name: str, asked_at: datetime) -> bool:
-    """Say whether a snapshot was begun when one was asked for: its name begins with the moment.
+    """Return whether a snapshot was begun when one was asked for: its name begins with the moment.
 
     ``20171210T211224Z-2be650b6d019eb54``
     (https://prometheus.io/docs/prometheus/latest/querying/api/#snapshot), to the second.

@@ -43,7 +43,7 @@ class Site:
         """Go on, unless the run was cancelled.
 
         Raises:
-            CancelledError: what went so far is gone; nothing is half done.
+            CancelledError: what was deleted so far stays deleted; nothing is half done.
         """
         if self.bench.cancel.is_set():
             raise CancelledError(f"the clean-up of {self.instance.service} was cancelled")
@@ -76,8 +76,8 @@ def counted(site: Site, things: Things) -> Iterator[Tally]:
     """Give a tally to a clean-up: an error after something went says how much did.
 
     Raises:
-        RetentionError: it failed half-way; says what went.
-        CancelledError: it was cancelled half-way; says what went.
+        RetentionError: it failed half-way; says what was deleted.
+        CancelledError: it was cancelled half-way; says what was deleted.
     """
     tally = Tally()
     try:
@@ -118,7 +118,7 @@ class Strategy(Protocol[Rule]):
 
         Raises:
             RetentionError: something stayed that should have gone; says what went.
-            BackupError: the server failed; what went before is gone.
+            BackupError: the server failed; what was deleted before stays deleted.
             CancelledError: cancelled between two pieces.
         """
         ...
@@ -135,7 +135,7 @@ def folder_inside(site: Site, path: str) -> Path:
 
 
 def is_new(site: Site, path: str) -> bool:
-    """Say whether the volume that ``path`` is on holds nothing at all: its service is new."""
+    """Return whether the volume that ``path`` is on holds nothing at all: its service is new."""
     return not any(_place(site, path)[0].iterdir())
 
 

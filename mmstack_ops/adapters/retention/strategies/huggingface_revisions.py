@@ -246,7 +246,7 @@ def _leftovers(repository: Path, linked: set[str], before: datetime) -> Iterator
 
 
 def _refuse_link(path: Path) -> None:
-    """Say nothing when a part of a repository stands where it seems to stand.
+    """Raise unless a part of a repository stands where it seems to stand.
 
     Raises:
         RetentionError: it is a link, which could lead anywhere on this host.

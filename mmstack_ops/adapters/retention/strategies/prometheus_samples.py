@@ -117,7 +117,7 @@ def _oldest(site: Site, begin: datetime) -> datetime:
 
 
 def _has_samples(site: Site, begin: datetime, hours: int) -> bool:
-    """Say whether any series has a sample in the first hours, and before the rule's moment."""
+    """Return whether any series has a sample in the first hours, and before the rule's moment."""
     end = min(begin + timedelta(hours=hours), site.before)
     query = {
         "match[]": '{__name__=~".+"}',

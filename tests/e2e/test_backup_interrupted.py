@@ -132,8 +132,7 @@ def test_a_disk_that_gets_full_fails_the_backup_and_nothing_else(slow: Product) 
     settings.unlink()
 
 
-@pytest.mark.soak  # One kill, what it leaves and the next backup: the test above.
-@pytest.mark.parametrize("kills", [12])
+@pytest.mark.parametrize("kills", [1, pytest.param(12, marks=pytest.mark.soak)])
 def test_wherever_it_is_killed_only_whole_backups_are_listed(slow: Product, kills: int) -> None:
     slow.change_schema(_at_full_speed)
     slow.done("start", "redis")

@@ -70,7 +70,8 @@ def begin_load(product: Product) -> None:
     contents.shell(postgres, f"createdb {user} {BENCH}")
     program = "$(ls /usr/lib/postgresql/*/bin/pgbench)"
     contents.shell(postgres, f"{program} {user} -q -i -s 2 {BENCH}")
-    load = f"{program} {user} -n -c 4 -T 600 {BENCH}"
+    # At a rate: a server that writes as fast as it can takes the processors from other tests.
+    load = f"{program} {user} -n -c 4 -R 100 -T 600 {BENCH}"
     postgres.exec_run(["sh", "-c", load], detach=True)
     wait_until(lambda: transactions(product) > 100, seconds=120)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -29,12 +29,25 @@ from tests.e2e.product import Product, Ui, end_of
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.fault]
 
 
-@pytest.fixture
-def control(product: Product) -> WipeControl:
+class KilledAtStart(StackControl):
+    """Kills its process when it is asked to start something."""
+
+    def plan_up(self, *_: Any, **__: Any) -> NoReturn:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("SIGKILL did not end the process")
+
+
+def wipe_control(product: Product, stacks: type[StackControl] = StackControl) -> WipeControl:
     with product.variables():
         project = open_project(product.root)
-    stacks = StackControl(project, "development")
-    return WipeControl(project, "development", stacks, BackupControl(project, "development"))
+    return WipeControl(
+        project, "development", stacks(project, "development"), BackupControl(project, "development")
+    )
+
+
+@pytest.fixture
+def control(product: Product) -> WipeControl:
+    return wipe_control(product)
 
 
 def wiped(control: WipeControl, plan: WipePlan, **how: Any) -> WipeResult:
@@ -208,10 +221,18 @@ def test_killed_before_it_started_things_again_the_next_one_starts_them(
     # One of the look-alikes runs and says it is redis, of somebody else.
     alike.assert_untouched()
     product.done("start", "redis")
-    kill_wipe(product, "cache", 2)
+    child = os.fork()
+    if child == 0:
+        try:
+            doomed = wipe_control(product, KilledAtStart)
+            wiped(doomed, doomed.plan("cache"))
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert product.found("development") == []
     shown = product.done("wipe", "cache", "--plan", "--json").document()
-    if product.found("development"):
-        pytest.fail("it was killed too late to tell anything")
     assert shown["starts"] == ["redis"]
     assert "not started again: redis" in shown["unfinished"][0]
     product.done("wipe", "cache", "--yes")

@@ -27,9 +27,11 @@ from mmstack_ops.domain.stacks import labels
 from mmstack_ops.orchestration.instance import prepare_instance
 from tests import allocation
 from tests.allocation import free_port as free_port
+from tests.e2e.command import Command
 from tests.integration.world import remove_labelled
 
 REPOSITORY = Path(__file__).parents[2]
+Running = Command | subprocess.Popen[str]
 ENVIRONMENTS = ("development", "staging", "production", "testing")
 
 
@@ -63,6 +65,8 @@ class Product:
     owner: str
     engine: docker.DockerClient
     environment: dict[str, str] = field(default_factory=dict)
+    own_interpreter: bool = False
+    """Start ``mmstack`` as an operator does, not as a fork of a process that is warm."""
 
     @property
     def home(self) -> Path:
@@ -108,12 +112,15 @@ class Product:
         subnet: str = self.schema()["config"]["address_plans"][plan]["subnets"][network]
         return subnet
 
-    def begin(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        """Start ``mmstack`` with ``arguments``, as an operator's shell does."""
+    def begin(self, *arguments: str, **variables: str) -> Running:
+        """Start ``mmstack`` with ``arguments``."""
+        env = {**os.environ, **self.environment, **variables}
+        if not self.own_interpreter:
+            return Command(arguments, cwd=self.root, env=env)
         return subprocess.Popen(
             [sys.executable, "-m", "mmstack_ops", *arguments],
             cwd=self.root,
-            env={**os.environ, **self.environment, **variables},
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -184,7 +191,7 @@ class Product:
         remove_labelled(self.engine, f"{labels.OWNER}={self.owner}")
 
 
-def end_of(process: subprocess.Popen[str], *, seconds: float = 300) -> Ended:
+def end_of(process: Running, *, seconds: float = 300) -> Ended:
     """Wait for ``process``; one that doesn't end in time is killed, and a failure."""
     try:
         stdout, stderr = process.communicate(timeout=seconds)
@@ -192,6 +199,7 @@ def end_of(process: subprocess.Popen[str], *, seconds: float = 300) -> Ended:
         process.kill()
         stdout, stderr = process.communicate()
         raise AssertionError(f"still ran after {seconds} s\n{stdout}{stderr}") from None
+    assert process.returncode is not None
     return Ended(process.returncode, stdout, stderr)
 
 

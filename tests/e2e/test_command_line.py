@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.e2e.product import REPOSITORY, Product, free_port
+from tests.e2e.product import Product, Running, free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
@@ -23,18 +21,10 @@ class Mmstack:
     """Runs the command in the product's project."""
 
     def __init__(self, product: Product) -> None:
-        self.product = product
+        self.product = replace(product, own_interpreter=True)
 
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "mmstack_ops", *arguments],
-            cwd=self.product.root,
-            env={**os.environ, **self.product.environment, "PYTHONPATH": str(REPOSITORY)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def begin(self, *arguments: str) -> Running:
+        return self.product.begin(*arguments)
 
     def __call__(self, *arguments: str, exits: int = 0) -> str:
         process = self.begin(*arguments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from docker.models.containers import Container
 
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.stacks.naming import NEW_SUFFIX, OLD_SUFFIX
-from tests.e2e.product import Product, end_of
+from tests.e2e.product import Product, Running, end_of
 from tests.integration.world import wait_until
 
 pytestmark = [
@@ -50,7 +49,7 @@ def _vllms(product: Product) -> list[Container]:
     return [c for c in product.found() if c.labels[labels.SERVICE] == "vllm"]
 
 
-def _start_and_wait_for_probes(product: Product, count: int) -> subprocess.Popen[str]:
+def _start_and_wait_for_probes(product: Product, count: int) -> Running:
     """Begin a start of vllm, and wait until the new container runs and is probed in vain."""
     process = product.begin("start", "vllm")
 

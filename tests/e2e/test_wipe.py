@@ -41,7 +41,10 @@ def wipe_control(product: Product, stacks: type[StackControl] = StackControl) ->
     with product.variables():
         project = open_project(product.root)
     return WipeControl(
-        project, "development", stacks(project, "development"), BackupControl(project, "development")
+        project,
+        "development",
+        stacks(project, "development"),
+        BackupControl(project, "development"),
     )
 
 

@@ -23,9 +23,9 @@ from bench.measure import Row, peak_memory, timed
 from mmstack_ops.adapters.backups.capture import taking
 from mmstack_ops.adapters.backups.encryption import Keys
 from mmstack_ops.adapters.backups.pipeline import Packing
-from mmstack_ops.adapters.backups.types.base import Instance
-from mmstack_ops.adapters.backups.types.postgres_full import PostgresFull
-from mmstack_ops.adapters.backups.types.postgres_server import Server
+from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.adapters.stores.postgres.full import PostgresFull
+from mmstack_ops.adapters.stores.postgres.server import Server
 from mmstack_ops.adapters.tiers.directory import DirectoryTier
 from mmstack_ops.domain.backups.reference import BackupRef, new_id
 from tests.integration.backups.lab import Bench, postgres

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import docker
 import pytest
 
-from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.engine.client import DEFAULT_URL
+from mmstack_ops.adapters.stores.backup_type import Instance
 from tests import allocation
 from tests.integration.backups.lab import postgres
 from tests.integration.world import BASE, POSTGRES, STAND_IN, World, sweep

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
-from mmstack_ops.adapters.backups.types.base import Workbench
-from mmstack_ops.adapters.backups.types.config import Config
-from tests.adapters.backups.types.test_config import FolderBench, service
+from mmstack_ops.adapters.stores.backup_type import Workbench
+from mmstack_ops.adapters.stores.configuration.config import Config
+from tests.adapters.stores.test_config import FolderBench, service
 from tests.mutation.subject import Counts, Fault, Subject
 
 _CONF = "files/etc/app/app.conf"

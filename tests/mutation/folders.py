@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from mmstack_ops.adapters.backups.instances import tool_instance
-from mmstack_ops.adapters.backups.types.base import BackupType, Workbench
-from mmstack_ops.adapters.backups.types.huggingface_models import HuggingfaceModels
-from mmstack_ops.adapters.backups.types.sqlite_full import SqliteFull
-from mmstack_ops.adapters.backups.types.volumes_full import VolumesFull
+from mmstack_ops.adapters.stores.backup_type import BackupType, Workbench
+from mmstack_ops.adapters.stores.huggingface.models import HuggingfaceModels
+from mmstack_ops.adapters.stores.sqlite.full import SqliteFull
+from mmstack_ops.adapters.stores.volumes.full import VolumesFull
 from mmstack_ops.domain.schema.service import Mount
-from tests.adapters.backups.types.folders import FolderBench
+from tests.adapters.stores.folders import FolderBench
 from tests.mutation.subject import Counts, Fault, Subject
 
 _ACL = "system.posix_acl_access"

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mmstack_ops.adapters.backups.types.base import Instance
-from mmstack_ops.adapters.backups.types.postgres_data import PostgresData
-from mmstack_ops.adapters.backups.types.postgres_full import PostgresFull
-from mmstack_ops.adapters.backups.types.postgres_schema import PostgresSchema
-from mmstack_ops.adapters.backups.types.postgres_server import Server
+from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.adapters.stores.postgres.data import PostgresData
+from mmstack_ops.adapters.stores.postgres.full import PostgresFull
+from mmstack_ops.adapters.stores.postgres.schema import PostgresSchema
+from mmstack_ops.adapters.stores.postgres.server import Server
 from tests.integration.backups.lab import Bench, postgres
 from tests.integration.world import World
 from tests.mutation.subject import Counts, Fault, Subject

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmstack_ops.adapters.backups.types.base import Instance
-from mmstack_ops.adapters.backups.types.qdrant_collection import QdrantCollection
+from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.adapters.stores.qdrant.collection import QdrantCollection
 from tests.integration.backups.lab import Bench
 from tests.integration.backups.vectors import ODD, ask, filled, qdrant
 from tests.integration.world import World

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import redis as client_library
 
-from mmstack_ops.adapters.backups.types.base import Instance
-from mmstack_ops.adapters.backups.types.redis_aof import RedisAof
-from mmstack_ops.adapters.backups.types.redis_rdb import RedisRdb
+from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.adapters.stores.redis.aof import RedisAof
+from mmstack_ops.adapters.stores.redis.rdb import RedisRdb
 from tests.integration.backups.lab import REDIS_PASSWORD, Bench, redis
 from tests.integration.world import World
 from tests.mutation.subject import Counts, Fault, Subject

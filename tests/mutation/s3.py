@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mmstack_ops.adapters.backups.types.s3_bucket import S3Bucket
-from mmstack_ops.adapters.backups.types.s3_client import s3_client
-from tests.adapters.backups.types.stores import bench, store
+from mmstack_ops.adapters.stores.s3.bucket import S3Bucket
+from mmstack_ops.adapters.stores.s3.client import s3_client
+from tests.adapters.stores.stores import bench, store
 from tests.mutation.subject import Counts, Fault, Subject
 
 Client = Any

@@ -16,7 +16,7 @@ from mmstack_ops.adapters.backups.capture import taking
 from mmstack_ops.adapters.backups.encryption import Keys
 from mmstack_ops.adapters.backups.opening import Artifact, read_manifest
 from mmstack_ops.adapters.backups.pipeline import Packing
-from mmstack_ops.adapters.backups.types.volumes_full import VolumesFull
+from mmstack_ops.adapters.stores.volumes.full import VolumesFull
 from mmstack_ops.adapters.tiers.directory import DirectoryTier
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.errors import MmstackError

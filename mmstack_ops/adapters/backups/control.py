@@ -27,7 +27,7 @@ from mmstack_ops.domain.suggest import require_known
 if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.encryption import Keys
     from mmstack_ops.adapters.backups.turns import Turns
-    from mmstack_ops.adapters.backups.types.base import BackupType, OpenArtifact
+    from mmstack_ops.adapters.stores.backup_type import BackupType, OpenArtifact
     from mmstack_ops.domain.retention.plan import SeriesCleaned
     from mmstack_ops.domain.retention.series import SeriesPlan
 
@@ -378,7 +378,7 @@ class BackupControl(BackupOverview):
         return Keys(self._project.settings.age_identity)
 
     def _kind(self, ref: BackupRef) -> BackupType:
-        from mmstack_ops.adapters.backups.types.registry import backup_type
+        from mmstack_ops.adapters.stores.registry import backup_type
 
         require_known("service", ref.service, self.catalogue.services)
         return backup_type(self.catalogue.services[ref.service].definition, ref.type)

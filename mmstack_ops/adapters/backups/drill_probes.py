@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mmstack_ops.adapters.backups.n8n_credentials import decrypts
 from mmstack_ops.adapters.backups.sqlite_probe import sqlite_value
 from mmstack_ops.adapters.backups.structure import NO_VERDICT
-from mmstack_ops.adapters.backups.types.base import Instance, Workbench
+from mmstack_ops.adapters.stores.backup_type import Instance, Workbench
 from mmstack_ops.domain.backups.events import DrillCheck
 from mmstack_ops.domain.errors import BackupError, MmstackError
 from mmstack_ops.domain.schema.probes import (
@@ -31,7 +31,7 @@ from mmstack_ops.domain.schema.probes import (
 if TYPE_CHECKING:
     import psycopg
 
-    from mmstack_ops.adapters.backups.types.postgres_server import Connection
+    from mmstack_ops.adapters.stores.postgres.server import Connection
 
 _SECONDS = 30
 _HTTP_BYTES = 1 << 20
@@ -154,7 +154,7 @@ def _first_value(cursor: psycopg.Cursor[tuple[Any, ...]]) -> object:
 
 
 def _n8n_credentials(probe: N8nCredentialsProbe, instance: Instance) -> str:
-    from mmstack_ops.adapters.backups.types.postgres_server import Server
+    from mmstack_ops.adapters.stores.postgres.server import Server
 
     key = instance.values.secrets.get(probe.secret)
     if key is None:
@@ -183,7 +183,7 @@ def _n8n_credentials(probe: N8nCredentialsProbe, instance: Instance) -> str:
 @contextmanager
 def _reading(instance: Instance, database: str) -> Iterator[Connection]:
     """Connect in a transaction that can't write, with names found as applications find them."""
-    from mmstack_ops.adapters.backups.types.postgres_server import Server
+    from mmstack_ops.adapters.stores.postgres.server import Server
 
     with Server.of(instance).connect(database, autocommit=False) as connection:
         connection.read_only = True
@@ -199,7 +199,7 @@ def _has_table(connection: Connection, name: str) -> bool:
 
 
 def _redis(probe: RedisProbe, instance: Instance) -> str:
-    from mmstack_ops.adapters.backups.types.redis_server import RedisServer, text
+    from mmstack_ops.adapters.stores.redis.server import RedisServer, text
 
     with RedisServer.of(instance).connect(probe.database) as client:
         found: Any = client.type(probe.key)
@@ -226,7 +226,7 @@ def _redis(probe: RedisProbe, instance: Instance) -> str:
 
 
 def _vectors(probe: VectorsProbe, instance: Instance) -> str:
-    from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer
+    from mmstack_ops.adapters.stores.qdrant.server import QdrantServer
 
     found = QdrantServer.of(instance).search(
         probe.collection,
@@ -242,7 +242,7 @@ def _vectors(probe: VectorsProbe, instance: Instance) -> str:
 def _object(probe: ObjectProbe, instance: Instance) -> str:
     import botocore.exceptions
 
-    from mmstack_ops.adapters.backups.types.s3_client import s3_client
+    from mmstack_ops.adapters.stores.s3.client import s3_client
 
     client = s3_client(instance)
     try:

@@ -13,7 +13,7 @@ from mmstack_ops.adapters.backups.drill_probes import run_probes
 from mmstack_ops.adapters.backups.records import write_proof
 from mmstack_ops.adapters.backups.scratch import Recipe, ScratchServers
 from mmstack_ops.adapters.backups.structure import NO_VERDICT
-from mmstack_ops.adapters.backups.types.base import BackupType, Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.stores.backup_type import BackupType, Instance, OpenArtifact, Workbench
 from mmstack_ops.domain.backups.events import BackupEvent, BackupProgress, DrillCheck, Phase, Proof
 from mmstack_ops.domain.backups.facts import Comparison, Facts, compare
 from mmstack_ops.domain.errors import CancelledError, MmstackError, TierError

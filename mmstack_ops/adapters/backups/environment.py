@@ -22,10 +22,10 @@ from mmstack_ops.domain.secrets.redact import redactor
 from mmstack_ops.domain.stacks.desired import build_desired
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.backups.types.base import BackupType, Instance, OpenArtifact
     from mmstack_ops.adapters.engine.client import EngineConnection
     from mmstack_ops.adapters.engine.writer import EngineWriter
     from mmstack_ops.adapters.project import Project
+    from mmstack_ops.adapters.stores.backup_type import BackupType, Instance, OpenArtifact
     from mmstack_ops.domain.backups.reference import BackupRef
     from mmstack_ops.domain.catalogue.resolve import Catalogue
     from mmstack_ops.domain.secrets.values import EnvironmentValues
@@ -134,7 +134,7 @@ class RestoreEnvironment:
 
     def imagined(self, service: str) -> Instance:
         """Return what ``service`` would be, for types that need no container."""
-        from mmstack_ops.adapters.backups.types.base import Instance
+        from mmstack_ops.adapters.stores.backup_type import Instance
 
         container = self.recipe(service).service.replicas[0].container
         return Instance(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mmstack_ops.adapters.backups.types.base import Instance
+from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.domain.errors import BackupError
 from mmstack_ops.domain.schema.service import Image, Service
 from mmstack_ops.domain.secrets.values import EnvironmentValues

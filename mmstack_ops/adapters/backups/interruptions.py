@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mmstack_ops.adapters.backups.journal import Journal
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.backups.types.base import Workbench
+    from mmstack_ops.adapters.stores.backup_type import Workbench
 
 STOPPED = "restore-stopped"
 """The journal's key of services that wait, stopped, for a restore."""

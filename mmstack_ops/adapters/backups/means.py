@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mmstack_ops.adapters.backups.live_services import LiveServices
 from mmstack_ops.adapters.backups.scratch import Recipe, ScratchServers
-from mmstack_ops.adapters.backups.types.base import BackupType, Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.stores.backup_type import BackupType, Instance, OpenArtifact, Workbench
 from mmstack_ops.domain.backups.events import BackupDone, BackupEvent, BackupProgress, Phase
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef

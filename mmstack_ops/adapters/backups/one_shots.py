@@ -21,7 +21,7 @@ from mmstack_ops.adapters.backups.exchange import (
 from mmstack_ops.adapters.backups.one_shot import Running, program_of
 from mmstack_ops.adapters.backups.one_shot_streams import InStream, OutStream, whole
 from mmstack_ops.adapters.backups.tool_shell import LOOP, ToolShell
-from mmstack_ops.adapters.backups.types.base import CommandOptions, Instance
+from mmstack_ops.adapters.stores.backup_type import CommandOptions, Instance
 from mmstack_ops.domain.errors import CancelledError, EngineError
 
 if TYPE_CHECKING:

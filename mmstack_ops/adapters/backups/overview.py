@@ -31,8 +31,8 @@ from mmstack_ops.domain.suggest import require_known
 if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.environment import RestoreEnvironment
     from mmstack_ops.adapters.backups.tape_volumes import TapeVolumes
-    from mmstack_ops.adapters.backups.types.base import Instance, Workbench
     from mmstack_ops.adapters.stacks.control import StackControl
+    from mmstack_ops.adapters.stores.backup_type import Instance, Workbench
     from mmstack_ops.domain.retention.plan import RetentionPlan
     from mmstack_ops.domain.secrets.values import EnvironmentValues
 
@@ -189,7 +189,7 @@ class BackupOverview:
             UnknownNameError: for a target or type that nothing has.
             EngineUnavailableError: no engine answers.
         """
-        from mmstack_ops.adapters.backups.types.registry import backup_type
+        from mmstack_ops.adapters.stores.registry import backup_type
 
         self._require_types(types)
         running = self._running()
@@ -392,19 +392,19 @@ class BackupOverview:
 
     def probe_models(self) -> str:
         """Return a digest that changes when the model caches do; empty while unreadable."""
-        from mmstack_ops.adapters.backups.change_digests import models_digest
+        from mmstack_ops.adapters.stores.huggingface.change_detection import models_digest
 
         return "".join(self._probed(models_digest, "huggingface", must_run=False))
 
     def probe_schema(self) -> str:
         """Return a digest of the databases' definitions; empty while they don't run."""
-        from mmstack_ops.adapters.backups.change_digests import schema_digest
+        from mmstack_ops.adapters.stores.postgres.change_detection import schema_digest
 
         return "".join(self._probed(schema_digest, "postgres", must_run=True))
 
     def probe_buckets(self) -> Mapping[str, int]:
         """Return bytes by bucket (``service/bucket``); empty while the stores don't run."""
-        from mmstack_ops.adapters.backups.change_digests import bucket_sizes
+        from mmstack_ops.adapters.stores.s3.change_detection import bucket_sizes
 
         found = self._probed(bucket_sizes, "s3", must_run=True)
         return {bucket: size for sizes in found for bucket, size in sizes.items()}

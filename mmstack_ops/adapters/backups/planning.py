@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from mmstack_ops.adapters.backups.types.volume_roots import matching
+from mmstack_ops.adapters.stores.volumes.roots import matching
 from mmstack_ops.domain.backups.restore_plan import RestoreScope
 
 if TYPE_CHECKING:

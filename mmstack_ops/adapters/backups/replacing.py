@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from mmstack_ops.adapters.backups.interruptions import half_way
 from mmstack_ops.adapters.backups.means import RestoreMeans
-from mmstack_ops.adapters.backups.types.base import BackupType, Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.stores.backup_type import BackupType, Instance, OpenArtifact, Workbench
 from mmstack_ops.domain.backups.events import BackupDone, RestoreDone
 from mmstack_ops.domain.backups.facts import Comparison, Facts, compare
 from mmstack_ops.domain.backups.plan import PlannedRestore, RestorePlan, Series

@@ -12,7 +12,7 @@ from mmstack_ops.adapters.backups.drilling import bench_for, refuse_cancelled, s
 from mmstack_ops.adapters.backups.interruptions import STOPPED, told
 from mmstack_ops.adapters.backups.means import RestoreMeans
 from mmstack_ops.adapters.backups.replacing import UndefinedStateError, loaded_into, replace_content
-from mmstack_ops.adapters.backups.types.base import Instance
+from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.domain.backups.confirmation import refuse_late
 from mmstack_ops.domain.backups.events import RestoreDone
 from mmstack_ops.domain.backups.facts import compare

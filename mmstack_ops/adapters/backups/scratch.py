@@ -14,7 +14,7 @@ from mmstack_ops.adapters.backups.claims import Claim, Claims
 from mmstack_ops.adapters.backups.journal import Journal
 from mmstack_ops.adapters.backups.routes import routed_subnets
 from mmstack_ops.adapters.backups.starting import start_healthy
-from mmstack_ops.adapters.backups.types.base import Instance
+from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.domain.backups.scratch import free_subnet, scratch_container
 from mmstack_ops.domain.errors import (
     AddressConflictError,

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from mmstack_ops.adapters.backups.types.base import Instance, Workbench
+from mmstack_ops.adapters.stores.backup_type import Instance, Workbench
 from mmstack_ops.domain.errors import BackupError
 from mmstack_ops.domain.schema.probes import SqliteProbe
 

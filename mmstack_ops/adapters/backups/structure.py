@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mmstack_ops.adapters.backups.encryption import NoKeyError
-from mmstack_ops.adapters.backups.types.base import BackupType, OpenArtifact, Workbench
+from mmstack_ops.adapters.stores.backup_type import BackupType, OpenArtifact, Workbench
 from mmstack_ops.domain.errors import (
     CancelledError,
     EngineUnavailableError,

@@ -11,8 +11,8 @@ from mmstack_ops.adapters.backups.capture import newest_manifest, taking
 from mmstack_ops.adapters.backups.encryption import Keys, choose_recipients
 from mmstack_ops.adapters.backups.instances import find_instance
 from mmstack_ops.adapters.backups.pipeline import Packing
-from mmstack_ops.adapters.backups.types.base import BackupType, Instance
-from mmstack_ops.adapters.backups.types.registry import backup_type
+from mmstack_ops.adapters.stores.backup_type import BackupType, Instance
+from mmstack_ops.adapters.stores.registry import backup_type
 from mmstack_ops.domain.backups.events import BackupDone
 from mmstack_ops.domain.errors import BackupError
 

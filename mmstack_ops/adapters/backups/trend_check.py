@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.backups.opening import Artifact, read_manifest
 from mmstack_ops.adapters.backups.records import accepted_reason
-from mmstack_ops.adapters.backups.types.base import OpenArtifact
+from mmstack_ops.adapters.stores.backup_type import OpenArtifact
 from mmstack_ops.domain.backups.events import DrillCheck
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.trend import (

@@ -16,8 +16,8 @@ from mmstack_ops.adapters.backups.chunk_stream import ChunkStream
 from mmstack_ops.adapters.backups.exchange import PIPE_BYTES
 from mmstack_ops.adapters.backups.journal import Journal
 from mmstack_ops.adapters.backups.one_shots import OneShots
-from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.files import make_private_directory
+from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.domain.errors import RestoreError
 
 if TYPE_CHECKING:
@@ -208,8 +208,8 @@ class EngineWorkbench(OneShots):
         Returns:
             What was done, in words.
         """
-        from mmstack_ops.adapters.backups.types.volume_swap import recover
         from mmstack_ops.adapters.engine.failures import MissingObjectError
+        from mmstack_ops.adapters.stores.volumes.swap import recover
 
         done: list[str] = list(self.sweep_leftovers())
         try:

@@ -31,8 +31,8 @@ from mmstack_ops.domain.schema.retention import RetentionRule, label_of
 if TYPE_CHECKING:
     from mmstack_ops.adapters.backups.environment import RestoreEnvironment
     from mmstack_ops.adapters.backups.facade import Backups
-    from mmstack_ops.adapters.backups.types.base import Instance
-    from mmstack_ops.adapters.retention.strategies.base import Site
+    from mmstack_ops.adapters.stores.backup_type import Instance
+    from mmstack_ops.adapters.stores.retention_strategy import Site
     from mmstack_ops.domain.retention.runs import EndedContainer
 
 Listener = Callable[[BackupEvent], None]
@@ -197,11 +197,11 @@ class LiveRetention:
             return remove_ended(place.connection, planned)
 
     def _look(self, site: Site, rule: RetentionRule, made_at: datetime) -> RulePlan:
-        from mmstack_ops.adapters.retention.strategies.registry import strategy_of
+        from mmstack_ops.adapters.stores.registry import retention_strategy
 
         service = site.instance.service
         try:
-            found = strategy_of(rule).look(site, rule)
+            found = retention_strategy(rule).look(site, rule)
         except (RetentionError, BackupError, EngineError) as error:
             problem = ": ".join(filter(None, (error.what, error.why)))
             return plan_rule(
@@ -218,7 +218,7 @@ class LiveRetention:
     def _clean(
         self, site: Site, planned: RulePlan, made_at: datetime, *, accept_many: bool
     ) -> RuleCleaned:
-        from mmstack_ops.adapters.retention.strategies.registry import strategy_of
+        from mmstack_ops.adapters.stores.registry import retention_strategy
 
         begun = time.monotonic()
         fresh = self._look(site, planned.rule, made_at)
@@ -227,7 +227,7 @@ class LiveRetention:
         if fresh.found is None or not fresh.expired:
             things = "files" if fresh.found is None else fresh.found.things
             return RuleCleaned(planned.service, planned.label, things, 0, 0, 0.0)
-        gone = strategy_of(planned.rule).clean(site, planned.rule)
+        gone = retention_strategy(planned.rule).clean(site, planned.rule)
         site.tell(f"{planned.label}: {gone.count} {fresh.found.things} went")
         return RuleCleaned(
             planned.service,
@@ -279,7 +279,7 @@ class LiveRetention:
         tell: Callable[[str], None],
     ) -> Callable[[RetentionRule], Site]:
         from mmstack_ops.adapters.backups.encryption import choose_recipients
-        from mmstack_ops.adapters.retention.strategies.base import Site
+        from mmstack_ops.adapters.stores.retention_strategy import Site
 
         bench = place.bench(cancel)
         encryption = self.catalogue.schema.backup.encryption
@@ -338,9 +338,9 @@ class LiveRetention:
 
 def _unusable(instance: Instance, rules: Sequence[RetentionRule]) -> str:
     """Return why nothing can be done with an instance; empty when it can."""
-    from mmstack_ops.adapters.retention.strategies.registry import strategy_of
+    from mmstack_ops.adapters.stores.registry import retention_strategy
 
-    if instance.running or not any(strategy_of(rule).needs_running for rule in rules):
+    if instance.running or not any(retention_strategy(rule).needs_running for rule in rules):
         return ""
     return "it doesn't run"
 

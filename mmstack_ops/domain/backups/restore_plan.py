@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
+from mmstack_ops.domain.backups.backup_kind import data_rank
 from mmstack_ops.domain.backups.plan import PlannedRestore, RestorePlan
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.backups.status import BackupRow
@@ -15,16 +16,8 @@ from mmstack_ops.domain.errors import InputError
 APART = 3600.0
 """Seconds between two backups of one restore beyond which they hardly fit together."""
 
-# Lower is better; equals are decided by age. What is in no group holds no data of its own.
-_DATA_RANK = {
-    "full": 0,
-    "rdb": 0,
-    "aof": 0,
-    "collection": 0,
-    "bucket": 0,
-    "models": 0,
-    "data": 1,
-}
+_NO_DATA = 9
+"""Rank of what holds no data of its own: behind all that does."""
 _SHOWN = 5
 
 
@@ -148,7 +141,12 @@ def plan_restore(
 
 def data_types(declared: Sequence[str]) -> tuple[str, ...]:
     """Return those of a service's types that hold its data, the best first."""
-    return tuple(sorted((t for t in declared if t in _DATA_RANK), key=lambda t: _DATA_RANK[t]))
+    return tuple(sorted((t for t in declared if data_rank(t) is not None), key=_rank))
+
+
+def _rank(type_name: str) -> int:
+    rank = data_rank(type_name)
+    return _NO_DATA if rank is None else rank
 
 
 def _groups(
@@ -186,8 +184,8 @@ def _newest(
     if not candidates:
         return None
     sound = [row for row in candidates if row.disproven_at is None] or candidates
-    best = min(_DATA_RANK.get(row.ref.type, 9) for row in sound)
-    ranked = [row for row in sound if _DATA_RANK.get(row.ref.type, 9) == best]
+    best = min(_rank(row.ref.type) for row in sound)
+    ranked = [row for row in sound if _rank(row.ref.type) == best]
     chosen = max(ranked, key=lambda row: (row.ref.created, row.ref))
     reason = "the newest" if wish.at is None else f"the newest at or before {_shown(at)}"
     if len({row.ref.type for row in ranked}) > 1:
@@ -215,7 +213,7 @@ def _why_not(row: BackupRow, chosen: BackupRow, best: int, wish: RestoreWish) ->
         return f"{row.ref} is {when}, but no copy{where} can be used ({copies}): passed over"
     if row.disproven_at is not None:
         return f"{row.ref} is {when}, but a restore drill of it failed: passed over"
-    if newer and _DATA_RANK.get(row.ref.type, 9) > best:
+    if newer and _rank(row.ref.type) > best:
         return (
             f"{row.ref} is newer than the {chosen.ref.type} backup that is taken; ask for type"
             f" {row.ref.type} to have it"

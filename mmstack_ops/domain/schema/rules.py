@@ -8,7 +8,7 @@ from itertools import combinations
 from zoneinfo import ZoneInfo, available_timezones
 
 from mmstack_ops.domain.addresses import addresses_clash
-from mmstack_ops.domain.backups.kinds import declared_types, offers
+from mmstack_ops.domain.backups.backup_kind import offered_types
 from mmstack_ops.domain.catalogue.resolve import Catalogue, resolve
 from mmstack_ops.domain.cron import cron_problem
 from mmstack_ops.domain.graph import find_cycle
@@ -347,9 +347,9 @@ def _methods_offer_types(schema: Schema) -> Iterator[Problem]:
     for name, service in schema.services.items():
         method = service.backup.method
         for index, kind in enumerate(service.backup.types):
-            if not offers(method, kind):
+            if kind not in offered_types(method):
                 path: Path = ("services", name, "backup", "types", index)
-                known = ", ".join(declared_types(method))
+                known = ", ".join(offered_types(method))
                 message = f"the backup method {method!r} has no type {kind!r}; it has {known}"
                 yield Problem(path, message)
 

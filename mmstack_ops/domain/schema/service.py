@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from mmstack_ops.domain.addresses import HostAddress
+from mmstack_ops.domain.backups.backup_kind import methods, type_names
 from mmstack_ops.domain.schema.base import ContainerVariableName, Name, SchemaModel, VariableName
+from mmstack_ops.domain.schema.choices import OneOf
 from mmstack_ops.domain.schema.policies import Keep, Trend
 from mmstack_ops.domain.schema.probes import Probe
 from mmstack_ops.domain.schema.ranges import (
@@ -214,20 +216,8 @@ class SecretUse(SchemaModel):
     """Owner of the file: Compose's file secrets are bind mounts and keep the host's owner."""
 
 
-BackupTypeName = Literal[
-    "full", "schema", "data", "rdb", "aof", "collection", "bucket", "models", "config"
-]
-BackupMethod = Literal[
-    "volumes",
-    "postgres",
-    "redis",
-    "qdrant",
-    "s3",
-    "huggingface",
-    "sqlite",
-    "prometheus",
-    "elasticsearch",
-]
+BackupTypeName = Annotated[str, OneOf(type_names)]
+BackupMethod = Annotated[str, OneOf(methods)]
 
 
 class ServiceBackup(SchemaModel):

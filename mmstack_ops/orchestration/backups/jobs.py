@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from mmstack_ops.domain.backups.backup_kind import is_weekly
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.orchestration.backups import names
@@ -55,7 +56,7 @@ def backup_jobs(
 def _backup_jobs(catalogue: Catalogue) -> list[Job]:
     tier = catalogue.settings.backup.tiers[0]
     every = names.all_series(catalogue)
-    models = [series for series in every if series.type == names.MODELS]
+    models = [series for series in every if is_weekly(series.type)]
     jobs = [
         _asset_job(
             catalogue,

@@ -6,15 +6,13 @@ from collections.abc import Iterable
 
 import dagster as dg
 
+from mmstack_ops.domain.backups.backup_kind import is_weekly
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.orchestration.names import dagster_name
 
 BACKUPS = "backups"
 """Resource: the environment's `BackupControl`."""
-
-MODELS = "models"
-"""The type that the nightly backup leaves to the weekly one."""
 
 CONFIG = "config"
 """The type that reads files of the project, not the service's data."""
@@ -63,12 +61,12 @@ def all_series(catalogue: Catalogue) -> list[Series]:
 def nightly_series(catalogue: Catalogue) -> list[Series]:
     """Return what the schedule backs up: all series of what the environment starts.
 
-    Models are left to the weekly schedule.
+    What is weekly is left to the weekly schedule.
     """
     return [
         series
         for series in all_series(catalogue)
-        if series.service in catalogue.started and series.type != MODELS
+        if series.service in catalogue.started and not is_weekly(series.type)
     ]
 
 

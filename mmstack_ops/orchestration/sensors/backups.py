@@ -31,7 +31,7 @@ def change_sensors(catalogue: Catalogue, jobs: Mapping[str, Job]) -> list[dg.Sen
     """Return the sensors that ask for backups and copies in an environment."""
     tiers = catalogue.settings.backup.tiers
     made = [copy_sensor(catalogue, tier, jobs) for tier in tiers[1:]]
-    models = [one for one in names.all_series(catalogue) if one.type == names.MODELS]
+    models = names.with_method(catalogue, "huggingface", "models")
     schema = names.with_method(catalogue, "postgres", "schema")
     buckets = names.with_method(catalogue, "s3", "bucket")
     if models:

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmstack_ops.adapters.backups.types import postgres_globals
-from mmstack_ops.adapters.backups.types.postgres_archive import parse_head, read_contents
-from mmstack_ops.adapters.backups.types.postgres_facts import of_database
-from mmstack_ops.adapters.backups.types.postgres_server import complaint, conninfo, warnings_in
-from mmstack_ops.adapters.backups.types.postgres_settings import split_list
-from mmstack_ops.adapters.backups.types.postgres_statements import (
+from mmstack_ops.adapters.stores.postgres import globals as postgres_globals
+from mmstack_ops.adapters.stores.postgres.archive import parse_head, read_contents
+from mmstack_ops.adapters.stores.postgres.facts import of_database
+from mmstack_ops.adapters.stores.postgres.server import complaint, conninfo, warnings_in
+from mmstack_ops.adapters.stores.postgres.settings import split_list
+from mmstack_ops.adapters.stores.postgres.statements import (
     renamed,
     statements,
     unquoted_literal,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmstack_ops.adapters.backups.types.redis_files import (
+from mmstack_ops.adapters.stores.redis.files import (
     FINISH,
     PUT_BACK,
     SETTLE,
@@ -16,7 +16,7 @@ from mmstack_ops.adapters.backups.types.redis_files import (
     SWAP,
     variables,
 )
-from mmstack_ops.adapters.backups.types.redis_server import Files
+from mmstack_ops.adapters.stores.redis.server import Files
 
 NEW = b"REDIS0011 new \xff12345678"
 OLD = b"REDIS0011 old \xff12345678"

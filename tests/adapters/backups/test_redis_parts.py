@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmstack_ops.adapters.backups.instances import tool_instance
-from mmstack_ops.adapters.backups.types import redis_copy
-from mmstack_ops.adapters.backups.types.base import Instance, Workbench
-from mmstack_ops.adapters.backups.types.redis_aof import pack
-from mmstack_ops.adapters.backups.types.redis_facts import (
+from mmstack_ops.adapters.stores.backup_type import Instance, Workbench
+from mmstack_ops.adapters.stores.redis import copy as redis_copy
+from mmstack_ops.adapters.stores.redis.aof import pack
+from mmstack_ops.adapters.stores.redis.facts import (
     Counts,
     Look,
     _key,
@@ -29,9 +29,9 @@ from mmstack_ops.adapters.backups.types.redis_facts import (
     is_quiet,
     shown,
 )
-from mmstack_ops.adapters.backups.types.redis_files import is_broken
-from mmstack_ops.adapters.backups.types.redis_rdb import complaint, copy_rdb
-from mmstack_ops.adapters.backups.types.redis_server import (
+from mmstack_ops.adapters.stores.redis.files import is_broken
+from mmstack_ops.adapters.stores.redis.rdb import complaint, copy_rdb
+from mmstack_ops.adapters.stores.redis.server import (
     REWRITE_SETTING,
     REWRITES,
     Files,
@@ -40,10 +40,10 @@ from mmstack_ops.adapters.backups.types.redis_server import (
     read_files,
     renamed_commands,
 )
-from mmstack_ops.adapters.backups.types.redis_users import Users, parse_users
+from mmstack_ops.adapters.stores.redis.users import Users, parse_users
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.errors import BackupError, MmstackError, UntouchedError
-from tests.adapters.backups.types.stores import JournallingBench
+from tests.adapters.stores.stores import JournallingBench
 
 MARK = b"0123456789abcdef0123456789abcdef01234567"
 

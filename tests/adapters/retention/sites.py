@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import cast
 
 from mmstack_ops.adapters.backups.instances import tool_instance
-from mmstack_ops.adapters.backups.types.base import Instance, Workbench
-from mmstack_ops.adapters.retention.strategies.base import Site
+from mmstack_ops.adapters.stores.backup_type import Instance, Workbench
+from mmstack_ops.adapters.stores.retention_strategy import Site
 from mmstack_ops.domain.schema.service import Port
 
 DAY = 86400.0

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import zstandard
 
-from mmstack_ops.adapters.retention.strategies import volume_files
-from mmstack_ops.adapters.retention.strategies.volume_files import VolumeFiles
+from mmstack_ops.adapters.stores.volumes import retention_files as volume_files
+from mmstack_ops.adapters.stores.volumes.retention_files import VolumeFiles
 from mmstack_ops.domain.errors import CancelledError, RetentionError
 from mmstack_ops.domain.schema.retention import FilesRule
 from tests.adapters.retention.sites import DAY, site, with_volume

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from mmstack_ops.adapters.backups.types.base import Instance
-from mmstack_ops.adapters.retention.strategies.elasticsearch_indices import ElasticsearchIndices
+from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.adapters.stores.elasticsearch.retention_indices import ElasticsearchIndices
 from mmstack_ops.domain.errors import RetentionError
 from mmstack_ops.domain.schema.retention import IndicesRule
 from tests.adapters.retention.sites import DAY, scripted, site

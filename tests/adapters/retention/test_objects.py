@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from mmstack_ops.adapters.backups.types.base import Instance
-from mmstack_ops.adapters.retention.strategies.s3_objects import S3Objects
+from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.adapters.stores.s3.retention_objects import S3Objects
 from mmstack_ops.domain.errors import RetentionError
 from mmstack_ops.domain.schema.retention import ObjectsRule
-from tests.adapters.backups.types.stores import store
 from tests.adapters.retention.sites import site
+from tests.adapters.stores.stores import store
 
 KIND = S3Objects()
 # moto gives everything the time of this very moment: what is to be old is judged from tomorrow.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmstack_ops.adapters.retention.strategies.qdrant_points import is_older, moment_in
+from mmstack_ops.adapters.stores.qdrant.retention_points import is_older, moment_in
 
 BEFORE = datetime(2026, 3, 15, 12, tzinfo=UTC)
 

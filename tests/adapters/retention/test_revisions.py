@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmstack_ops.adapters.backups.types.base import Instance
-from mmstack_ops.adapters.retention.strategies import huggingface_revisions
-from mmstack_ops.adapters.retention.strategies.huggingface_revisions import HuggingfaceRevisions
+from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.adapters.stores.huggingface import retention_revisions as huggingface_revisions
+from mmstack_ops.adapters.stores.huggingface.retention_revisions import HuggingfaceRevisions
 from mmstack_ops.domain.errors import RetentionError
 from mmstack_ops.domain.schema.retention import RevisionsRule
 from tests.adapters.retention.sites import DAY, Folders, site, with_volume

@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from mmstack_ops.adapters.backups.types.base import Instance
-from mmstack_ops.adapters.retention.strategies.prometheus_samples import PrometheusSamples
+from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.adapters.stores.prometheus.retention_samples import PrometheusSamples
 from mmstack_ops.domain.errors import BackupError, CancelledError, RetentionError
 from mmstack_ops.domain.schema.retention import MetricsRule
 from tests.adapters.retention.sites import Folders, scripted, site

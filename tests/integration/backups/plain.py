@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from mmstack_ops.adapters.backups.types.base import BackupType, Instance, Workbench
+from mmstack_ops.adapters.stores.backup_type import BackupType, Instance, Workbench
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.manifest import FORMAT, Manifest, Payload
 from mmstack_ops.domain.backups.reference import new_id

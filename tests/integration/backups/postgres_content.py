@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mmstack_ops.adapters.backups.types.base import Instance
-from mmstack_ops.adapters.backups.types.postgres_server import Server
+from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.adapters.stores.postgres.server import Server
 from mmstack_ops.domain.errors import BackupError
 from tests.integration.backups.lab import Bench
 

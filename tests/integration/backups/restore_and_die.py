@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from mmstack_ops.adapters.backups.types.postgres_full import PostgresFull
+from mmstack_ops.adapters.stores.postgres.full import PostgresFull
 from tests.integration.backups.lab import Bench
 from tests.integration.world import World
 

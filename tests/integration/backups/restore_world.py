@@ -16,9 +16,9 @@ from mmstack_ops.adapters.backups.instances import instance_of
 from mmstack_ops.adapters.backups.live_services import LiveServices
 from mmstack_ops.adapters.backups.means import RestoreMeans
 from mmstack_ops.adapters.backups.scratch import Recipe
-from mmstack_ops.adapters.backups.types.base import Instance
 from mmstack_ops.adapters.backups.workbench import EngineWorkbench
 from mmstack_ops.adapters.locks.host import host_lock
+from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.domain.backups.events import BackupDone, BackupEvent
 from mmstack_ops.domain.backups.plan import PlannedRestore, RestorePlan, Series
 from mmstack_ops.domain.backups.reference import BackupRef

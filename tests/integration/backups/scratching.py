@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from mmstack_ops.adapters.backups.scratch import Recipe, ScratchServers
-from mmstack_ops.adapters.backups.types.base import Instance, OpenArtifact, Workbench
 from mmstack_ops.adapters.engine.scratch import SCRATCH
+from mmstack_ops.adapters.stores.backup_type import Instance, OpenArtifact, Workbench
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.manifest import Manifest
 from mmstack_ops.domain.stacks.spec import HealthSpec, ImageSource, ServiceSpec

@@ -19,7 +19,7 @@ import pytest
 
 from mmstack_ops.adapters.backups.drilling import drill
 from mmstack_ops.adapters.backups.journal import Journal
-from mmstack_ops.adapters.backups.types.base import Instance
+from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.domain.backups.events import BackupEvent, Proof
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.errors import (

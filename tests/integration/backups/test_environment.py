@@ -23,13 +23,13 @@ from mmstack_ops.adapters.backups.opening import Artifact, read_manifest
 from mmstack_ops.adapters.backups.pipeline import Packing
 from mmstack_ops.adapters.backups.planning import restore_scope
 from mmstack_ops.adapters.backups.restoring import restore
-from mmstack_ops.adapters.backups.types.base import OpenArtifact
-from mmstack_ops.adapters.backups.types.redis_rdb import RedisRdb
 from mmstack_ops.adapters.engine.client import EngineConnection
 from mmstack_ops.adapters.engine.reader import EngineReader
 from mmstack_ops.adapters.project import Project, open_project
 from mmstack_ops.adapters.secrets.store import generate
 from mmstack_ops.adapters.stacks.control import StackControl
+from mmstack_ops.adapters.stores.backup_type import OpenArtifact
+from mmstack_ops.adapters.stores.redis.rdb import RedisRdb
 from mmstack_ops.adapters.tiers.directory import DirectoryTier
 from mmstack_ops.domain.backups.events import BackupDone, BackupEvent, BackupProgress, Proof
 from mmstack_ops.domain.backups.plan import RestorePlan, Series

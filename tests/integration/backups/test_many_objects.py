@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from mmstack_ops.adapters.backups.types.base import Instance
-from mmstack_ops.adapters.backups.types.s3_bucket import S3Bucket
-from mmstack_ops.adapters.backups.types.s3_client import s3_client
-from tests.adapters.backups.types.stores import back_up, bench, instance_at
+from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.adapters.stores.s3.bucket import S3Bucket
+from mmstack_ops.adapters.stores.s3.client import s3_client
+from tests.adapters.stores.stores import back_up, bench, instance_at
 from tests.integration.backups.plain_store import BUCKET
 
 pytestmark = pytest.mark.integration

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from mmstack_ops.adapters.backups.types.base import BackupType
-from mmstack_ops.adapters.backups.types.postgres_data import PostgresData
-from mmstack_ops.adapters.backups.types.postgres_databases import drop_database
-from mmstack_ops.adapters.backups.types.postgres_facts import of_database
-from mmstack_ops.adapters.backups.types.postgres_full import PostgresFull
-from mmstack_ops.adapters.backups.types.postgres_schema import PostgresSchema
-from mmstack_ops.adapters.backups.types.postgres_server import Server
+from mmstack_ops.adapters.stores.backup_type import BackupType
+from mmstack_ops.adapters.stores.postgres.data import PostgresData
+from mmstack_ops.adapters.stores.postgres.databases import drop_database
+from mmstack_ops.adapters.stores.postgres.facts import of_database
+from mmstack_ops.adapters.stores.postgres.full import PostgresFull
+from mmstack_ops.adapters.stores.postgres.schema import PostgresSchema
+from mmstack_ops.adapters.stores.postgres.server import Server
 from mmstack_ops.domain.backups.facts import compare
 from mmstack_ops.domain.errors import BackupError, CancelledError, RestoreError
 from tests.integration.backups.lab import Bench, postgres

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mmstack_ops.adapters.backups.types import postgres_rows
-from mmstack_ops.adapters.backups.types.postgres_full import PostgresFull
+from mmstack_ops.adapters.stores.postgres import rows as postgres_rows
+from mmstack_ops.adapters.stores.postgres.full import PostgresFull
 from mmstack_ops.domain.backups.facts import Facts, compare
 from tests.integration.backups.lab import Bench, postgres
 from tests.integration.backups.plain import captured

@@ -19,11 +19,12 @@ import psycopg.conninfo
 import psycopg.sql
 import pytest
 
-from mmstack_ops.adapters.backups.types import postgres_restore, postgres_room
-from mmstack_ops.adapters.backups.types.base import Instance
-from mmstack_ops.adapters.backups.types.postgres_full import PostgresFull
-from mmstack_ops.adapters.backups.types.postgres_restore import recover
-from mmstack_ops.adapters.backups.types.postgres_server import Server
+from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.adapters.stores.postgres import free_space as postgres_room
+from mmstack_ops.adapters.stores.postgres import restore as postgres_restore
+from mmstack_ops.adapters.stores.postgres.full import PostgresFull
+from mmstack_ops.adapters.stores.postgres.restore import recover
+from mmstack_ops.adapters.stores.postgres.server import Server
 from mmstack_ops.domain.backups.facts import Facts, compare
 from mmstack_ops.domain.errors import (
     BackupError,

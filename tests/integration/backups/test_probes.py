@@ -16,9 +16,9 @@ from mmstack_ops.adapters.backups.drill_probes import run_probes
 from mmstack_ops.adapters.backups.drilling import drill
 from mmstack_ops.adapters.backups.n8n_credentials import derived
 from mmstack_ops.adapters.backups.scratch import Recipe
-from mmstack_ops.adapters.backups.types.base import Instance
-from mmstack_ops.adapters.backups.types.postgres_full import PostgresFull
-from mmstack_ops.adapters.backups.types.postgres_server import Server
+from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.adapters.stores.postgres.full import PostgresFull
+from mmstack_ops.adapters.stores.postgres.server import Server
 from mmstack_ops.domain.schema.probes import (
     N8nCredentialsProbe,
     Probe,

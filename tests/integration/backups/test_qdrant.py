@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mmstack_ops.adapters.backups.types.qdrant_collection import QdrantCollection
-from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer
+from mmstack_ops.adapters.stores.qdrant.collection import QdrantCollection
+from mmstack_ops.adapters.stores.qdrant.server import QdrantServer
 from mmstack_ops.domain.backups.facts import compare
 from mmstack_ops.domain.errors import RestoreError
 from tests.integration.backups.lab import Bench

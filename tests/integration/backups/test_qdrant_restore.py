@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from mmstack_ops.adapters.backups.types import qdrant_facts, qdrant_restore
-from mmstack_ops.adapters.backups.types.base import Instance
-from mmstack_ops.adapters.backups.types.qdrant_collection import QdrantCollection
-from mmstack_ops.adapters.backups.types.qdrant_facts import FirstForm, collection_name
-from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer
+from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.adapters.stores.qdrant import facts as qdrant_facts
+from mmstack_ops.adapters.stores.qdrant import restore as qdrant_restore
+from mmstack_ops.adapters.stores.qdrant.collection import QdrantCollection
+from mmstack_ops.adapters.stores.qdrant.facts import FirstForm, collection_name
+from mmstack_ops.adapters.stores.qdrant.server import QdrantServer
 from mmstack_ops.domain.backups.facts import Facts, compare
 from mmstack_ops.domain.errors import BackupError, PartialRestoreError, RestoreError
 from tests.integration.backups.lab import Bench

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import redis as client_library
 
-from mmstack_ops.adapters.backups.types.base import BackupType, Instance
-from mmstack_ops.adapters.backups.types.redis_aof import RedisAof
-from mmstack_ops.adapters.backups.types.redis_rdb import RedisRdb
-from mmstack_ops.adapters.backups.types.redis_server import REWRITE_SETTING, RedisServer
+from mmstack_ops.adapters.stores.backup_type import BackupType, Instance
+from mmstack_ops.adapters.stores.redis.aof import RedisAof
+from mmstack_ops.adapters.stores.redis.rdb import RedisRdb
+from mmstack_ops.adapters.stores.redis.server import REWRITE_SETTING, RedisServer
 from mmstack_ops.domain.backups.facts import Facts, compare
 from mmstack_ops.domain.errors import BackupError, RestoreError
 from tests.integration.backups.lab import REDIS_PASSWORD, Bench, redis
@@ -199,7 +199,7 @@ from tests.integration.backups.lab import Bench, redis
 from tests.integration.backups.plain import PlainArtifact
 from tests.integration.world import World
 from mmstack_ops.adapters.backups.instances import instance_of
-from mmstack_ops.adapters.backups.types.redis_aof import RedisAof
+from mmstack_ops.adapters.stores.redis.aof import RedisAof
 from tests.integration.backups.lab import definition, values, redis_spec
 
 owner, subnet, state = sys.argv[1:]

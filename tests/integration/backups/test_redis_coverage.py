@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import redis as client_library
 
-from mmstack_ops.adapters.backups.types import redis_facts
-from mmstack_ops.adapters.backups.types.base import BackupType, Instance
-from mmstack_ops.adapters.backups.types.redis_aof import RedisAof
-from mmstack_ops.adapters.backups.types.redis_rdb import RedisRdb
+from mmstack_ops.adapters.stores.backup_type import BackupType, Instance
+from mmstack_ops.adapters.stores.redis import facts as redis_facts
+from mmstack_ops.adapters.stores.redis.aof import RedisAof
+from mmstack_ops.adapters.stores.redis.rdb import RedisRdb
 from mmstack_ops.domain.backups.facts import compare
 from mmstack_ops.domain.errors import BackupError, MmstackError
 from tests.integration.backups.lab import REDIS, REDIS_PASSWORD, Bench, redis, started
@@ -289,7 +289,7 @@ from tests.integration.backups.plain import PlainArtifact
 from tests.integration.world import World
 from mmstack_ops.adapters.backups.instances import instance_of
 from mmstack_ops.adapters.backups.types import redis_copy
-from mmstack_ops.adapters.backups.types.redis_rdb import RedisRdb
+from mmstack_ops.adapters.stores.redis.rdb import RedisRdb
 
 owner, subnet, state, backup, when = sys.argv[1:]
 world = World(owner=owner, subnet=subnet)

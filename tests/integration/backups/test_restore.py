@@ -13,7 +13,7 @@ import pytest
 
 from mmstack_ops.adapters.backups.interruptions import interrupted_restores
 from mmstack_ops.adapters.backups.restoring import restore
-from mmstack_ops.adapters.backups.types.base import Instance
+from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.domain.backups.events import BackupProgress
 from mmstack_ops.domain.errors import CancelledError, RestoreError
 from mmstack_ops.domain.stacks.spec import ServiceSpec

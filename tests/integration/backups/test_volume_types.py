@@ -18,12 +18,12 @@ import pytest
 
 from mmstack_ops.adapters.backups.control import BackupControl
 from mmstack_ops.adapters.backups.drill_probes import run_probes
-from mmstack_ops.adapters.backups.types import prometheus_full
-from mmstack_ops.adapters.backups.types.volume_folder import VolumeFolder
-from mmstack_ops.adapters.backups.types.volume_trees import VolumeTree
 from mmstack_ops.adapters.project import open_project
 from mmstack_ops.adapters.secrets.store import generate
 from mmstack_ops.adapters.stacks.control import StackControl
+from mmstack_ops.adapters.stores.prometheus import full as prometheus_full
+from mmstack_ops.adapters.stores.volumes.folder import VolumeFolder
+from mmstack_ops.adapters.stores.volumes.trees import VolumeTree
 from mmstack_ops.domain.backups.events import BackupDone, BackupEvent, BackupProgress
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.schema.probes import ObjectProbe
@@ -440,7 +440,7 @@ def test_grafanas_users_are_there_and_it_starts_on_the_restored_data(here: Here)
 
 
 def test_an_objects_content_is_asked_for(here: Here) -> None:
-    from mmstack_ops.adapters.backups.types.s3_client import s3_client
+    from mmstack_ops.adapters.stores.s3.client import s3_client
 
     here.start("minio")
     with here.control._place("a test", lambda _: None) as place:

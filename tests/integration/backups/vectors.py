@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from mmstack_ops.adapters.backups.types.base import Instance
+from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.domain.stacks.spec import HealthSpec, MountSpec
 from tests.integration.backups.lab import definition, started
 from tests.integration.world import World

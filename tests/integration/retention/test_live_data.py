@@ -16,13 +16,13 @@ import pyrage
 import pytest
 import zstandard
 
-from mmstack_ops.adapters.backups.types import redis_server
-from mmstack_ops.adapters.backups.types.base import Instance
-from mmstack_ops.adapters.backups.types.postgres_server import Server
-from mmstack_ops.adapters.backups.types.redis_server import RedisServer
-from mmstack_ops.adapters.retention.strategies import postgres_rows
-from mmstack_ops.adapters.retention.strategies.postgres_rows import PostgresRows
-from mmstack_ops.adapters.retention.strategies.redis_keys import RedisKeys
+from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.adapters.stores.postgres import retention_rows as postgres_rows
+from mmstack_ops.adapters.stores.postgres.retention_rows import PostgresRows
+from mmstack_ops.adapters.stores.postgres.server import Server
+from mmstack_ops.adapters.stores.redis import server as redis_server
+from mmstack_ops.adapters.stores.redis.retention_keys import RedisKeys
+from mmstack_ops.adapters.stores.redis.server import RedisServer
 from mmstack_ops.domain.errors import BackupError, CancelledError, RetentionError
 from mmstack_ops.domain.schema.retention import KeysRule, RowsRule
 from tests.adapters.retention.sites import Folders, site

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from mmstack_ops.adapters.backups.types.prometheus_full import ask as ask_prometheus
-from mmstack_ops.adapters.backups.types.qdrant_server import QdrantServer
-from mmstack_ops.adapters.retention.strategies.prometheus_samples import PrometheusSamples
-from mmstack_ops.adapters.retention.strategies.qdrant_collections import QdrantCollections
-from mmstack_ops.adapters.retention.strategies.qdrant_points import QdrantPoints
+from mmstack_ops.adapters.stores.prometheus.full import ask as ask_prometheus
+from mmstack_ops.adapters.stores.prometheus.retention_samples import PrometheusSamples
+from mmstack_ops.adapters.stores.qdrant.retention_collections import QdrantCollections
+from mmstack_ops.adapters.stores.qdrant.retention_points import QdrantPoints
+from mmstack_ops.adapters.stores.qdrant.server import QdrantServer
 from mmstack_ops.domain.errors import BackupError, CancelledError, RetentionError
 from mmstack_ops.domain.schema.retention import CollectionsRule, MetricsRule, PointsRule
 from mmstack_ops.domain.stacks.spec import HealthSpec

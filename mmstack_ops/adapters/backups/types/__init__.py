@@ -1,1 +1,0 @@
-"""Backup types: one file for each."""

@@ -1,0 +1,1 @@
+"""One folder a store: all that is known of it, registered as its ``STORE``."""

@@ -1,0 +1,12 @@
+"""Elasticsearch: snapshots, documents as facts, indices past their age."""
+
+from __future__ import annotations
+
+from mmstack_ops.adapters.stores.store import Store
+
+STORE = Store(
+    package=__name__,
+    method="elasticsearch",
+    backup_types={"full": "full.ElasticsearchFull"},
+    retention={"indices": "retention_indices.ElasticsearchIndices"},
+)

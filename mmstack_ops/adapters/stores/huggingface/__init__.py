@@ -1,0 +1,12 @@
+"""Caches of Hugging Face: models, unused revisions, changes of the cache."""
+
+from __future__ import annotations
+
+from mmstack_ops.adapters.stores.store import Store
+
+STORE = Store(
+    package=__name__,
+    method="huggingface",
+    backup_types={"models": "models.HuggingfaceModels"},
+    retention={"revisions": "retention_revisions.HuggingfaceRevisions"},
+)

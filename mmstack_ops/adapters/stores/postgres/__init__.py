@@ -1,0 +1,16 @@
+"""PostgreSQL: dumps, facts, restore, rows past their age, changes of the definitions."""
+
+from __future__ import annotations
+
+from mmstack_ops.adapters.stores.store import Store
+
+STORE = Store(
+    package=__name__,
+    method="postgres",
+    backup_types={
+        "full": "full.PostgresFull",
+        "schema": "schema.PostgresSchema",
+        "data": "data.PostgresData",
+    },
+    retention={"rows": "retention_rows.PostgresRows"},
+)

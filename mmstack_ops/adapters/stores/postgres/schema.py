@@ -1,0 +1,15 @@
+"""Definitions without rows: databases as they are when they are new, and the roles."""
+
+from __future__ import annotations
+
+from mmstack_ops.adapters.stores.postgres.dump import CREATE, PostgresDump
+
+
+class PostgresSchema(PostgresDump):
+    """The definitions of every database."""
+
+    name = "schema"
+    parts = (("schema", "--schema-only"),)
+    rows = False
+    says = "pg_dump --schema-only from one exported snapshot for each database; roles by pg_dumpall"
+    by_hand = (f"{CREATE} {{schema}}",)

@@ -1,0 +1,12 @@
+"""Prometheus: snapshots of its storage, samples past their age."""
+
+from __future__ import annotations
+
+from mmstack_ops.adapters.stores.store import Store
+
+STORE = Store(
+    package=__name__,
+    method="prometheus",
+    backup_types={"full": "full.PrometheusFull"},
+    retention={"metrics": "retention_samples.PrometheusSamples"},
+)

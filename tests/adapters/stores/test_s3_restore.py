@@ -220,7 +220,7 @@ def test_a_backup_of_format_1_is_restored_and_compared(
 _KILLED = """
 import sys, threading, time
 from pathlib import Path
-from mmstack_ops.adapters.backups.types import s3_bucket
+from mmstack_ops.adapters.stores.s3 import bucket as s3_bucket
 from tests.adapters.stores.stores import bench, instance_at, opened
 
 usual, done = s3_bucket.s3_client, []

@@ -264,7 +264,7 @@ import os, signal, sys
 sys.path.insert(0, os.getcwd())
 import psycopg
 from pathlib import Path
-from mmstack_ops.adapters.retention.strategies import postgres_rows
+from mmstack_ops.adapters.stores.postgres import retention_rows as postgres_rows
 from tests.integration.retention.test_live_data import archive_and_die
 archive_and_die(*sys.argv[1:])
 """

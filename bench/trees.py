@@ -157,10 +157,10 @@ def _child(sending: Any, work: Callable[..., None], arguments: tuple[Any, ...]) 
 
 
 def _back_up(folder: Path, source: Path, day: int) -> None:
-    from mmstack_ops.adapters.backups.capture import newest_manifest, taking
-    from mmstack_ops.adapters.backups.encryption import Keys
-    from mmstack_ops.adapters.backups.pipeline import Packing
     from mmstack_ops.adapters.tiers.directory import DirectoryTier
+    from mmstack_ops.artifacts.artifact_writer import newest_manifest, taking
+    from mmstack_ops.artifacts.encryption import Keys
+    from mmstack_ops.artifacts.payload_writer import Packing
     from mmstack_ops.domain.backups.facts import Facts
     from mmstack_ops.domain.backups.files import TreeFile
     from mmstack_ops.domain.backups.reference import BackupRef, new_id
@@ -199,8 +199,8 @@ def _back_up(folder: Path, source: Path, day: int) -> None:
 
 
 def _newest(folder: Path) -> Any:
-    from mmstack_ops.adapters.backups.capture import newest_manifest
     from mmstack_ops.adapters.tiers.directory import DirectoryTier
+    from mmstack_ops.artifacts.artifact_writer import newest_manifest
 
     tier = DirectoryTier("local", folder)
     far = _NOW + timedelta(days=100)
@@ -208,9 +208,9 @@ def _newest(folder: Path) -> Any:
 
 
 def _verify(folder: Path) -> None:
-    from mmstack_ops.adapters.backups.encryption import Keys
-    from mmstack_ops.adapters.backups.pace import Pace
-    from mmstack_ops.adapters.backups.verifying import verify_copy
+    from mmstack_ops.artifacts.encryption import Keys
+    from mmstack_ops.artifacts.throttle import Pace
+    from mmstack_ops.operations.backups.verify import verify_copy
 
     tier, manifest = _newest(folder)
     result = verify_copy(tier, manifest.ref, keys=Keys(None), pace=Pace(threading.Event()))
@@ -219,8 +219,8 @@ def _verify(folder: Path) -> None:
 
 
 def _restore(folder: Path, target: Path) -> None:
-    from mmstack_ops.adapters.backups.encryption import Keys
-    from mmstack_ops.adapters.backups.opening import Artifact
+    from mmstack_ops.artifacts.artifact_reader import Artifact
+    from mmstack_ops.artifacts.encryption import Keys
 
     tier, manifest = _newest(folder)
     for file, source in Artifact(tier, manifest, Keys(None)).contents():
@@ -235,9 +235,9 @@ def _restore(folder: Path, target: Path) -> None:
 
 
 def _copy_row(folder: Path) -> Row:
-    from mmstack_ops.adapters.backups.copying import copy_artifact
-    from mmstack_ops.adapters.backups.pace import Pace
     from mmstack_ops.adapters.tiers.directory import DirectoryTier
+    from mmstack_ops.artifacts.throttle import Pace
+    from mmstack_ops.operations.backups.copy import copy_artifact
 
     _back_up(folder / "local", folder / "source", 0)
     local, manifest = _newest(folder / "local")
@@ -278,8 +278,8 @@ def _copy_row(folder: Path) -> Row:
 
 
 def _catalogue_rows() -> list[Row]:
-    from mmstack_ops.adapters.backups.catalogue import list_backups
     from mmstack_ops.adapters.tiers.directory import DirectoryTier
+    from mmstack_ops.artifacts.backup_index import list_backups
 
     memory = Path("/dev/shm")
     base = memory if os.access(memory, os.W_OK) else None

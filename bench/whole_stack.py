@@ -11,8 +11,8 @@ import docker
 from bench.measure import Row, seconds_row
 from bench.project import bench_product
 from mmstack_ops.adapters.project import open_project
-from mmstack_ops.adapters.stacks.control import StackControl
 from mmstack_ops.domain.stacks.events import ApplyEvent, ServiceResult
+from mmstack_ops.operations.stacks.stack_operations import StackControl
 
 TITLE = "All 26 services on the lab"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.backups.facade import Backups
     from mmstack_ops.adapters.project import Project
-    from mmstack_ops.adapters.retention.control import LiveRetention
-    from mmstack_ops.adapters.stacks.control import StackControl
-    from mmstack_ops.adapters.wipe.control import WipeControl
     from mmstack_ops.domain.catalogue.resolve import Catalogue
+    from mmstack_ops.operations.backups.facade import Backups
+    from mmstack_ops.operations.retention.retention_operations import LiveRetention
+    from mmstack_ops.operations.stacks.stack_operations import StackControl
+    from mmstack_ops.operations.wipe.wipe_operations import WipeControl
 
 DEFAULT_ENVIRONMENT = "development"
 
@@ -54,28 +54,28 @@ class Session:
     @cached_property
     def control(self) -> StackControl:
         """What acts on the environment's stacks."""
-        from mmstack_ops.adapters.stacks.control import StackControl
+        from mmstack_ops.operations.stacks.stack_operations import StackControl
 
         return StackControl(self.project, self._environment)
 
     @cached_property
     def backups(self) -> Backups:
         """What acts on the environment's backups."""
-        from mmstack_ops.adapters.backups.control import BackupControl
+        from mmstack_ops.operations.backups.backup_operations import BackupControl
 
         return BackupControl(self.project, self.environment)
 
     @cached_property
     def live_retention(self) -> LiveRetention:
         """What lets go what is too old on the environment's services."""
-        from mmstack_ops.adapters.retention.control import LiveRetention
+        from mmstack_ops.operations.retention.retention_operations import LiveRetention
 
         return LiveRetention(self.project, self.environment, self.backups)
 
     @cached_property
     def wipes(self) -> WipeControl:
         """What deletes the environment's data on purpose."""
-        from mmstack_ops.adapters.wipe.control import WipeControl
+        from mmstack_ops.operations.wipe.wipe_operations import WipeControl
 
         return WipeControl(self.project, self.environment, self.control, self.backups)
 

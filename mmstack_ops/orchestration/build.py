@@ -137,7 +137,7 @@ def build_definitions(
 
 
 def _control(project: Project, environment: str) -> object:
-    from mmstack_ops.adapters.stacks.control import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackControl
 
     return StackControl(project, environment)
 
@@ -146,7 +146,7 @@ def _backups(project: Project, environment: str, given: object) -> dg.ResourceDe
     def make(_: dg.InitResourceContext) -> object:
         if given is not None:
             return given
-        from mmstack_ops.adapters.backups.control import BackupControl
+        from mmstack_ops.operations.backups.backup_operations import BackupControl
 
         return BackupControl(project, environment)
 
@@ -158,8 +158,8 @@ def _live(project: Project, environment: str, given: object) -> dg.ResourceDefin
     def make(_: dg.InitResourceContext) -> object:
         if given is not None:
             return given
-        from mmstack_ops.adapters.backups.control import BackupControl
-        from mmstack_ops.adapters.retention.control import LiveRetention
+        from mmstack_ops.operations.backups.backup_operations import BackupControl
+        from mmstack_ops.operations.retention.retention_operations import LiveRetention
 
         return LiveRetention(project, environment, BackupControl(project, environment))
 
@@ -170,9 +170,9 @@ def _wipes(project: Project, environment: str, given: object) -> dg.ResourceDefi
     def make(_: dg.InitResourceContext) -> object:
         if given is not None:
             return given
-        from mmstack_ops.adapters.backups.control import BackupControl
-        from mmstack_ops.adapters.stacks.control import StackControl
-        from mmstack_ops.adapters.wipe.control import WipeControl
+        from mmstack_ops.operations.backups.backup_operations import BackupControl
+        from mmstack_ops.operations.stacks.stack_operations import StackControl
+        from mmstack_ops.operations.wipe.wipe_operations import WipeControl
 
         stacks, backups = StackControl(project, environment), BackupControl(project, environment)
         return WipeControl(project, environment, stacks, backups)

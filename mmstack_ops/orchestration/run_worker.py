@@ -25,7 +25,7 @@ from dagster._utils.interrupts import capture_interrupts
 from mmstack_ops.orchestration.names import ENTRY_MODULE
 from mmstack_ops.orchestration.termination import watch_for_termination
 
-_PRELOADED = [ENTRY_MODULE, __name__, "mmstack_ops.adapters.stacks.control"]
+_PRELOADED = [ENTRY_MODULE, __name__, "mmstack_ops.operations.stacks.stack_operations"]
 _PACKAGE = Path(__file__).parents[1]
 
 

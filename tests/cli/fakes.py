@@ -127,5 +127,5 @@ def use_fake_control(monkeypatch: pytest.MonkeyPatch) -> list[FakeControl]:
         made.append(FakeControl(project, environment))
         return made[-1]
 
-    monkeypatch.setattr("mmstack_ops.adapters.stacks.control.StackControl", make)
+    monkeypatch.setattr("mmstack_ops.operations.stacks.stack_operations.StackControl", make)
     return made

@@ -11,20 +11,20 @@ from typing import Any
 
 import pytest
 
-from mmstack_ops.adapters.doctor.clock import check_clock
-from mmstack_ops.adapters.doctor.dagster_home import check_dagster_home
-from mmstack_ops.adapters.doctor.disk import check_disk
-from mmstack_ops.adapters.doctor.engine import check_engine
-from mmstack_ops.adapters.doctor.finding import Finding
-from mmstack_ops.adapters.doctor.gpu import check_gpu
-from mmstack_ops.adapters.doctor.permissions import check_permissions
-from mmstack_ops.adapters.doctor.ports import check_ports
-from mmstack_ops.adapters.doctor.secret_store import check_secrets
-from mmstack_ops.adapters.doctor.surroundings import Surroundings
 from mmstack_ops.adapters.listeners import Listener, listeners, process_of
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.adapters.secrets.store import generate
 from mmstack_ops.domain.stacks import labels
+from mmstack_ops.operations.doctor.clock import check_clock
+from mmstack_ops.operations.doctor.dagster_home import check_dagster_home
+from mmstack_ops.operations.doctor.disk import check_disk
+from mmstack_ops.operations.doctor.engine import check_engine
+from mmstack_ops.operations.doctor.finding import Finding
+from mmstack_ops.operations.doctor.gpu import check_gpu
+from mmstack_ops.operations.doctor.permissions import check_permissions
+from mmstack_ops.operations.doctor.ports import check_ports
+from mmstack_ops.operations.doctor.secret_store import check_secrets
+from mmstack_ops.operations.doctor.surroundings import Surroundings
 from tests.cli.conftest import Mmstack
 
 INFO = {"ServerVersion": "24.0.7", "DockerRootDir": "/", "Runtimes": {"runc": {}}, "ID": "x"}
@@ -72,7 +72,7 @@ def held_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         monkeypatch.setattr(
-            "mmstack_ops.adapters.doctor.ports.listeners",
+            "mmstack_ops.operations.doctor.ports.listeners",
             lambda: [one for one in listeners() if one.port == port],
         )
         yield port
@@ -137,7 +137,7 @@ def test_a_container_holds_a_port_on_addresses_of_one_kind(
 ) -> None:
     move_postgres_to(project, 5432, bind=bind)
     docker = Listener("tcp", address, 5432, "1")
-    monkeypatch.setattr("mmstack_ops.adapters.doctor.ports.listeners", lambda: [docker])
+    monkeypatch.setattr("mmstack_ops.operations.doctor.ports.listeners", lambda: [docker])
     mapping = {"IP": address, "PublicPort": 5432, "Type": "tcp"}
     theirs = {"Names": ["/theirs"], "Labels": {}, "Ports": [mapping]}
     (found,) = check_ports(AnsweringEngine(project, containers=[theirs]))

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from mmstack_ops.adapters.doctor.host import HostDescription
 from mmstack_ops.cli.moments import parse_since
 from mmstack_ops.domain.errors import InputError
+from mmstack_ops.operations.doctor.host import HostDescription
 from tests.cli.conftest import Mmstack
 from tests.cli.fakes import FakeControl, use_fake_control
 
@@ -84,7 +84,7 @@ def test_an_environment_where_nothing_runs_is_one_line(
 ) -> None:
     monkeypatch.setattr(FakeControl, "status", lambda _self, *, stats: ())
     host = HostDescription("an engine", "D", ())
-    monkeypatch.setattr("mmstack_ops.adapters.doctor.host.describe_host", lambda _project: host)
+    monkeypatch.setattr("mmstack_ops.operations.doctor.host.describe_host", lambda _project: host)
     lines = mmstack("status", "--all").stdout.splitlines()
     idle = [line.split()[0] for line in lines if "nothing runs" in line]
     assert idle == ["development", "staging", "production", "testing"]

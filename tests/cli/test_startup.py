@@ -107,7 +107,7 @@ def test_reading_never_imports_dagster(project: Project) -> None:
                 "boto3",
                 "pyrage",
                 "mmstack_ops.adapters.backups",
-                "mmstack_ops.adapters.stacks.apply",
+                "mmstack_ops.operations.stacks.apply",
                 "mmstack_ops.domain.networks",
             )
         )

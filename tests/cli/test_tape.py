@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.backups.test_tape_volumes import volumes_of
 from tests.adapters.tiers.contract import put
 from tests.adapters.tiers.test_tape import tape
 from tests.cli.conftest import Mmstack
 from tests.cli.faked_backups import Runs
+from tests.operations.backups.test_tape_volumes import volumes_of
 from tests.orchestration.backups.fake import FakeBackups
 
 

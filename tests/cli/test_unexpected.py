@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mmstack_ops.adapters.project import Project
-from mmstack_ops.adapters.stacks.control import StackControl
 from mmstack_ops.domain.errors import UnexpectedError
+from mmstack_ops.operations.stacks.stack_operations import StackControl
 from tests.cli.conftest import Mmstack
 
 REPOSITORY = Path(__file__).parents[2]

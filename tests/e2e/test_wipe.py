@@ -15,14 +15,14 @@ from typing import Any, NoReturn
 
 import pytest
 
-from mmstack_ops.adapters.backups.control import BackupControl
 from mmstack_ops.adapters.project import open_project
-from mmstack_ops.adapters.stacks.control import StackControl
-from mmstack_ops.adapters.wipe.control import WipeControl
-from mmstack_ops.adapters.wipe.turn import wipe_turn
 from mmstack_ops.domain.errors import CancelledError, PlanStaleError
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.wipe.plan import WipePlan, WipeResult
+from mmstack_ops.operations.backups.backup_operations import BackupControl
+from mmstack_ops.operations.stacks.stack_operations import StackControl
+from mmstack_ops.operations.wipe.wipe_lock import wipe_turn
+from mmstack_ops.operations.wipe.wipe_operations import WipeControl
 from tests.e2e.look_alikes import LookAlikes, standing
 from tests.e2e.product import Product, Ui, end_of
 

@@ -11,9 +11,9 @@ from docker.models.networks import Network
 
 from mmstack_ops.adapters.engine.client import EngineConnection
 from mmstack_ops.adapters.engine.writer import EngineWriter
-from mmstack_ops.adapters.networks.cleaning import remove_orphans
 from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan, plan_network_cleanup
 from mmstack_ops.domain.stacks import labels
+from mmstack_ops.operations.networks.cleanup import remove_orphans
 from tests.integration.world import STAND_IN, World
 
 pytestmark = pytest.mark.integration

@@ -16,9 +16,9 @@ import requests
 
 from mmstack_ops.adapters.engine.client import EngineConnection
 from mmstack_ops.adapters.engine.writer import EngineWriter
-from mmstack_ops.adapters.stacks.usage import Meter
 from mmstack_ops.domain.errors import MmstackError, ReadOnlyViolationError
 from mmstack_ops.domain.stacks.spec import ImageSource
+from mmstack_ops.operations.stacks.usage import Meter
 from tests.integration.world import ENVIRONMENT, STAND_IN, World
 
 pytestmark = pytest.mark.integration

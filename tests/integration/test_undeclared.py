@@ -9,9 +9,9 @@ import pytest
 
 from mmstack_ops.adapters.project import open_project
 from mmstack_ops.adapters.secrets.store import generate
-from mmstack_ops.adapters.stacks.control import StackControl
 from mmstack_ops.domain.errors import UnknownNameError
 from mmstack_ops.domain.stacks.plan import Plan
+from mmstack_ops.operations.stacks.stack_operations import StackControl
 from tests.integration.world import STAND_IN, World
 
 pytestmark = pytest.mark.integration

@@ -9,9 +9,9 @@ from datetime import datetime
 import pytest
 
 from mmstack_ops.adapters.engine.inspection import container_event
-from mmstack_ops.adapters.stacks.logs import read_logs
-from mmstack_ops.adapters.stacks.usage import Meter
 from mmstack_ops.domain.stacks.events import LogLine
+from mmstack_ops.operations.stacks.logs import read_logs
+from mmstack_ops.operations.stacks.usage import Meter
 from tests.integration.world import ENVIRONMENT, World, wait_until
 
 pytestmark = pytest.mark.integration

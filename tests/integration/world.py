@@ -17,7 +17,6 @@ from docker.models.containers import Container
 from mmstack_ops.adapters.engine.client import DEFAULT_URL, EngineConnection
 from mmstack_ops.adapters.engine.reader import EngineReader
 from mmstack_ops.adapters.engine.writer import EngineWriter
-from mmstack_ops.adapters.stacks.apply import PlanApplier
 from mmstack_ops.domain.secrets.redact import redactor
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
@@ -39,6 +38,7 @@ from mmstack_ops.domain.stacks.spec import (
     VolumeSpec,
     config_hash,
 )
+from mmstack_ops.operations.stacks.apply import PlanApplier
 from tests.allocation import free_port as free_port
 from tests.allocation import process_of
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-from mmstack_ops.adapters.backups.instances import tool_instance
 from mmstack_ops.adapters.stores.backup_type import BackupType, Workbench
 from mmstack_ops.adapters.stores.huggingface.models import HuggingfaceModels
+from mmstack_ops.adapters.stores.instances import tool_instance
 from mmstack_ops.adapters.stores.sqlite.full import SqliteFull
 from mmstack_ops.adapters.stores.volumes.full import VolumesFull
 from mmstack_ops.domain.schema.service import Mount

@@ -12,17 +12,17 @@ from typing import Any, ClassVar, cast
 
 import pyrage
 
-from mmstack_ops.adapters.backups.capture import taking
-from mmstack_ops.adapters.backups.encryption import Keys
-from mmstack_ops.adapters.backups.opening import Artifact, read_manifest
-from mmstack_ops.adapters.backups.pipeline import Packing
 from mmstack_ops.adapters.stores.volumes.full import VolumesFull
 from mmstack_ops.adapters.tiers.directory import DirectoryTier
+from mmstack_ops.artifacts.artifact_reader import Artifact, read_manifest
+from mmstack_ops.artifacts.artifact_writer import taking
+from mmstack_ops.artifacts.encryption import Keys
+from mmstack_ops.artifacts.payload_writer import Packing
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.errors import MmstackError
-from tests.adapters.backups.building import NOW, ref_at
 from tests.mutation import folders
 from tests.mutation.subject import Fault, Verdict
+from tests.operations.backups.building import NOW, ref_at
 
 
 @dataclass

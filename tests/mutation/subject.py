@@ -16,17 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmstack_ops.adapters.backups.drilling import bench_for
-from mmstack_ops.adapters.backups.opening import Artifact
-from mmstack_ops.adapters.backups.trend_check import trend_check
 from mmstack_ops.adapters.stores.backup_type import BackupType, Instance, Workbench
+from mmstack_ops.artifacts.artifact_reader import Artifact
 from mmstack_ops.domain.backups.events import DrillCheck
 from mmstack_ops.domain.backups.facts import Comparison, compare
 from mmstack_ops.domain.backups.trend import LOOKED_BACK
 from mmstack_ops.domain.errors import MmstackError
 from mmstack_ops.domain.schema.policies import Trend
-from tests.adapters.backups.building import NOW
+from mmstack_ops.operations.backups.drill import bench_for
+from mmstack_ops.operations.backups.trend_check import trend_check
 from tests.adapters.stores.stores import back_up
+from tests.operations.backups.building import NOW
 
 Counts = Mapping[str, int]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from mmstack_ops.adapters.files import make_private_directory, sync_directory, write_atomically
 from mmstack_ops.adapters.project import Project
-from mmstack_ops.adapters.secrets.encryption import decrypt, encrypt
+from mmstack_ops.artifacts.age import decrypt, encrypt
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import SecretError
 from mmstack_ops.domain.secrets.generate import missing_names, new_value

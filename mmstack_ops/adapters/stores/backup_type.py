@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Literal, Protocol, TypedDict, Unpack
 
-from mmstack_ops.adapters.backups.trees import StoredTree
+from mmstack_ops.artifacts.trees import StoredTree
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.files import TreeFile as TreeFile
 from mmstack_ops.domain.backups.manifest import Manifest, Payload

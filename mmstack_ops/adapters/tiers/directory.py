@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from mmstack_ops.adapters.tiers.base import FileReader, Folder, StoredFile, Usage
 from mmstack_ops.adapters.tiers.directory_files import Reader, Writer
 from mmstack_ops.adapters.tiers.directory_walk import DIRECTORY, walk
 from mmstack_ops.adapters.tiers.keys import checked_key, checked_prefix
 from mmstack_ops.adapters.tiers.quota import Quota
+from mmstack_ops.domain.backups.tier import FileReader, Folder, StoredFile, Usage
 from mmstack_ops.domain.errors import (
     FileMissingError,
     ImmutableError,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mmstack_ops.domain.interpolation import interpolate, references
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.tiers.base import Tier
+    from mmstack_ops.domain.backups.tier import Tier
     from mmstack_ops.domain.schema.policies import Tier as TierPolicy
 
 

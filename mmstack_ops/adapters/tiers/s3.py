@@ -7,14 +7,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from mmstack_ops.adapters.tiers.base import (
-    FileReader,
-    FileWriter,
-    Folder,
-    StoredFile,
-    Usage,
-    by_folder,
-)
 from mmstack_ops.adapters.tiers.keys import checked_key, checked_prefix
 from mmstack_ops.adapters.tiers.quota import Quota
 from mmstack_ops.adapters.tiers.s3_calls import Credentials, Patience, S3Calls
@@ -29,6 +21,14 @@ from mmstack_ops.adapters.tiers.s3_location import S3Location, parse_location
 from mmstack_ops.adapters.tiers.s3_parts import LARGEST_OBJECT
 from mmstack_ops.adapters.tiers.s3_read import Download
 from mmstack_ops.adapters.tiers.s3_upload import Upload
+from mmstack_ops.domain.backups.tier import (
+    FileReader,
+    FileWriter,
+    Folder,
+    StoredFile,
+    Usage,
+    by_folder,
+)
 from mmstack_ops.domain.errors import ImmutableError, TierError, TierUnavailableError
 from mmstack_ops.domain.units import format_bytes, format_seconds
 

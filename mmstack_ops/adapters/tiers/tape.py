@@ -17,7 +17,6 @@ from datetime import datetime
 from pathlib import Path
 
 from mmstack_ops.adapters.files import make_private_directory, write_atomically
-from mmstack_ops.adapters.tiers.base import FileReader, Folder, StoredFile, Usage, by_folder
 from mmstack_ops.adapters.tiers.keys import checked_key, checked_prefix
 from mmstack_ops.adapters.tiers.quota import Quota
 from mmstack_ops.adapters.tiers.tape_append import Appender, last_volume
@@ -27,6 +26,7 @@ from mmstack_ops.adapters.tiers.tape_read import TapeReader
 from mmstack_ops.adapters.tiers.tape_scan import Scanner, read_catalogue
 from mmstack_ops.adapters.tiers.tape_volume import FileDrive, Volume
 from mmstack_ops.adapters.tiers.tape_writer import TapeWriter
+from mmstack_ops.domain.backups.tier import FileReader, Folder, StoredFile, Usage, by_folder
 from mmstack_ops.domain.errors import (
     FileMissingError,
     ImmutableError,

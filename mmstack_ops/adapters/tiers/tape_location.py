@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmstack_ops.adapters.tiers.base import Tier
 from mmstack_ops.adapters.tiers.mount import MountTier, is_mount_point
 from mmstack_ops.adapters.tiers.tape import TapeTier
 from mmstack_ops.adapters.tiers.tape_files import DEFAULT_VOLUME_SIZE, FileLibrary
+from mmstack_ops.domain.backups.tier import Tier
 from mmstack_ops.domain.errors import InputError
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from mmstack_ops.adapters.doctor.finding import Finding
 from mmstack_ops.cli.output.terminal import stdout
+from mmstack_ops.operations.doctor.finding import Finding
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "not checked": "dim"}
 

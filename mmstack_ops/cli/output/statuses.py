@@ -15,7 +15,7 @@ from mmstack_ops.domain.stacks.status import ServiceStatus
 from mmstack_ops.domain.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.doctor.host import HostDescription
+    from mmstack_ops.operations.doctor.host import HostDescription
 
 STYLES = {
     "healthy": "green",

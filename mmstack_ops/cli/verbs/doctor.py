@@ -19,7 +19,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check this machine: engine, disk, ports, GPU, DNS, permissions, clock, secrets, images."""
-    from mmstack_ops.adapters.doctor.examine import examine
+    from mmstack_ops.operations.doctor.examine import examine
 
     session = context.obj.named(environment)
     findings = list(examine(session.project, session.catalogue, only or ()))

@@ -93,7 +93,7 @@ def _system(session: Session, targets: list[str] | None, *, as_json: bool, stats
             "--all shows every service of every environment",
             remedy=f"leave out {' '.join(targets)}, or --all",
         )
-    from mmstack_ops.adapters.doctor.host import describe_host
+    from mmstack_ops.operations.doctor.host import describe_host
 
     environments = list(session.project.load_schema().environments)
     sessions = [session.named(name) for name in environments]

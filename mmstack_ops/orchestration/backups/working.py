@@ -19,7 +19,7 @@ from mmstack_ops.orchestration.backups.names import BACKUPS
 from mmstack_ops.orchestration.interrupts import interrupts_wait
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.backups.facade import Backups
+    from mmstack_ops.operations.backups.facade import Backups
 
 Context = dg.AssetExecutionContext | dg.OpExecutionContext
 AnyContext = Context | dg.AssetCheckExecutionContext

@@ -18,7 +18,7 @@ from mmstack_ops.orchestration.schedules import environment_schedule
 from mmstack_ops.orchestration.stacks.metadata import table
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.stacks.control import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackControl
 
 CLEANUP_JOB = "network_cleanup"
 CLEANUP_OP = "remove_orphaned_networks"

@@ -16,7 +16,7 @@ from mmstack_ops.orchestration.schedules import environment_schedule
 from mmstack_ops.orchestration.stacks.metadata import table
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.stacks.control import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackControl
 
 REACH_CHECK = "reach"
 REACH_JOB = "network_health"

@@ -25,7 +25,7 @@ from mmstack_ops.orchestration.retention.config import CleanupConfig
 from mmstack_ops.orchestration.retention.metadata import live_metadata
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.retention.control import LiveRetention
+    from mmstack_ops.operations.retention.retention_operations import LiveRetention
 
 
 def live_of(context: Context) -> "LiveRetention":

@@ -19,7 +19,7 @@ from mmstack_ops.orchestration.wipe.names import WIPE
 from mmstack_ops.orchestration.wipe.pausing import paused_sensor
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.backups.facade import Backups
+    from mmstack_ops.operations.backups.facade import Backups
 
 MISSED = "missed_backups"
 TIERS = "backup_tiers"

@@ -17,7 +17,7 @@ from mmstack_ops.orchestration.wipe.names import WIPE
 from mmstack_ops.orchestration.wipe.pausing import paused_sensor
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.backups.facade import Backups
+    from mmstack_ops.operations.backups.facade import Backups
 
 COPY_SECONDS = 60
 PROBE_SECONDS = 300

@@ -15,7 +15,7 @@ from mmstack_ops.orchestration.wipe.names import WIPE
 from mmstack_ops.orchestration.wipe.pausing import paused_sensor
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.stacks.control import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackControl
 
 SENSOR = "container_events"
 INTERVAL_SECONDS = 15

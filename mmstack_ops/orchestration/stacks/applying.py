@@ -15,7 +15,7 @@ from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.interrupts import interrupts_wait
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.stacks.control import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackControl
 
 
 # Each time another run held the lock meanwhile; more than a few means something else is wrong.
@@ -50,7 +50,7 @@ def _applied(
     generator, or an interruption in it, cancels the work and waits for its clean-up.
     """
     # Imported where it is used: definitions load without what the engine's side needs.
-    from mmstack_ops.adapters.stacks.stream import stream
+    from mmstack_ops.operations.stacks.log_stream import stream
 
     control: StackControl = context.resources.control
     listen: Callable[[ApplyEvent], None] = getattr(context.resources, names.LISTENER)

@@ -13,7 +13,7 @@ from mmstack_ops.orchestration.stacks.metadata import code
 from mmstack_ops.orchestration.stacks.requests import stopped_on_request
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.stacks.control import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackControl
 
 
 def check_keys(catalogue: Catalogue, stack: str) -> list[dg.AssetCheckKey]:

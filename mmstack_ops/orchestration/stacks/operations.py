@@ -16,7 +16,7 @@ from mmstack_ops.orchestration.stacks.config import RestartConfig, StopConfig
 from mmstack_ops.orchestration.stacks.metadata import failure_of, result_metadata
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.stacks.control import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackControl
 
 
 def stop_op(catalogue: Catalogue, stack: str | None) -> dg.OpDefinition:

@@ -23,7 +23,7 @@ from mmstack_ops.orchestration.wipe.config import WipeConfig
 from mmstack_ops.orchestration.wipe.metadata import plan_metadata, result_metadata
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.wipe.control import WipeControl
+    from mmstack_ops.operations.wipe.wipe_operations import WipeControl
 
 # What a cancelled wipe gets to end the removal it is at: a container may take 30 s to stop.
 _CLEAN_UP_SECONDS = 120.0

@@ -8,7 +8,7 @@ from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.wipe.names import WIPE
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.wipe.control import WipeControl
+    from mmstack_ops.operations.wipe.wipe_operations import WipeControl
 
 AnyTick = dg.ScheduleEvaluationContext | dg.SensorEvaluationContext
 

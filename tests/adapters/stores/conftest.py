@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmstack_ops.adapters.backups.instances import tool_instance
+from mmstack_ops.adapters.stores.instances import tool_instance
 from mmstack_ops.domain.schema.service import Mount
 from tests.adapters.stores.folders import FolderBench, Here
 

@@ -10,18 +10,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from mmstack_ops.adapters.backups.capture import newest_manifest, taking
-from mmstack_ops.adapters.backups.encryption import Keys
-from mmstack_ops.adapters.backups.instances import tool_instance
-from mmstack_ops.adapters.backups.journal import Journal
-from mmstack_ops.adapters.backups.opening import Artifact
-from mmstack_ops.adapters.backups.pipeline import Packing
 from mmstack_ops.adapters.stores.backup_type import BackupType, Instance, Workbench
+from mmstack_ops.adapters.stores.instances import tool_instance
 from mmstack_ops.adapters.stores.s3.client import s3_client
 from mmstack_ops.adapters.tiers.directory import DirectoryTier
+from mmstack_ops.adapters.undo_journal import Journal
+from mmstack_ops.artifacts.artifact_reader import Artifact
+from mmstack_ops.artifacts.artifact_writer import newest_manifest, taking
+from mmstack_ops.artifacts.encryption import Keys
+from mmstack_ops.artifacts.payload_writer import Packing
 from mmstack_ops.domain.backups.facts import Comparison, compare
 from mmstack_ops.domain.schema.service import Port
-from tests.adapters.backups.building import NOW, ref_at
+from tests.operations.backups.building import NOW, ref_at
 
 USER, PASSWORD = "minio-user", "minio-password"
 

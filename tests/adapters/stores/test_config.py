@@ -10,15 +10,15 @@ from typing import Any, cast
 
 import pytest
 
-from mmstack_ops.adapters.backups.instances import tool_instance
 from mmstack_ops.adapters.stores.backup_type import Instance, Workbench
 from mmstack_ops.adapters.stores.configuration import config
 from mmstack_ops.adapters.stores.configuration.config import Config
+from mmstack_ops.adapters.stores.instances import tool_instance
 from mmstack_ops.domain.backups.facts import compare
 from mmstack_ops.domain.secrets.values import EnvironmentValues
 from mmstack_ops.domain.stacks.spec import MountSpec
-from tests.adapters.backups.building import plain_of
 from tests.adapters.stores.stores import QuietBench, back_up
+from tests.operations.backups.building import plain_of
 
 KIND = Config()
 SECRET = 'very "secret" value'

@@ -14,14 +14,14 @@ from typing import Any, cast
 
 import pytest
 
-from mmstack_ops.adapters.backups.instances import tool_instance
-from mmstack_ops.adapters.backups.journal import Journal
 from mmstack_ops.adapters.stores.backup_type import Instance, Workbench
 from mmstack_ops.adapters.stores.elasticsearch import facts as elasticsearch_facts
 from mmstack_ops.adapters.stores.elasticsearch.full import ElasticsearchFull
 from mmstack_ops.adapters.stores.elasticsearch.restore import delete_copies
 from mmstack_ops.adapters.stores.elasticsearch.server import ElasticsearchServer
+from mmstack_ops.adapters.stores.instances import tool_instance
 from mmstack_ops.adapters.stores.volumes.trees import VolumeTree
+from mmstack_ops.adapters.undo_journal import Journal
 from mmstack_ops.domain.backups.facts import Facts, compare
 from mmstack_ops.domain.errors import (
     BackupError,

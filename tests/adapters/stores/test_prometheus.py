@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from mmstack_ops.adapters.backups.instances import tool_instance
 from mmstack_ops.adapters.stores.backup_type import Instance, Workbench
+from mmstack_ops.adapters.stores.instances import tool_instance
 from mmstack_ops.adapters.stores.prometheus import full as prometheus_full
 from mmstack_ops.adapters.stores.prometheus.full import PrometheusFull
 from mmstack_ops.domain.schema.service import Mount

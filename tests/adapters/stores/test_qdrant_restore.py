@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
-from mmstack_ops.adapters.backups.instances import tool_instance
 from mmstack_ops.adapters.stores.backup_type import Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.stores.instances import tool_instance
 from mmstack_ops.adapters.stores.qdrant import restore as qdrant_restore
 from mmstack_ops.adapters.stores.qdrant.collection import _delete_leftovers
 from mmstack_ops.adapters.stores.qdrant.facts import collection_name

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmstack_ops.adapters.backups.instances import tool_instance
 from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.adapters.stores.elasticsearch.full import ElasticsearchServer
+from mmstack_ops.adapters.stores.instances import tool_instance
 from mmstack_ops.adapters.stores.postgres.server import Server
 from mmstack_ops.adapters.stores.prometheus.full import ask as ask_prometheus
 from mmstack_ops.adapters.stores.qdrant.server import QdrantServer

@@ -11,11 +11,11 @@ from typing import BinaryIO
 
 import pytest
 
-from mmstack_ops.adapters.backups.opening import Artifact
 from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.adapters.stores.sqlite.database import copy_database
 from mmstack_ops.adapters.stores.sqlite.full import SqliteFull
 from mmstack_ops.adapters.stores.volumes.trees import VolumeTree
+from mmstack_ops.artifacts.artifact_reader import Artifact
 from mmstack_ops.domain.backups.facts import Facts, compare
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.errors import FileVanishedError

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from mmstack_ops.adapters.backups.opening import Artifact
-from mmstack_ops.adapters.backups.packs import header
 from mmstack_ops.adapters.stores.volumes import folder as volume_folder
 from mmstack_ops.adapters.stores.volumes import trees as volume_trees
 from mmstack_ops.adapters.stores.volumes.full import VolumesFull
+from mmstack_ops.artifacts.artifact_reader import Artifact
+from mmstack_ops.artifacts.packs import header
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.errors import RestoreError
 from tests.adapters.stores.folders import Here

@@ -15,12 +15,12 @@ from typing import Any, cast
 
 import pytest
 
-from mmstack_ops.adapters.backups.opening import Artifact
 from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.adapters.stores.volumes import refill as volume_refill
 from mmstack_ops.adapters.stores.volumes.folder import VolumeFolder
 from mmstack_ops.adapters.stores.volumes.full import VolumesFull
 from mmstack_ops.adapters.stores.volumes.swap import UnfinishedSwapError
+from mmstack_ops.artifacts.artifact_reader import Artifact
 from mmstack_ops.domain.backups.facts import compare
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.errors import (

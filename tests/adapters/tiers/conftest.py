@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmstack_ops.adapters.tiers.base import Tier
+from mmstack_ops.domain.backups.tier import Tier
 from tests.adapters.tiers.places import MAKERS, Place, stop_servers
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mmstack_ops.adapters.tiers.base import Tier
+from mmstack_ops.domain.backups.tier import Tier
 from mmstack_ops.domain.errors import (
     FileMissingError,
     ImmutableError,

@@ -13,13 +13,13 @@ from typing import Any
 
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
-from mmstack_ops.adapters.tiers.base import Tier
 from mmstack_ops.adapters.tiers.directory import DirectoryTier
 from mmstack_ops.adapters.tiers.mount import MountTier
 from mmstack_ops.adapters.tiers.s3 import S3Tier
 from mmstack_ops.adapters.tiers.s3_calls import Credentials, Patience
 from mmstack_ops.adapters.tiers.s3_location import S3Location
 from mmstack_ops.adapters.tiers.tape_location import open_tape
+from mmstack_ops.domain.backups.tier import Tier
 
 KEYS = Credentials("test-access", "test-secret")
 QUICK = Patience(attempts=4, first_pause=0.01, longest_pause=0.05, connect=2.0, read=5.0)

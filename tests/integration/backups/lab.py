@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmstack_ops.adapters.backups.instances import instance_of
-from mmstack_ops.adapters.backups.workbench import EngineWorkbench
 from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.adapters.stores.instances import instance_of
+from mmstack_ops.adapters.tool_containers.workbench import EngineWorkbench
 from mmstack_ops.domain.schema.parse import parse_schema
 from mmstack_ops.domain.schema.service import Service
 from mmstack_ops.domain.secrets.values import EnvironmentValues

@@ -7,7 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
-from mmstack_ops.adapters.backups.restoring import restore
+from mmstack_ops.operations.backups.restore import restore
 from tests.integration.backups.restore_world import RestoreWorld
 from tests.integration.backups.scratching import NoteType, note_artifact, write_note
 from tests.integration.world import World

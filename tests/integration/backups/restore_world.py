@@ -12,18 +12,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from mmstack_ops.adapters.backups.instances import instance_of
-from mmstack_ops.adapters.backups.live_services import LiveServices
-from mmstack_ops.adapters.backups.means import RestoreMeans
-from mmstack_ops.adapters.backups.scratch import Recipe
-from mmstack_ops.adapters.backups.workbench import EngineWorkbench
 from mmstack_ops.adapters.locks.host import host_lock
 from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.adapters.stores.instances import instance_of
+from mmstack_ops.adapters.tool_containers.workbench import EngineWorkbench
 from mmstack_ops.domain.backups.events import BackupDone, BackupEvent
 from mmstack_ops.domain.backups.plan import PlannedRestore, RestorePlan, Series
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.schema.service import Service
 from mmstack_ops.domain.stacks.spec import ServiceSpec
+from mmstack_ops.operations.backups.live_services import LiveServices
+from mmstack_ops.operations.backups.restore_context import RestoreMeans
+from mmstack_ops.operations.backups.scratch_servers import Recipe
 from tests.integration.backups.lab import definition, values
 from tests.integration.backups.plain import captured
 from tests.integration.backups.scratching import FixedArtifact, Scratching

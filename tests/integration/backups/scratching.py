@@ -12,12 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from mmstack_ops.adapters.backups.scratch import Recipe, ScratchServers
 from mmstack_ops.adapters.engine.scratch import SCRATCH
 from mmstack_ops.adapters.stores.backup_type import Instance, OpenArtifact, Workbench
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.manifest import Manifest
 from mmstack_ops.domain.stacks.spec import HealthSpec, ImageSource, ServiceSpec
+from mmstack_ops.operations.backups.scratch_servers import Recipe, ScratchServers
 from tests.integration.backups.lab import REDIS, definition, values
 from tests.integration.backups.plain import PlainArtifact
 from tests.integration.world import ENVIRONMENT, World

@@ -17,14 +17,14 @@ import pyrage
 import pytest
 from docker.models.containers import Container
 
-from mmstack_ops.adapters.backups.capture import taking
-from mmstack_ops.adapters.backups.encryption import Keys
-from mmstack_ops.adapters.backups.pipeline import Packing
 from mmstack_ops.adapters.stores.backup_type import BackupType, Instance
 from mmstack_ops.adapters.stores.postgres.full import PostgresFull
 from mmstack_ops.adapters.stores.qdrant.collection import QdrantCollection
 from mmstack_ops.adapters.stores.redis.rdb import RedisRdb
 from mmstack_ops.adapters.tiers.directory import DirectoryTier
+from mmstack_ops.artifacts.artifact_writer import taking
+from mmstack_ops.artifacts.encryption import Keys
+from mmstack_ops.artifacts.payload_writer import Packing
 from mmstack_ops.domain.backups.reference import BackupRef, new_id
 from tests.integration.backups import vectors
 from tests.integration.backups.lab import PASSWORD, REDIS, REDIS_PASSWORD, Bench, postgres, redis

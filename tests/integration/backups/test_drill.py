@@ -17,9 +17,8 @@ from typing import Any
 
 import pytest
 
-from mmstack_ops.adapters.backups.drilling import drill
-from mmstack_ops.adapters.backups.journal import Journal
 from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.adapters.undo_journal import Journal
 from mmstack_ops.domain.backups.events import BackupEvent, Proof
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.errors import (
@@ -30,6 +29,7 @@ from mmstack_ops.domain.errors import (
     RestoreError,
 )
 from mmstack_ops.domain.stacks.spec import ImageSource, ServiceSpec
+from mmstack_ops.operations.backups.drill import drill
 from tests.integration.backups.lab import Bench
 from tests.integration.backups.scratching import (
     NoteType,

@@ -14,23 +14,18 @@ from typing import cast
 import docker
 import pytest
 
-from mmstack_ops.adapters.backups.capture import taking
-from mmstack_ops.adapters.backups.catalogue import list_backups
-from mmstack_ops.adapters.backups.drilling import drill, record_proof
-from mmstack_ops.adapters.backups.encryption import Keys
-from mmstack_ops.adapters.backups.environment import RestoreEnvironment
-from mmstack_ops.adapters.backups.opening import Artifact, read_manifest
-from mmstack_ops.adapters.backups.pipeline import Packing
-from mmstack_ops.adapters.backups.planning import restore_scope
-from mmstack_ops.adapters.backups.restoring import restore
 from mmstack_ops.adapters.engine.client import EngineConnection
 from mmstack_ops.adapters.engine.reader import EngineReader
 from mmstack_ops.adapters.project import Project, open_project
 from mmstack_ops.adapters.secrets.store import generate
-from mmstack_ops.adapters.stacks.control import StackControl
 from mmstack_ops.adapters.stores.backup_type import OpenArtifact
 from mmstack_ops.adapters.stores.redis.rdb import RedisRdb
 from mmstack_ops.adapters.tiers.directory import DirectoryTier
+from mmstack_ops.artifacts.artifact_reader import Artifact, read_manifest
+from mmstack_ops.artifacts.artifact_writer import taking
+from mmstack_ops.artifacts.backup_index import list_backups
+from mmstack_ops.artifacts.encryption import Keys
+from mmstack_ops.artifacts.payload_writer import Packing
 from mmstack_ops.domain.backups.events import BackupDone, BackupEvent, BackupProgress, Proof
 from mmstack_ops.domain.backups.plan import RestorePlan, Series
 from mmstack_ops.domain.backups.reference import BackupRef, new_id
@@ -38,6 +33,11 @@ from mmstack_ops.domain.backups.restore_plan import RestoreWish, plan_restore
 from mmstack_ops.domain.backups.status import BackupRow
 from mmstack_ops.domain.errors import CancelledError
 from mmstack_ops.domain.stacks import labels
+from mmstack_ops.operations.backups.drill import drill, record_proof
+from mmstack_ops.operations.backups.restore import restore
+from mmstack_ops.operations.backups.restore_environment import RestoreEnvironment
+from mmstack_ops.operations.backups.restore_scope import restore_scope
+from mmstack_ops.operations.stacks.stack_operations import StackControl
 from tests.e2e.product import Product, make_product
 
 pytestmark = pytest.mark.integration

@@ -12,13 +12,11 @@ from typing import Any
 
 import pytest
 
-from mmstack_ops.adapters.backups.drill_probes import run_probes
-from mmstack_ops.adapters.backups.drilling import drill
-from mmstack_ops.adapters.backups.n8n_credentials import derived
-from mmstack_ops.adapters.backups.scratch import Recipe
 from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.adapters.stores.postgres.full import PostgresFull
+from mmstack_ops.adapters.stores.postgres.n8n_credentials import derived
 from mmstack_ops.adapters.stores.postgres.server import Server
+from mmstack_ops.adapters.stores.probes import run_probes
 from mmstack_ops.domain.schema.probes import (
     N8nCredentialsProbe,
     Probe,
@@ -26,6 +24,8 @@ from mmstack_ops.domain.schema.probes import (
     SqlProbe,
     VectorsProbe,
 )
+from mmstack_ops.operations.backups.drill import drill
+from mmstack_ops.operations.backups.scratch_servers import Recipe
 from tests.integration.backups.lab import Bench, postgres, redis, values
 from tests.integration.backups.plain import captured
 from tests.integration.backups.restore_world import RestoreWorld

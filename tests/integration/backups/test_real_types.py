@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from mmstack_ops.adapters.backups.drilling import drill
-from mmstack_ops.adapters.backups.restoring import restore
-from mmstack_ops.adapters.backups.scratch import Recipe
 from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.adapters.stores.postgres.full import PostgresFull
 from mmstack_ops.adapters.stores.redis.aof import RedisAof
 from mmstack_ops.adapters.stores.redis.rdb import RedisRdb
 from mmstack_ops.domain.stacks.spec import ImageSource, ServiceSpec
+from mmstack_ops.operations.backups.drill import drill
+from mmstack_ops.operations.backups.restore import restore
+from mmstack_ops.operations.backups.scratch_servers import Recipe
 from tests.integration.backups.lab import REDIS_PASSWORD, postgres, redis, values
 from tests.integration.backups.plain import captured
 from tests.integration.backups.restore_world import RestoreWorld

@@ -198,7 +198,7 @@ from pathlib import Path
 from tests.integration.backups.lab import Bench, redis
 from tests.integration.backups.plain import PlainArtifact
 from tests.integration.world import World
-from mmstack_ops.adapters.backups.instances import instance_of
+from mmstack_ops.adapters.stores.instances import instance_of
 from mmstack_ops.adapters.stores.redis.aof import RedisAof
 from tests.integration.backups.lab import definition, values, redis_spec
 

@@ -287,7 +287,7 @@ from pathlib import Path
 from tests.integration.backups.lab import Bench, definition, redis_spec, values
 from tests.integration.backups.plain import PlainArtifact
 from tests.integration.world import World
-from mmstack_ops.adapters.backups.instances import instance_of
+from mmstack_ops.adapters.stores.instances import instance_of
 from mmstack_ops.adapters.stores.redis import copy as redis_copy
 from mmstack_ops.adapters.stores.redis.rdb import RedisRdb
 

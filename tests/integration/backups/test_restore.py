@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from mmstack_ops.adapters.backups.interruptions import interrupted_restores
-from mmstack_ops.adapters.backups.restoring import restore
 from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.domain.backups.events import BackupProgress
 from mmstack_ops.domain.errors import CancelledError, RestoreError
 from mmstack_ops.domain.stacks.spec import ServiceSpec
+from mmstack_ops.operations.backups.interrupted_restores import interrupted_restores
+from mmstack_ops.operations.backups.restore import restore
 from tests.integration.backups.restore_world import RestoreWorld
 from tests.integration.backups.scratching import (
     NoteType,

@@ -16,17 +16,17 @@ from typing import Any
 import docker
 import pytest
 
-from mmstack_ops.adapters.backups.control import BackupControl
-from mmstack_ops.adapters.backups.drill_probes import run_probes
 from mmstack_ops.adapters.project import open_project
 from mmstack_ops.adapters.secrets.store import generate
-from mmstack_ops.adapters.stacks.control import StackControl
+from mmstack_ops.adapters.stores.probes import run_probes
 from mmstack_ops.adapters.stores.prometheus import full as prometheus_full
 from mmstack_ops.adapters.stores.volumes.folder import VolumeFolder
 from mmstack_ops.adapters.stores.volumes.trees import VolumeTree
 from mmstack_ops.domain.backups.events import BackupDone, BackupEvent, BackupProgress
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.schema.probes import ObjectProbe
+from mmstack_ops.operations.backups.backup_operations import BackupControl
+from mmstack_ops.operations.stacks.stack_operations import StackControl
 from tests.e2e.product import Product, make_product
 
 pytestmark = pytest.mark.integration

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from mmstack_ops.adapters.backups.instances import tool_instance
+from mmstack_ops.adapters.stores.instances import tool_instance
 from mmstack_ops.domain.errors import BackupError, CancelledError
 from tests.integration.backups.lab import Bench, redis
 from tests.integration.world import BASE, World, wait_until
@@ -187,8 +187,8 @@ def test_no_plan_takes_a_one_shot_for_a_replica(at: Bench) -> None:
 _KILLED = """
 import sys, threading
 from pathlib import Path
-from mmstack_ops.adapters.backups.instances import tool_instance
-from mmstack_ops.adapters.backups.workbench import EngineWorkbench
+from mmstack_ops.adapters.stores.instances import tool_instance
+from mmstack_ops.adapters.tool_containers.workbench import EngineWorkbench
 from mmstack_ops.adapters.engine.client import EngineConnection
 
 owner, state = sys.argv[1:]

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mmstack_ops.adapters.retention.ended_containers import ended_containers, remove_ended
 from mmstack_ops.domain.stacks import labels
+from mmstack_ops.operations.retention.ended_containers import ended_containers, remove_ended
 from tests.integration.world import BASE, ENVIRONMENT, World, wait_until
 
 pytestmark = pytest.mark.integration

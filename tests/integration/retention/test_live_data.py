@@ -25,7 +25,7 @@ from mmstack_ops.adapters.stores.redis.retention_keys import RedisKeys
 from mmstack_ops.adapters.stores.redis.server import RedisServer
 from mmstack_ops.domain.errors import BackupError, CancelledError, RetentionError
 from mmstack_ops.domain.schema.retention import KeysRule, RowsRule
-from tests.adapters.retention.sites import Folders, site
+from tests.adapters.stores.retention_sites import Folders, site
 from tests.integration.backups.lab import redis
 from tests.integration.world import World
 
@@ -295,7 +295,7 @@ def archive_and_die(host: str, port: str, user: str, folder: str) -> None:
     import signal
     from contextlib import contextmanager
 
-    from mmstack_ops.adapters.backups.instances import tool_instance
+    from mmstack_ops.adapters.stores.instances import tool_instance
 
     @contextmanager
     def connected(*_: object) -> object:

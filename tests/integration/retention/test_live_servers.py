@@ -17,7 +17,7 @@ from mmstack_ops.adapters.stores.qdrant.server import QdrantServer
 from mmstack_ops.domain.errors import BackupError, CancelledError, RetentionError
 from mmstack_ops.domain.schema.retention import CollectionsRule, MetricsRule, PointsRule
 from mmstack_ops.domain.stacks.spec import HealthSpec
-from tests.adapters.retention.sites import Folders, site
+from tests.adapters.stores.retention_sites import Folders, site
 from tests.integration.backups.lab import definition, started
 from tests.integration.backups.vectors import ask, qdrant
 from tests.integration.world import World, wait_until

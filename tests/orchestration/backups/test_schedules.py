@@ -134,7 +134,8 @@ def test_loading_imports_nothing_that_backups_work_with(project: Project) -> Non
         "import mmstack_ops.orchestration.definitions as d\n"
         "d.production.get_repository_def().get_all_jobs()\n"
         "print(*[m for m in ('docker', 'boto3', 'pyrage', 'zstandard', 'psycopg', 'redis',"
-        " 'qdrant_client', 'mmstack_ops.adapters.backups.control') if m in sys.modules])\n"
+        " 'qdrant_client', 'mmstack_ops.operations.backups.backup_operations')"
+        " if m in sys.modules])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False

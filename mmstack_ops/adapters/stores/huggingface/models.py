@@ -6,10 +6,10 @@ import hashlib
 import re
 from typing import ClassVar
 
-from mmstack_ops.adapters.backups.sparse import whole_content
 from mmstack_ops.adapters.stores.backup_type import Instance, OpenArtifact, Workbench
 from mmstack_ops.adapters.stores.volumes.full import VolumesFull
 from mmstack_ops.adapters.stores.volumes.trees import VolumeTree, structure_problems
+from mmstack_ops.artifacts.sparse import whole_content
 
 # Files in Git LFS, which weights are, have the SHA-256 of their content as name; small ones
 # have a Git object id (40 digits), which says nothing about plain bytes.

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 from urllib.parse import quote
 
-from mmstack_ops.adapters.backups.instances import tool_instance
 from mmstack_ops.adapters.stores.backup_type import (
     Capture,
     Instance,
@@ -20,6 +19,7 @@ from mmstack_ops.adapters.stores.backup_type import (
     Tools,
     Workbench,
 )
+from mmstack_ops.adapters.stores.instances import tool_instance
 from mmstack_ops.adapters.stores.postgres import globals as postgres_globals
 from mmstack_ops.adapters.stores.postgres.archive import HEAD_BYTES, ArchiveHead, parse_head
 from mmstack_ops.adapters.stores.postgres.facts import (

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mmstack_ops.adapters.backups.exchange import SECRETS
 from mmstack_ops.adapters.stores.backup_type import Workbench
 from mmstack_ops.adapters.stores.postgres.archive import Entry, read_contents
 from mmstack_ops.adapters.stores.postgres.databases import (
@@ -25,6 +24,7 @@ from mmstack_ops.adapters.stores.postgres.facts import (
 from mmstack_ops.adapters.stores.postgres.queries import RELATIONS
 from mmstack_ops.adapters.stores.postgres.restore_context import Database, Work
 from mmstack_ops.adapters.stores.postgres.server import Server, complaint, conninfo
+from mmstack_ops.adapters.tool_containers.exchange_folder import SECRETS
 from mmstack_ops.domain.backups.facts import Facts, compare
 from mmstack_ops.domain.backups.manifest import Payload
 from mmstack_ops.domain.errors import RestoreError

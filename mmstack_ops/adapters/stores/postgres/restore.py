@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeGuard
 
-from mmstack_ops.adapters.backups.encryption import NoKeyError
 from mmstack_ops.adapters.stores.backup_type import Instance, OpenArtifact, Workbench
 from mmstack_ops.adapters.stores.postgres.databases import (
     disable_subscriptions,
@@ -39,6 +38,7 @@ from mmstack_ops.adapters.stores.postgres.settings import (
     restore_settings,
 )
 from mmstack_ops.adapters.stores.postgres.tablespaces import create_tablespaces
+from mmstack_ops.artifacts.encryption import NoKeyError
 from mmstack_ops.domain.errors import (
     ArtifactError,
     BackupError,

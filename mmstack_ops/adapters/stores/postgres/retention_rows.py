@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
-from mmstack_ops.adapters.backups.encryption import encrypt_stream
 from mmstack_ops.adapters.files import sync_directory
 from mmstack_ops.adapters.stores.postgres.server import Server
 from mmstack_ops.adapters.stores.retention_strategy import Gone, Site, counted
+from mmstack_ops.artifacts.encryption import encrypt_stream
 from mmstack_ops.domain.errors import RetentionError
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import RowsRule

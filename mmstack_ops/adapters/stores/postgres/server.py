@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from mmstack_ops.adapters.backups.exchange import SECRETS
 from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.adapters.stores.credentials import password_from
 from mmstack_ops.adapters.stores.postgres.queries import TEMPLATE_CHANGED
+from mmstack_ops.adapters.tool_containers.exchange_folder import SECRETS
 from mmstack_ops.domain.errors import BackupError
 
 if TYPE_CHECKING:

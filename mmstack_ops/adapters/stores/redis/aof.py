@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, ClassVar, Literal
 
-from mmstack_ops.adapters.backups.instances import tool_instance
 from mmstack_ops.adapters.stores.backup_type import Capture, Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.stores.instances import tool_instance
 from mmstack_ops.adapters.stores.redis.copy import (
     CHUNK,
     RedisCopy,

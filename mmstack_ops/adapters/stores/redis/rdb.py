@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import BinaryIO, ClassVar, Literal
 
-from mmstack_ops.adapters.backups.instances import tool_instance
 from mmstack_ops.adapters.stores.backup_type import Capture, Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.stores.instances import tool_instance
 from mmstack_ops.adapters.stores.redis.copy import (
     CHUNK,
     RedisCopy,

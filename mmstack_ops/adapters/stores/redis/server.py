@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mmstack_ops.adapters.backups.exchange import SECRETS
 from mmstack_ops.adapters.stores.backup_type import Instance, Workbench
 from mmstack_ops.adapters.stores.credentials import password_from, password_in_command
+from mmstack_ops.adapters.tool_containers.exchange_folder import SECRETS
 from mmstack_ops.domain.errors import BackupError
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from mmstack_ops.adapters.backups.encryption import NoKeyError
 from mmstack_ops.adapters.stores.backup_type import OpenArtifact, Workbench
 from mmstack_ops.adapters.stores.volumes.folder import (
     VolumeFolder,
@@ -30,6 +29,7 @@ from mmstack_ops.adapters.stores.volumes.swap import (
     swap,
 )
 from mmstack_ops.adapters.stores.volumes.walk import described, digest_of, walk
+from mmstack_ops.artifacts.encryption import NoKeyError
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.errors import (
     ArtifactError,

@@ -8,13 +8,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, cast
 
-from mmstack_ops.adapters.backups.trees import StoredTree
 from mmstack_ops.adapters.stores.backup_type import Instance, OpenArtifact, Workbench
 from mmstack_ops.adapters.stores.volumes.inventory import account_for
 from mmstack_ops.adapters.stores.volumes.refill import refill
 from mmstack_ops.adapters.stores.volumes.roots import Judge, matching, roots_of
 from mmstack_ops.adapters.stores.volumes.swap import recover
 from mmstack_ops.adapters.stores.volumes.walk import described, digest_of, walk
+from mmstack_ops.artifacts.trees import StoredTree
 from mmstack_ops.domain.backups.facts import Facts, is_below
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.errors import BackupError, FileGoneError

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import BinaryIO, cast
 
-from mmstack_ops.adapters.backups.sparse import DataReader, data_ranges
 from mmstack_ops.adapters.stores.volumes.folder import (
     VolumeFolder,
     attributes_of,
     protection_of,
 )
+from mmstack_ops.artifacts.sparse import DataReader, data_ranges
 from mmstack_ops.domain.backups.files import TreeFile
 
 _BLOCK = 1 << 20

@@ -1,1 +1,0 @@
-"""Taking, copying, verifying, proving and restoring backups."""

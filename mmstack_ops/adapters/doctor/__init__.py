@@ -1,1 +1,0 @@
-"""Checks of the machine that mmstack runs on, each with its remedy."""

@@ -1,1 +1,0 @@
-"""Retention of live data: what is too old on the services themselves."""

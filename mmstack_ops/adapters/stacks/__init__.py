@@ -1,1 +1,0 @@
-"""Bringing stacks up and down on a real engine."""

@@ -1,1 +1,0 @@
-"""Wipes on a real engine: looking, removing, and the journal of what went."""

@@ -1,0 +1,244 @@
+"""Reading a stored backup: payloads, facts, and the files of a tree, all checked."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from mmstack_ops.artifacts.encryption import damaged
+from mmstack_ops.artifacts.payload_reader import opened
+from mmstack_ops.artifacts.payload_writer import BLOCK
+from mmstack_ops.domain.backups.by_hand import plain_name
+from mmstack_ops.domain.backups.facts import Facts, parse_facts
+from mmstack_ops.domain.backups.files import TreeFile
+from mmstack_ops.domain.backups.manifest import Manifest, Payload, parse_manifest
+from mmstack_ops.domain.backups.tree import INDEX, IndexEntry, parse_line
+from mmstack_ops.domain.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from mmstack_ops.artifacts.encryption import Keys
+    from mmstack_ops.domain.backups.reference import BackupRef
+    from mmstack_ops.domain.backups.tier import Tier
+
+_MANIFEST_LIMIT = 64 << 20
+"""A manifest that is larger isn't one; it must not fill the memory."""
+_AHEAD = 4
+"""Small files that are read before they are asked for: a bound for the memory."""
+
+
+def read_manifest(tier: Tier, ref: BackupRef) -> Manifest:
+    """Return the manifest of ``ref`` as it stands on ``tier``.
+
+    Raises:
+        FileMissingError: the tier doesn't have this backup.
+        ArtifactError: it is damaged, or of a newer format.
+    """
+    content = bytearray()
+    with tier.read(ref.manifest_key) as source:
+        while len(content) <= _MANIFEST_LIMIT and (block := source.read(BLOCK)):
+            content += block
+    if len(content) > _MANIFEST_LIMIT:
+        raise damaged(f"{ref.manifest_key} on tier {tier.name}", "it is too large for a manifest")
+    return parse_manifest(bytes(content), ref)
+
+
+class Artifact:
+    """``OpenArtifact``: one copy of a backup, on one tier."""
+
+    def __init__(self, tier: Tier, manifest: Manifest, keys: Keys) -> None:
+        self.manifest = manifest
+        self._tier = tier
+        self._keys = keys
+
+    @contextmanager
+    def read(self, payload: Payload) -> Iterator[BinaryIO]:
+        """Read a payload's plain bytes; reaching the end checks size and hashes.
+
+        Raises:
+            ArtifactError: it is missing or damaged, or the key to it is.
+            TierError: the tier failed.
+        """
+        with opened(self._tier, self.manifest.key_of(payload), payload, self._keys) as reader:
+            yield cast("BinaryIO", reader)
+
+    @contextmanager
+    def read_pack(self, pack: Payload) -> Iterator[BinaryIO]:
+        """As ``read``, for who checks the hash of each file in the pack."""
+        key = self.manifest.key_of(pack)
+        with opened(self._tier, key, pack, self._keys, hashed=False) as reader:
+            yield cast("BinaryIO", reader)
+
+    def facts(self) -> Facts:
+        """Return what was recorded at backup time.
+
+        Raises:
+            ArtifactError: they are missing or damaged.
+        """
+        with self.read(self._only("facts")) as source:
+            return parse_facts(source.read())
+
+    def entries(self) -> Iterator[IndexEntry]:
+        """Yield the index of the tree, folders before what is in them.
+
+        Raises:
+            ArtifactError: it is missing or damaged. What came before is as it was written.
+        """
+        with self.read(self._index()) as source:
+            # Checked at its end: a reader must not take half an index for a whole one.
+            for line in io.BufferedReader(cast("io.RawIOBase", source), BLOCK):
+                yield parse_line(line)
+
+    def files(self) -> Iterator[TreeFile]:
+        """Yield the entries of the tree, folders before what is in them. As ``entries``."""
+        for entry in self.entries():
+            yield entry.file
+
+    def contents(
+        self, wanted: Callable[[TreeFile], bool] = lambda _: True
+    ) -> Iterator[tuple[TreeFile, BinaryIO | None]]:
+        """Yield wanted entries with their content, pack by pack; what has none comes first.
+
+        Of a sparse file the content is that of its ranges of data, one after the other.
+        Only packs with something wanted are read. Each content is checked against its hash,
+        small ones before they are handed out.
+
+        Raises:
+            ArtifactError: something is missing or damaged.
+        """
+        by_pack: dict[str, list[IndexEntry]] = {}
+        without: list[TreeFile] = []
+        for entry in self.entries():
+            if not wanted(entry.file):
+                continue
+            if entry.has_content:
+                by_pack.setdefault(entry.pack, []).append(entry)
+            else:
+                without.append(entry.file)
+        for file in without:
+            yield file, None
+        for pack in self.manifest.with_role("pack"):
+            entries = by_pack.pop(pack.name, [])
+            if entries:
+                yield from self._contents_of(pack, entries)
+        if by_pack:
+            raise damaged(
+                f"the index of {self.manifest.ref}",
+                f"it names packs that the manifest doesn't: {', '.join(sorted(by_pack)[:3])}",
+            )
+
+    def _contents_of(
+        self, pack: Payload, entries: list[IndexEntry]
+    ) -> Iterator[tuple[TreeFile, BinaryIO | None]]:
+        entries.sort(key=lambda entry: entry.offset)
+        position = 0
+        waiting: deque[tuple[TreeFile, Future[bytes]]] = deque()
+        with (
+            self.read_pack(pack) as source,
+            # Reads, decompresses and hashes small files beside what is done with those before.
+            ThreadPoolExecutor(1, thread_name_prefix="unpack") as worker,
+        ):
+            for entry in entries:
+                what = f"{entry.file.path!r} in {self.manifest.key_of(pack)}"
+                content = Content(source, entry, what)
+                gap, position = entry.offset - position, entry.offset + entry.file.stored_size
+                if entry.file.stored_size <= BLOCK:
+                    waiting.append((entry.file, worker.submit(content.whole, gap)))
+                    if len(waiting) > _AHEAD:
+                        yield _taken(waiting)
+                    continue
+                while waiting:
+                    yield _taken(waiting)
+                content.skip(gap)
+                yield entry.file, cast("BinaryIO", content)
+                content.exhaust()
+            while waiting:
+                yield _taken(waiting)
+
+    def _index(self) -> Payload:
+        for payload in self.manifest.with_role("index"):
+            if plain_name(payload) == INDEX:
+                return payload
+        raise ArtifactError(
+            f"backup {self.manifest.ref} holds no tree",
+            why=f"its manifest names no {INDEX}",
+            remedy="restore it as its type does",
+        )
+
+    def _only(self, role: str) -> Payload:
+        found = self.manifest.with_role(role)
+        if len(found) != 1:
+            raise damaged(f"the manifest of {self.manifest.ref}", f"it names {len(found)} {role}")
+        return found[0]
+
+
+def _taken(waiting: deque[tuple[TreeFile, Future[bytes]]]) -> tuple[TreeFile, BinaryIO]:
+    file, content = waiting.popleft()
+    return file, io.BytesIO(content.result())
+
+
+class Content(io.RawIOBase):
+    """The content of one file inside a pack; its hash is checked at the end."""
+
+    def __init__(self, source: BinaryIO, entry: IndexEntry, what: str) -> None:
+        super().__init__()
+        self._source = source
+        self._left = entry.file.stored_size
+        self._expected = entry.sha256
+        self._hash = hashlib.sha256()
+        self._what = what
+        self._checked = False
+
+    def readable(self) -> bool:
+        """Say that it can be read from."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill ``buffer``; 0 at the end, which is when the hash is checked."""
+        target = memoryview(buffer).cast("B")
+        block = self._source.read(min(len(target), self._left))
+        if not block and self._left and len(target):
+            raise damaged(self._what, f"{self._left} bytes are missing at its end")
+        target[: len(block)] = block
+        self._hash.update(block)
+        self._left -= len(block)
+        if not self._left and not self._checked:
+            self._checked = True
+            if self._hash.hexdigest() != self._expected:
+                raise damaged(self._what, "it has another SHA-256 than was recorded")
+        return len(block)
+
+    def skip(self, count: int) -> None:
+        """Pass over what stands between the content before and this one."""
+        _skip(self._source, count, self._what)
+
+    def whole(self, gap: int) -> bytes:
+        """Return all of it at once, checked, after ``gap`` bytes that are passed over."""
+        self.skip(gap)
+        content = bytearray(self._left)
+        target = memoryview(content)
+        while count := self.readinto(target):
+            target = target[count:]
+        if not self._checked:
+            self.readinto(bytearray(1))  # An empty file too has a hash.
+        return bytes(content)
+
+    def exhaust(self) -> None:
+        """Read what the caller left, so that the next content can be found."""
+        buffer = bytearray(BLOCK)
+        while self.readinto(buffer):
+            pass
+
+
+def _skip(source: BinaryIO, count: int, what: str) -> None:
+    if count < 0:
+        raise damaged(what, "the index says that it overlaps with another file")
+    while count:
+        block = source.read(min(BLOCK, count))
+        if not block:
+            raise damaged(what, "the pack ends before it")
+        count -= len(block)

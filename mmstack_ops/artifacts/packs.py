@@ -1,0 +1,294 @@
+"""Packs: plain tars with real names and full metadata, written straight into the pipeline."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tarfile
+from base64 import b64decode
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from mmstack_ops.artifacts.payload_writer import BLOCK, Packing, PayloadWriter, storing
+from mmstack_ops.artifacts.sparse import DataReader, data_ranges
+from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.domain.backups.files import TreeFile
+from mmstack_ops.domain.backups.manifest import Payload
+from mmstack_ops.domain.backups.tree import PACK_BYTES, IndexEntry
+from mmstack_ops.domain.errors import FileVanishedError
+
+if TYPE_CHECKING:
+    from mmstack_ops.domain.backups.reference import BackupRef
+    from mmstack_ops.domain.backups.tier import Tier
+
+_TAR_BLOCK = 512
+END_OF_TAR = bytes(2 * _TAR_BLOCK)
+_TYPES = {
+    "dir": tarfile.DIRTYPE,
+    "symlink": tarfile.SYMTYPE,
+    "hardlink": tarfile.LNKTYPE,
+    "fifo": tarfile.FIFOTYPE,
+}
+_XATTR = "SCHILY.xattr."
+
+
+class _Source(Protocol):
+    def read(self, count: int, /) -> bytes: ...
+
+
+def header(file: TreeFile, name: str) -> bytes:
+    """Return the tar header (PAX) of an entry."""
+    info = tarfile.TarInfo(name)
+    info.type = _TYPES.get(file.kind, tarfile.REGTYPE)
+    info.mode = stat.S_IMODE(file.mode)
+    info.uid = file.uid
+    info.gid = file.gid
+    info.mtime = file.mtime_ns // 10**9
+    if file.kind in _TYPES:
+        info.linkname = file.target
+    else:
+        info.size = file.stored_size
+    pax = _sparse(file, name)
+    if file.mtime_ns % 10**9:
+        sign = "-" if file.mtime_ns < 0 else ""
+        seconds, fraction = divmod(abs(file.mtime_ns), 10**9)
+        pax["mtime"] = f"{sign}{seconds}.{fraction:09d}"
+    if file.kind not in ("object", "hardlink"):
+        pax |= _extended(file)
+    info.pax_headers = pax
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def _sparse(file: TreeFile, name: str) -> dict[str, str]:
+    """Return what tells GNU tar where the holes are (its sparse format 0.1), in its order.
+
+    https://www.gnu.org/software/tar/manual/html_section/Sparse-Formats.html
+    """
+    if file.data is None:
+        return {}
+    ranges = list(file.data)
+    if sum(ranges[-1] if ranges else (0, 0)) < file.size:
+        ranges.append((file.size, 0))  # So that a hole at the end is made, too.
+    return {
+        "GNU.sparse.size": str(file.size),
+        "GNU.sparse.numblocks": str(len(ranges)),
+        "GNU.sparse.name": name,
+        "GNU.sparse.map": ",".join(f"{offset},{length}" for offset, length in ranges),
+    }
+
+
+def _extended(file: TreeFile) -> dict[str, str]:
+    """Return the extended attributes as GNU tar writes them."""
+    found: dict[str, str] = {}
+    for key, value in file.attributes.items():
+        # "=" ends a keyword.
+        word = key.replace("%", "%25").replace("=", "%3D")
+        if word.isprintable():  # Python can't write any other; the index has them all.
+            found[_XATTR + word] = b64decode(value).decode("utf-8", "surrogateescape")
+    return found
+
+
+class PackWriter:
+    """Writes the content of files into packs, one after the other.
+
+    A context manager: leaving it by an exception leaves no half pack.
+
+    Args:
+        begun: told the key of every pack before it is written.
+        finished: told of every pack once it stands on the tier.
+        pack_bytes: plain bytes after which a pack is closed.
+    """
+
+    def __init__(
+        self,
+        tier: Tier,
+        ref: BackupRef,
+        packing: Packing,
+        pace: Pace,
+        *,
+        progress: Callable[[int], None],
+        begun: Callable[[str], None],
+        finished: Callable[[Payload], None],
+        pack_bytes: int = PACK_BYTES,
+    ) -> None:
+        self._tier = tier
+        self._ref = ref
+        self._packing = packing
+        self._pace = pace
+        self._progress = progress
+        self._begun = begun
+        self._finished = finished
+        self._pack_bytes = pack_bytes
+        self._count = 0
+        self._name = ""
+        self._position = 0
+        self._open = ExitStack()
+        self._writer: PayloadWriter | None = None
+
+    def __enter__(self) -> PackWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._close_pack()
+        else:
+            self._open.__exit__(kind, error, trace)
+
+    def add(self, file: TreeFile, source: BinaryIO, *, member: str = "") -> IndexEntry:
+        """Store one file; return where it stands.
+
+        A file that is found larger or smaller than it was listed is stored as it is found.
+
+        Args:
+            member: its name in the pack, where it isn't its path.
+
+        Raises:
+            FileVanishedError: it changed while it was read. What was written of it by then
+                is dead weight in the pack, and no entry points to it.
+            OSError: it can't be read.
+            TierError: the tier failed.
+        """
+        before = _state(source, file)
+        if before is not None and before.st_size != file.size:
+            ranges = None if file.data is None else data_ranges(source.fileno(), before)
+            file = replace(file, size=before.st_size, mtime_ns=before.st_mtime_ns, data=ranges)
+        reader = source if file.data is None else DataReader(source, file.data)
+        if file.stored_size <= BLOCK:
+            content = _read_whole(reader, file, bounded=before is not None)
+            digest = hashlib.sha256(content).hexdigest()
+            _check_state(source, file, before, digest)
+            name, offset = self._begin_member(file, member)
+            self._write(content)
+            self._end_member(file.stored_size)
+        else:
+            name, offset = self._begin_member(file, member)
+            digest = self._stream(reader, file, bounded=before is not None)
+            _check_state(source, file, before, digest)
+        if self._position >= self._pack_bytes:
+            self._close_pack()
+        return IndexEntry(file, sha256=digest, pack=name, offset=offset, member=member)
+
+    def _begin_member(self, file: TreeFile, member: str) -> tuple[str, int]:
+        if self._writer is None:
+            self._begin_pack()
+        self._write(header(file, member or file.path))
+        return self._name, self._position
+
+    def _write(self, data: bytes) -> None:
+        assert self._writer is not None
+        self._writer.write(data)
+        self._position += len(data)
+
+    def _end_member(self, size: int) -> None:
+        if rest := size % _TAR_BLOCK:
+            self._write(bytes(_TAR_BLOCK - rest))
+
+    def _stream(self, source: _Source, file: TreeFile, *, bounded: bool) -> str:
+        digest = hashlib.sha256()
+        missing = file.stored_size
+        try:
+            while missing:
+                block = source.read(min(BLOCK, missing))
+                if not block:
+                    raise _changed(file, f"it ended {missing} bytes early")
+                digest.update(block)
+                self._write(block)
+                missing -= len(block)
+            if not bounded and source.read(1):
+                raise _changed(file, "it grew")
+        finally:
+            # The header promised this many bytes: without them nothing behind it could be read.
+            while missing:
+                count = min(BLOCK, missing)
+                self._write(bytes(count))
+                missing -= count
+            self._end_member(file.stored_size)
+        return digest.hexdigest()
+
+    def _begin_pack(self) -> None:
+        self._name = f"{self._ref.id}-{self._count:04d}.tar{self._packing.ending}"
+        self._count += 1
+        self._position = 0
+        key = self._ref.pack_key(self._name)
+        self._begun(key)
+        self._writer = self._open.enter_context(
+            storing(
+                self._tier,
+                key,
+                self._packing,
+                self._pace,
+                progress=self._progress,
+            )
+        )
+
+    def _close_pack(self) -> None:
+        if self._writer is None:
+            return
+        writer, self._writer = self._writer, None
+        writer.write(END_OF_TAR)
+        self._open.close()
+        self._finished(writer.describe(self._name, "pack", self._packing, {}))
+
+
+def _state(source: BinaryIO, file: TreeFile) -> os.stat_result | None:
+    """Return what the file system says of an open file; None for any other source."""
+    if file.kind != "file":
+        return None
+    try:
+        state = os.fstat(source.fileno())
+    except (OSError, AttributeError):
+        return None  # It isn't a file of the operating system.
+    return state if stat.S_ISREG(state.st_mode) else None
+
+
+def _check_state(
+    source: BinaryIO, file: TreeFile, before: os.stat_result | None, digest: str
+) -> None:
+    """Raise ``FileVanishedError`` unless what was read is what the file held at one moment.
+
+    One that changed meanwhile is read once more: what reads the same twice was so in between. A
+    log that grows all the time is taken up to the size it had at first.
+    """
+    if before is None:
+        return
+    after = os.fstat(source.fileno())
+    if (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns):
+        return
+    if after.st_size < before.st_size:
+        raise _changed(file, "it became shorter")
+    again = hashlib.sha256()
+    for offset, length in ((0, file.size),) if file.data is None else file.data:
+        source.seek(offset)
+        while length and (block := source.read(min(BLOCK, length))):
+            again.update(block)
+            length -= len(block)
+    if again.hexdigest() != digest or (
+        file.data is not None and data_ranges(source.fileno(), before) != file.data
+    ):
+        raise _changed(file, "its content changed meanwhile")
+
+
+def _read_whole(source: _Source, file: TreeFile, *, bounded: bool) -> bytes:
+    """Return the content of a small file; a source that isn't ``bounded`` must end with it."""
+    blocks: list[bytes] = []
+    count = 0
+    wanted = file.stored_size + (not bounded)
+    while count < wanted and (block := source.read(wanted - count)):
+        blocks.append(block)
+        count += len(block)
+    if count != file.stored_size:
+        raise _changed(file, f"{count} bytes were read of {file.stored_size}")
+    return b"".join(blocks)
+
+
+def _changed(file: TreeFile, why: str) -> FileVanishedError:
+    return FileVanishedError(f"{file.path!r} changed while it was read", why=why)

@@ -1,0 +1,254 @@
+"""The write side: plain bytes → zstd → age → SHA-256 → tier, in constant memory.
+
+The calling thread hashes and compresses (zstd adds threads of its own), a second one
+encrypts, hashes and writes. Both leave the interpreter's lock alone during the heavy calls.
+Data that doesn't compress needs no special care: zstd notices within each block and stores
+it raw, at several times the speed of what compresses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from mmstack_ops.artifacts.channel import Channel, ChannelClosedError, ChannelReader
+from mmstack_ops.artifacts.encryption import encrypt_stream
+from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.domain.backups.manifest import Payload
+
+if TYPE_CHECKING:
+    from mmstack_ops.domain.backups.tier import FileWriter, Tier
+
+BLOCK = 1 << 20
+"""Bytes handed on at once: big enough that Python's share of the work doesn't count."""
+
+_JOB = 2 << 20
+"""Bytes a zstd thread takes on at a time: a quarter of zstd's own choice for level 3 costs no
+speed and a per mille of size, and holds 40 MB less (160 MB less where nothing compresses)."""
+
+Role = Literal["dump", "globals", "schema", "data", "files", "index", "facts", "pack", "aliases"]
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How payloads are made, by the schema's backup policy.
+
+    Args:
+        level: zstd level.
+        threads: zstd worker threads; 0 compresses in the calling thread.
+        recipients: age recipients; empty: not encrypted.
+        rate_limit: bytes a second that may be written; None: as fast as it goes.
+    """
+
+    level: int = 3
+    threads: int = 2
+    recipients: tuple[str, ...] = ()
+    rate_limit: int | None = None
+
+    @property
+    def ending(self) -> str:
+        """What is added to a payload's name."""
+        return ".zst.age" if self.recipients else ".zst"
+
+
+class PayloadWriter(io.RawIOBase):
+    """A payload that is being written: a binary file object that only takes.
+
+    Any thread may write, one at a time. Made by ``storing``.
+    """
+
+    def __init__(
+        self, target: FileWriter, packing: Packing, pace: Pace, progress: Callable[[int], None]
+    ) -> None:
+        import zstandard
+
+        super().__init__()
+        self._pace = pace
+        self._progress = progress
+        chosen: dict[str, int] = {"threads": packing.threads}
+        if packing.threads:
+            chosen["job_size"] = _JOB
+        parameters = zstandard.ZstdCompressionParameters.from_level(packing.level, **chosen)
+        compressor = zstandard.ZstdCompressor(compression_params=parameters)
+        self._compressor: Any = compressor.chunker(chunk_size=BLOCK)
+        self._gathered = bytearray()
+        self._plain_hash = hashlib.sha256()
+        self.plain_bytes = 0
+        self._channel = Channel()
+        self._sink = _Sink(self._channel, target, packing.recipients, pace)
+        self._sink.start()
+
+    def writable(self) -> bool:
+        """Say that it can be written to."""
+        return True
+
+    def write(self, data: Any, /) -> int:
+        """Append ``data`` (bytes-like).
+
+        Raises:
+            TierError: the tier failed.
+            CancelledError: the work was cancelled.
+        """
+        size = memoryview(data).nbytes
+        if size >= BLOCK // 4:
+            self._pass_gathered()
+            self._pass(data)
+        else:
+            self._gathered += data
+            if len(self._gathered) >= BLOCK:
+                self._pass_gathered()
+        return size
+
+    @property
+    def stored_so_far(self) -> int:
+        """Bytes written to the tier until now."""
+        return self._sink.stored_bytes
+
+    def finish(self) -> None:
+        """Write what is still under way.
+
+        Raises:
+            TierError: the tier failed.
+        """
+        self._pass_gathered()
+        for compressed in self._compressor.finish():
+            self._channel.put(compressed)
+        self._channel.finish()
+        self._sink.join()
+        if self._channel.error is not None:
+            raise self._channel.error
+
+    def abort(self) -> None:
+        """Give up; the second thread has ended when this returns."""
+        self._channel.fail()
+        self._sink.join()
+
+    def describe(
+        self, name: str, role: Role, packing: Packing, attributes: dict[str, str]
+    ) -> Payload:
+        """Return what the manifest says of it, once finished."""
+        return Payload(
+            name=name,
+            role=role,
+            plain_bytes=self.plain_bytes,
+            stored_bytes=self._sink.stored_bytes,
+            sha256=self._sink.hash.hexdigest(),
+            plain_sha256=self._plain_hash.hexdigest(),
+            compression="zstd",
+            encryption="age" if packing.recipients else "none",
+            attributes=attributes,
+        )
+
+    def _pass_gathered(self) -> None:
+        if self._gathered:
+            # A new buffer, not a cleared one: none of these bytes is copied.
+            gathered, self._gathered = self._gathered, bytearray()
+            self._pass(gathered)
+
+    def _pass(self, data: Any) -> None:
+        whole = memoryview(data).cast("B")
+        for start in range(0, len(whole), BLOCK):
+            block = whole[start : start + BLOCK]
+            self._pace.check()
+            for compressed in self._compressor.compress(block):
+                self._channel.put(compressed)
+            self._plain_hash.update(block)
+            self.plain_bytes += len(block)
+            self._progress(len(block))
+
+
+class _Sink:
+    """The second thread: encrypts, hashes, writes."""
+
+    def __init__(
+        self, channel: Channel, target: FileWriter, recipients: tuple[str, ...], pace: Pace
+    ) -> None:
+        self._channel = channel
+        self._target = target
+        self._recipients = recipients
+        self._pace = pace
+        self._thread = threading.Thread(target=self._run, name="backup-writer", daemon=True)
+        self.hash = hashlib.sha256()
+        self.stored_bytes = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            if self._recipients:
+                # age hands on 64 KiB at a time.
+                gathering = io.BufferedWriter(_Raw(self._write), BLOCK)
+                encrypt_stream(ChannelReader(self._channel), gathering, self._recipients)
+                gathering.flush()
+            else:
+                while block := self._channel.get():
+                    self._write(block)
+        except ChannelClosedError:
+            pass  # The caller gave up and says why itself.
+        except BaseException as error:
+            # Whatever it is, it belongs to the thread that writes: `put` and `finish` raise it.
+            self._channel.fail(error)
+
+    def _write(self, block: bytes | memoryview) -> None:
+        self._pace.spend(len(block))
+        self._target.write(block)
+        self.hash.update(block)
+        self.stored_bytes += len(block)
+
+
+class _Raw(io.RawIOBase):
+    """A function as a raw file, for ``io.BufferedWriter``."""
+
+    def __init__(self, write: Callable[[memoryview], None]) -> None:
+        super().__init__()
+        self._take = write
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        block = memoryview(data)
+        self._take(block)
+        return block.nbytes
+
+
+def _unheard(count: int, /) -> None:
+    """Nobody wants to know the progress."""
+
+
+@contextmanager
+def storing(
+    tier: Tier,
+    key: str,
+    packing: Packing,
+    pace: Pace,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[PayloadWriter]:
+    """Write a payload under ``key``; leaving the block by an exception leaves nothing there.
+
+    Args:
+        progress: told how many plain bytes were taken, after every block.
+
+    Raises:
+        TierError: the tier failed, in the block or when it is left.
+        CancelledError: the work was cancelled.
+    """
+    with tier.create(key) as target:
+        writer = PayloadWriter(target, packing, pace, progress or _unheard)
+        try:
+            yield writer
+            writer.finish()
+        except BaseException:
+            # Also an interruption: the other thread must end before the tier's writer does.
+            writer.abort()
+            raise

@@ -1,0 +1,1 @@
+"""Taking, copying, verifying, proving, restoring, pruning and exporting backups."""

@@ -1,0 +1,404 @@
+"""Everything that can be done with the backups of one environment."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.domain.backups.events import (
+    BackupDone,
+    BackupEvent,
+    Proof,
+    RestoreDone,
+    VerifyResult,
+)
+from mmstack_ops.domain.backups.plan import RestorePlan, Series
+from mmstack_ops.domain.backups.reference import BackupRef, new_id
+from mmstack_ops.domain.suggest import require_known
+from mmstack_ops.operations.backups.progress import Announcer
+from mmstack_ops.operations.backups.queries import BackupOverview
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.stores.backup_type import BackupType, OpenArtifact
+    from mmstack_ops.artifacts.encryption import Keys
+    from mmstack_ops.domain.retention.plan import SeriesCleaned
+    from mmstack_ops.domain.retention.series import SeriesPlan
+    from mmstack_ops.operations.backups.service_locks import Turns
+
+Listener = Callable[[BackupEvent], None]
+
+
+class BackupControl(BackupOverview):
+    """Takes, copies, verifies, proves and restores the backups of one environment.
+
+    Each operation is one file of this package: this class finds what it works with.
+    """
+
+    def back_up(
+        self,
+        series: Series,
+        *,
+        tier: str | None = None,
+        holder: str,
+        cancel: threading.Event,
+        on_event: Listener,
+    ) -> BackupDone:
+        """Take a backup of one series onto ``tier`` (default: the first).
+
+        Raises:
+            BackupError: nothing was stored.
+            TierError: the tier refused.
+            LockHeldError: another process works on this service's backups.
+            CancelledError: ``cancel`` was set.
+        """
+        with self._turns(holder, cancel, on_event).services([series.service]):
+            return self._back_up(series, tier, holder, cancel, on_event)
+
+    def _back_up(
+        self,
+        series: Series,
+        tier: str | None,
+        holder: str,
+        cancel: threading.Event,
+        on_event: Listener,
+        *,
+        safety: bool = False,
+    ) -> BackupDone:
+        """Take a backup. The service's turn is taken already.
+
+        Args:
+            safety: a restore takes it of what it is about to replace.
+        """
+        from mmstack_ops.artifacts.records import mark_safety
+        from mmstack_ops.operations.backups.take import take_backup
+
+        opened = self._holdings.tiers.open(tier or self.tier_names[0])
+        said = Announcer(series.service, series.type, on_event, phase="storing")
+        now = self._now()
+        ref = BackupRef(
+            self.catalogue.environment, series.service, series.type, new_id(now, os.urandom(4))
+        )
+        with (
+            self._place(holder, on_event) as place,
+            self._turns(holder, cancel, on_event).series(opened.name, _series(ref)),
+        ):
+            if safety:
+                # Before there is anything to mark: killed at any point, no restore takes it for
+                # a good one. A mark without a backup is swept.
+                mark_safety(opened, ref)
+            done = take_backup(ref, opened, place, said=said, cancel=cancel, now=now)
+        on_event(done)
+        return done
+
+    def copy(
+        self,
+        ref: BackupRef,
+        *,
+        to: str,
+        source: str | None = None,
+        holder: str,
+        cancel: threading.Event,
+        on_event: Listener,
+    ) -> BackupDone:
+        """Copy one backup to another tier and verify what landed there.
+
+        Args:
+            source: the tier to copy from; None: the nearest that has it.
+
+        Raises:
+            ArtifactError: the source's copy is damaged; nothing was stored.
+            TierError: a tier refused.
+        """
+        from mmstack_ops.operations.backups.copy import copy_artifact, copy_records
+
+        target = self._holdings.tiers.open(to)
+        origin = (
+            self._holdings.nearest(ref, source)
+            if source is not None
+            else self._holdings.source_for(ref, to)
+        )
+        said = Announcer(ref.service, ref.type, on_event, phase="copying")
+        begun = time.monotonic()
+        with self._turns(holder, cancel, on_event).series(to, _series(ref)):
+            copied = copy_artifact(
+                origin,
+                target,
+                ref,
+                pace=Pace(cancel, self.catalogue.schema.backup.rate_limit),
+                progress=said.count,
+                tell=said.tell,
+            )
+            copy_records(origin, target, ref)
+        done = BackupDone(
+            manifest=copied.manifest,
+            tier=to,
+            seconds=time.monotonic() - begun,
+            written_bytes=copied.written_bytes,
+            outcome=copied.outcome,
+        )
+        on_event(done)
+        return done
+
+    def verify(
+        self,
+        ref: BackupRef,
+        *,
+        tier: str,
+        heal: bool = True,
+        holder: str,
+        cancel: threading.Event,
+        on_event: Listener,
+    ) -> VerifyResult:
+        """Read one copy whole and check it; put a corrupt one aside and heal it.
+
+        Raises:
+            TierError: the tier failed: nothing is known of the copy then.
+            CancelledError: ``cancel`` was set.
+        """
+        from mmstack_ops.artifacts.records import write_verified
+        from mmstack_ops.operations.backups.structural_check import structure_check
+        from mmstack_ops.operations.backups.verify import verify_copy
+
+        opened = self._holdings.tiers.open(tier)
+        said = Announcer(ref.service, ref.type, on_event, phase="verifying")
+        others = [one for one in self._holdings.reachable() if one.name != tier] if heal else []
+        with (
+            self._place(holder, on_event) as place,
+            self._turns(holder, cancel, on_event).series(opened.name, _series(ref)),
+        ):
+            structure = None
+            if ref.service in self.catalogue.services:
+                image = place.recipe(ref.service).service.replicas[0].container.image
+                structure = structure_check(self._kind(ref), place.bench(cancel), image=image)
+            else:
+                said.warn(f"{ref.service} left the schema: only bytes and hashes are checked")
+            result = verify_copy(
+                opened,
+                ref,
+                keys=self._keys(),
+                pace=Pace(cancel),
+                others=others,
+                structure=structure,
+                progress=said.count,
+                tell=said.tell,
+                now=self._now,
+            )
+            write_verified(opened, result)
+        on_event(result)
+        return result
+
+    def drill(
+        self,
+        ref: BackupRef,
+        *,
+        tier: str | None = None,
+        holder: str,
+        cancel: threading.Event,
+        on_event: Listener,
+    ) -> Proof:
+        """Restore one backup into a scratch server, compare, record, and clean up.
+
+        Raises:
+            InputError: no tier has this backup, or its service left the schema.
+            EngineError: no scratch server could be made: nothing was learned.
+        """
+        from mmstack_ops.artifacts.artifact_reader import Artifact, read_manifest
+        from mmstack_ops.operations.backups.drill import drill, record_proof
+        from mmstack_ops.operations.backups.trend_check import series_trend
+
+        kind = self._kind(ref)
+        opened = self._holdings.nearest(ref, tier)
+        holders = self._holdings.holders(ref)
+        said = Announcer(ref.service, ref.type, on_event, phase="restoring")
+        keys = self._keys()
+        artifact = Artifact(opened, read_manifest(opened, ref), keys)
+
+        def record(proof: Proof) -> None:
+            record_proof(proof, holders, said.warn)
+
+        with self._place(holder, on_event) as place:
+            return drill(
+                artifact,
+                kind,
+                place.recipe(ref.service),
+                tier=opened.name,
+                scratch=place.scratch,
+                bench=place.bench(cancel),
+                record=record,
+                on_event=on_event,
+                now=self._now,
+                trend=partial(
+                    series_trend, artifact, self._holdings, keys, self.catalogue, said.warn
+                ),
+            )
+
+    def restore(
+        self,
+        plan: RestorePlan,
+        *,
+        confirmation: str,
+        holder: str,
+        cancel: threading.Event,
+        on_event: Listener,
+    ) -> tuple[RestoreDone, ...]:
+        """Carry ``plan`` out.
+
+        Raises:
+            InputError: ``confirmation`` isn't the plan's, for a restore in place.
+            PlanStaleError: the plan is too old, or of another engine.
+            RestoreError: what failed, and in which state the service is now.
+        """
+        from mmstack_ops.operations.backups.restore import restore
+
+        services = list(dict.fromkeys(item.ref.service for item in plan.items))
+        with (
+            self._place(holder, on_event) as place,
+            self._turns(holder, cancel, on_event).services(services),
+        ):
+            means = place.means(
+                artifact=self._artifact,
+                kind=self._kind,
+                back_up=lambda series, event: self._back_up(
+                    series, None, holder, event, on_event, safety=True
+                ),
+            )
+            return restore(plan, means, confirmation=confirmation, cancel=cancel, now=self._now)
+
+    def hold(self, ref: BackupRef, reason: str) -> None:
+        """Keep a backup from being deleted by any retention, on every tier that has it.
+
+        Raises:
+            InputError: no tier has it.
+        """
+        from mmstack_ops.artifacts.records import hold
+
+        for tier in self._holdings.holders(ref):
+            hold(tier, ref, reason)
+
+    def accept(self, ref: BackupRef, reason: str) -> None:
+        """Accept what drills find suspicious about a backup: its next one proves it.
+
+        Raises:
+            InputError: no tier has it.
+        """
+        from mmstack_ops.artifacts.records import accept
+
+        for tier in self._holdings.holders(ref):
+            accept(tier, ref, reason)
+
+    def unhold(self, ref: BackupRef) -> None:
+        """Let retention have a backup again.
+
+        Raises:
+            InputError: no tier has it.
+        """
+        from mmstack_ops.artifacts.records import release
+
+        for tier in self._holdings.holders(ref):
+            release(tier, ref)
+
+    def clean_up(
+        self,
+        planned: SeriesPlan,
+        *,
+        accept_many: bool = False,
+        holder: str,
+        cancel: threading.Event,
+        on_event: Listener,
+    ) -> SeriesCleaned:
+        """Carry the retention of one series on one tier out; each deletion is looked at again.
+
+        Raises:
+            RetentionError: a rail stops it; nothing was deleted.
+            TierError: the tier failed; what was deleted before stays deleted.
+        """
+        from mmstack_ops.operations.backups.prune import clean_series
+
+        series, now = planned.series, self._now()
+        opened = self._holdings.tiers.open(planned.tier)
+        said = Announcer(series.service, series.type, on_event, phase="cleaning")
+        turns = self._turns(holder, cancel, on_event)
+        with turns.services([series.service]), turns.series(planned.tier, series):
+            fresh = self.plan_retention([series]).series
+            return clean_series(
+                opened,
+                self.catalogue.environment,
+                planned,
+                next((one for one in fresh if one.tier == planned.tier), None),
+                accept_many=accept_many,
+                now=now,
+                pace=Pace(cancel),
+                tell=said.tell,
+            )
+
+    def sweep(
+        self, tier: str, *, holder: str, cancel: threading.Event, on_event: Listener
+    ) -> tuple[str, ...]:
+        """Take leftovers and files no backup names away; return what was deleted.
+
+        Raises:
+            TierError: the tier failed.
+            ArtifactError: a manifest can't be read; nothing of its series was deleted.
+        """
+        from mmstack_ops.operations.backups.garbage_collect import (
+            series_on,
+            sweep_series,
+            sweep_tier,
+        )
+        from mmstack_ops.operations.backups.interrupted_restores import told
+
+        opened = self._holdings.tiers.open(tier)
+        said = Announcer("", "", on_event, phase="cleaning")
+        now = self._now()
+        gone: list[str] = []
+        sweep_tier(opened, now=now, tell=said.tell)
+        turns = self._turns(holder, cancel, on_event)
+        for series in series_on(opened, self.catalogue.environment):
+            with turns.series(tier, series):
+                gone += sweep_series(
+                    opened,
+                    f"{self.catalogue.environment}/{series}",
+                    now=now,
+                    tell=said.tell,
+                    pace=Pace(cancel, self.catalogue.schema.backup.rate_limit),
+                )
+        with self._place(holder, on_event) as place:
+            bench = place.bench(cancel)
+            for line in told(bench):
+                said.tell(line)
+            gone += bench.recover()
+            gone += place.scratch.sweep()
+        return tuple(gone)
+
+    def _keys(self) -> Keys:
+        from mmstack_ops.artifacts.encryption import Keys
+
+        return Keys(self._project.settings.age_identity)
+
+    def _kind(self, ref: BackupRef) -> BackupType:
+        from mmstack_ops.adapters.stores.registry import backup_type
+
+        require_known("service", ref.service, self.catalogue.services)
+        return backup_type(self.catalogue.services[ref.service].definition, ref.type)
+
+    @contextmanager
+    def _artifact(self, ref: BackupRef, tier: str) -> Iterator[OpenArtifact]:
+        from mmstack_ops.artifacts.artifact_reader import Artifact, read_manifest
+
+        opened = self._holdings.tiers.open(tier)
+        yield Artifact(opened, read_manifest(opened, ref), self._keys())
+
+    def _turns(self, holder: str, cancel: threading.Event, on_event: Listener) -> Turns:
+        from mmstack_ops.operations.backups.service_locks import turns_of
+
+        return turns_of(self._project, self.catalogue, holder, cancel, on_event)
+
+
+def _series(ref: BackupRef) -> Series:
+    return Series(ref.service, ref.type)

@@ -1,0 +1,191 @@
+"""Restore drills: a backup restored into a scratch server, compared, and proven."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
+
+from mmstack_ops.adapters.stores.backup_type import BackupType, Instance, OpenArtifact, Workbench
+from mmstack_ops.adapters.stores.probes import run_probes
+from mmstack_ops.artifacts.inconclusive import INCONCLUSIVE_ERRORS
+from mmstack_ops.artifacts.records import write_proof
+from mmstack_ops.domain.backups.events import BackupEvent, BackupProgress, DrillCheck, Phase, Proof
+from mmstack_ops.domain.backups.facts import Comparison, Facts, compare
+from mmstack_ops.domain.errors import CancelledError, MmstackError, TierError
+from mmstack_ops.operations.backups.scratch_servers import Recipe, ScratchServers
+
+if TYPE_CHECKING:
+    from mmstack_ops.domain.backups.tier import Tier
+
+_NOTHING = Comparison(compared=0, differences=(), total_differences=0)
+
+
+class FilesOnly:
+    """A workbench whose containers never run: for files that are compared without a server.
+
+    All else is the workbench it stands for.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._bench, name)
+
+    def start(self, instance: Instance) -> Instance:
+        """Leave it as it is; return it."""
+        return instance
+
+    def stop(self, instance: Instance) -> None:
+        """Do nothing: it doesn't run."""
+
+    @contextmanager
+    def stopped(self, instance: Instance) -> Iterator[None]:  # noqa: ARG002  # the bench's own
+        """Do nothing: it doesn't run."""
+        yield
+
+    @contextmanager
+    def paused(self, instance: Instance) -> Iterator[None]:  # noqa: ARG002  # the bench's own
+        """Do nothing: it doesn't run."""
+        yield
+
+
+def bench_for(kind: BackupType, bench: Workbench) -> Workbench:
+    """Return the workbench that ``kind`` gets for a scratch target."""
+    return cast(Workbench, FilesOnly(bench)) if kind.drilled_in == "files" else bench
+
+
+def starts_running(kind: BackupType) -> bool:
+    """Return whether a scratch target of ``kind`` runs before the restore begins."""
+    return kind.drilled_in == "server" and not kind.needs_stop
+
+
+def drill(
+    artifact: OpenArtifact,
+    kind: BackupType,
+    recipe: Recipe,
+    *,
+    tier: str,
+    scratch: ScratchServers,
+    bench: Workbench,
+    record: Callable[[Proof], None],
+    on_event: Callable[[BackupEvent], None],
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    trend: Callable[[], DrillCheck] | None = None,
+) -> Proof:
+    """Restore a backup into a scratch server, compare, record the proof; leave nothing behind.
+
+    The probes of the service (``recipe.definition``) are asked of the restored copy. A backup that
+    can't be restored, or differs, is a result (a disproof) and is recorded too.
+
+    Args:
+        artifact: the backup as it stands on ``tier``.
+        bench: its ``cancel`` stops the drill.
+        record: stores the proof beside the artifact; what it raises is raised.
+        trend: compares the backup with the last proven ones; None: it isn't asked for.
+
+    Raises:
+        EngineError: no scratch server could be made: nothing was learned about the backup.
+        TierUnavailableError, NoKeyError: it couldn't be read here; likewise.
+        CancelledError: ``bench.cancel`` was set; likewise.
+    """
+    ref = artifact.manifest.ref
+
+    def tell(phase: Phase, message: str) -> None:
+        on_event(BackupProgress(ref.service, ref.type, phase, message))
+
+    scratch.sweep()
+    begun = time.monotonic()
+    at = now()
+    tell("preparing", f"starting a scratch server for {ref}")
+    restored, comparison, figures, error = 0.0, _NOTHING, Facts(), ""
+    checks: list[DrillCheck] = []
+    started = starts_running(kind)
+    with scratch.server(recipe, started=started, cancel=bench.cancel) as instance:
+        try:
+            tell("restoring", f"restoring {ref} from {tier} into {instance.name}")
+            loading = time.monotonic()
+            usable = bench_for(kind, bench)
+            target = kind.restore(usable, instance, artifact)
+            restored = time.monotonic() - loading
+            tell("comparing", "comparing it with what was recorded at backup time")
+            recorded = artifact.facts()
+            figures = kind.inspect(usable, target, recorded)
+            comparison = compare(recorded, figures)
+            if comparison.compared == 0:
+                error = "nothing was recorded at backup time that could be compared"
+            if trend is not None:
+                checks.append(trend())
+            checks += run_probes(
+                recipe.definition.backup.probes,
+                ref.type,
+                bench,
+                target,
+                start=lambda one: scratch.start(recipe, one, bench.cancel),
+            )
+        except INCONCLUSIVE_ERRORS:
+            raise
+        except MmstackError as failure:
+            error = failure.what + (f" ({failure.why})" if failure.why else "")
+        refuse_cancelled(bench.cancel, f"the drill of {ref}")
+        image = instance.spec.image
+        tell("cleaning", f"removing {instance.name}")
+    proof = Proof(
+        ref=ref,
+        tier=tier,
+        at=at,
+        seconds=time.monotonic() - begun,
+        seconds_to_restore=restored,
+        comparison=comparison,
+        image=image,
+        figures=dict(figures.figures),
+        error=error,
+        not_covered=artifact.manifest.not_covered_text(),
+        checks=tuple(checks),
+    )
+    record(proof)
+    on_event(proof)
+    return proof
+
+
+def record_proof(
+    proof: Proof, tiers: Sequence[Tier], tell: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Write a proof beside the backup on every tier that holds it.
+
+    Args:
+        tiers: those, the nearest first. One that fails doesn't keep the others from it.
+        tell: told which one failed.
+
+    Returns:
+        The names of the tiers that have it now.
+
+    Raises:
+        TierError: none of them took it.
+    """
+    failures: list[TierError] = []
+    written: list[str] = []
+    for tier in tiers:
+        try:
+            write_proof(tier, proof)
+            written.append(tier.name)
+        except TierError as error:
+            failures.append(error)
+            tell(f"the proof couldn't be written to {tier.name}: {error.what}")
+    if failures and not written:
+        raise failures[0]
+    return tuple(written)
+
+
+def refuse_cancelled(cancel: threading.Event, what: str) -> None:
+    """Raise when ``cancel`` is set: what failed because of it is no verdict.
+
+    Raises:
+        CancelledError: it is.
+    """
+    if cancel.is_set():
+        raise CancelledError(f"{what} was cancelled", remedy="run it again")

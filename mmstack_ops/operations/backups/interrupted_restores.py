@@ -1,0 +1,61 @@
+"""Restores in place that were killed, or couldn't be undone: what they left, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmstack_ops.adapters.undo_journal import Journal
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.stores.backup_type import Workbench
+
+STOPPED = "restore-stopped"
+"""The journal's key of services that wait, stopped, for a restore."""
+_HALF_WAY = "restore/"
+
+
+def half_way(service: str) -> str:
+    """Return the journal's key of what a service holds while it is replaced."""
+    return f"{_HALF_WAY}{service}"
+
+
+def told(bench: Workbench) -> Iterator[str]:
+    """Yield what restores in place that were killed left, in words.
+
+    What was stopped is told once. What a service holds is told until a restore of it succeeds.
+    """
+    yield from map(in_words, bench.leftovers(STOPPED))
+    yield from map(in_words, bench.abandoned(_HALF_WAY))
+
+
+def interrupted_restores(state: Path) -> tuple[str, ...]:
+    """Return what restores left that nobody undoes any more. Changes nothing.
+
+    Args:
+        state: the environment's folder of state.
+    """
+    journal = Journal(state / "journal")
+    return tuple(
+        in_words(record) for key in (STOPPED, _HALF_WAY) for record in journal.abandoned(key)
+    )
+
+
+def in_words(record: Mapping[str, str]) -> str:
+    """Say what a record of a restore means now that its process is gone, and what to do."""
+    if stopped := record.get("stopped"):
+        return (
+            f"a restore ended before it started these services again: {stopped}; start them"
+            " when what they depend on is in order"
+        )
+    line = (
+        f"a restore of {record['service']} from {record['backup']} ended half-way: what"
+        f" {record['service']} holds is undefined"
+    )
+    if safety := record.get("safety"):
+        return (
+            f"{line}; what it held before is in {safety} on {record['safety_tier']}: `mmstack"
+            f" restore --backup {safety}`"
+        )
+    return f"{line}; restore it again"

@@ -1,0 +1,441 @@
+"""Looking at the backups of one environment, and planning. Changes nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+from zoneinfo import ZoneInfo
+
+from mmstack_ops.adapters.environment.values import load_values
+from mmstack_ops.adapters.project import Project
+from mmstack_ops.domain.backups.drills import due_drills
+from mmstack_ops.domain.backups.events import BackupEvent, Proof
+from mmstack_ops.domain.backups.listing import series_status
+from mmstack_ops.domain.backups.manifest import Manifest
+from mmstack_ops.domain.backups.plan import BackupPlan, PlannedCopy, RestorePlan, Series
+from mmstack_ops.domain.backups.reference import BackupRef
+from mmstack_ops.domain.backups.status import BackupRow, SeriesStatus, TierStatus
+from mmstack_ops.domain.backups.verifications import due_verifications
+from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.cron import next_run
+from mmstack_ops.domain.errors import MmstackError
+from mmstack_ops.domain.suggest import require_known
+from mmstack_ops.operations.backups.tier_contents import Holdings
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.stores.backup_type import Instance, Workbench
+    from mmstack_ops.domain.retention.plan import RetentionPlan
+    from mmstack_ops.domain.secrets.values import EnvironmentValues
+    from mmstack_ops.operations.backups.restore_environment import RestoreEnvironment
+    from mmstack_ops.operations.backups.tape_volumes import TapeVolumes
+    from mmstack_ops.operations.stacks.stack_operations import StackControl
+
+Listener = Callable[[BackupEvent], None]
+Answer = TypeVar("Answer")
+
+_WEEKLY = "models"
+"""The type with a schedule of its own: models are large, and seldom change."""
+
+
+class BackupOverview:
+    """What there is, how it stands, and what is to be done next.
+
+    Making one touches nothing; what a question needs is imported when it is asked.
+
+    Args:
+        project: where schema, templates and state are.
+        environment: an environment's name or alias.
+        now: the clock.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        environment: str,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._project = project
+        self._environment = environment
+        self._now = now
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The environment's catalogue, read from the schema once."""
+        return self._project.catalogue(self._environment)
+
+    @property
+    def tier_names(self) -> tuple[str, ...]:
+        """The tiers the environment names, in the order of copying."""
+        return self._holdings.tiers.names
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """Every type of every service of the schema."""
+        return tuple(
+            Series(name, kind)
+            for name, entry in self.catalogue.services.items()
+            for kind in entry.definition.backup.types
+        )
+
+    @cached_property
+    def tapes(self) -> TapeVolumes:
+        """The volumes of the environment's tape tiers."""
+        from mmstack_ops.operations.backups.tape_volumes import TapeVolumes
+
+        return TapeVolumes(self._holdings.tiers)
+
+    def tiers(self) -> tuple[TierStatus, ...]:
+        """Return how each tier stands; one that is down says so and delays nothing."""
+        return self._holdings.tiers.status(self._holdings.contents().rows)
+
+    def backups(
+        self,
+        *,
+        tiers: Sequence[str] | None = None,
+        targets: Sequence[str] = (),
+        types: Sequence[str] = (),
+    ) -> tuple[BackupRow, ...]:
+        """Return the backups there are, newest first; of tiers that are down nothing is known.
+
+        Raises:
+            InputError: for a tier, target or type that nothing has.
+        """
+        self._require_types(types)
+        # Services that left the schema keep their backups: without targets all are shown.
+        services = set(self.catalogue.select(targets, dependencies=False)) if targets else None
+        return tuple(
+            row
+            for row in self._holdings.contents(tiers, sizes=True).rows
+            if (services is None or row.ref.service in services)
+            and (not types or row.ref.type in types)
+        )
+
+    def status(self, targets: Sequence[str] = ()) -> tuple[SeriesStatus, ...]:
+        """Return how each series of ``targets`` (default: the environment) stands."""
+        rows = self._holdings.contents(sizes=True).rows
+        return tuple(
+            self._with_coverage(
+                series_status(
+                    series,
+                    rows,
+                    now=self._now(),
+                    max_age=self._max_age(series),
+                    next_run=self._next_run(series),
+                )
+            )
+            for series in self._wanted(targets, ())
+        )
+
+    def interrupted_restores(self) -> tuple[str, ...]:
+        """Return what restores that were killed left, each with what to do about it."""
+        from mmstack_ops.operations.backups.interrupted_restores import interrupted_restores
+
+        return interrupted_restores(self._project.environment_state(self.catalogue.environment))
+
+    def manifest(self, ref: BackupRef, *, tier: str | None = None) -> Manifest:
+        """Return the manifest of a backup, from the nearest tier that has it.
+
+        Raises:
+            InputError: no tier has it.
+            ArtifactError: it is damaged.
+        """
+        from mmstack_ops.artifacts.artifact_reader import read_manifest
+
+        return read_manifest(self._holdings.nearest(ref, tier), ref)
+
+    def proof(self, ref: BackupRef) -> Proof | None:
+        """Return what the newest restore drill of a backup found; None without one."""
+        from mmstack_ops.artifacts.proofs import newest_proof
+
+        found = [newest_proof(tier, ref) for tier in self._holdings.reachable()]
+        return max((one for one in found if one), key=lambda one: one.at, default=None)
+
+    def export(
+        self,
+        ref: BackupRef,
+        path: Path,
+        *,
+        tier: str | None = None,
+        cancel: threading.Event,
+        on_event: Listener,
+    ) -> int:
+        """Write a plain tar of a backup to ``path``; return its bytes.
+
+        Raises:
+            InputError: ``path`` exists, or can't be written.
+            ArtifactError: something of the backup is damaged.
+        """
+        from mmstack_ops.adapters.files import new_file
+        from mmstack_ops.artifacts.throttle import Pace
+        from mmstack_ops.operations.backups.export import export
+        from mmstack_ops.operations.backups.progress import Announcer
+
+        said = Announcer(ref.service, ref.type, on_event, phase="copying")
+        tier_with_it = self._holdings.nearest(ref, tier)
+        with new_file(path) as target:
+            return export(tier_with_it, ref, target, pace=Pace(cancel), progress=said.count)
+
+    def plan(self, targets: Sequence[str] = (), types: Sequence[str] = ()) -> BackupPlan:
+        """Return what a backup of ``targets`` (default: the environment) would take.
+
+        Raises:
+            UnknownNameError: for a target or type that nothing has.
+            EngineUnavailableError: no engine answers.
+        """
+        from mmstack_ops.adapters.stores.registry import backup_type
+
+        self._require_types(types)
+        running = self._running()
+        items: list[Series] = []
+        skipped: dict[Series, str] = {}
+        for series in self._wanted(targets, types):
+            definition = self.catalogue.services[series.service].definition
+            if backup_type(definition, series.type).needs_running and series.service not in running:
+                skipped[series] = f"{series.service} doesn't run"
+            else:
+                items.append(series)
+        return BackupPlan(
+            environment=self.catalogue.environment,
+            tier=self.tier_names[0],
+            items=tuple(items),
+            skipped=skipped,
+        )
+
+    def missing_copies(self, tier: str) -> tuple[PlannedCopy, ...]:
+        """Return what hasn't been copied to ``tier`` yet, the newest first.
+
+        Raises:
+            TierUnavailableError: this tier, or the one before it, can't be read.
+        """
+        return self._holdings.missing_copies(tier)
+
+    def due_verifications(self, share: float | None = None) -> tuple[tuple[BackupRef, str], ...]:
+        """Return the copies whose last look is longest ago: a share of all of them."""
+        contents = self._holdings.contents()
+        return due_verifications(
+            contents.rows,
+            share=self.catalogue.schema.backup.verify_share if share is None else share,
+            tiers=[name for name in self.tier_names if name not in contents.down],
+        )
+
+    def due_drills(self, limit: int | None = None) -> tuple[BackupRef, ...]:
+        """Return the newest backups of the series that wait longest for a proof."""
+        return due_drills(
+            self._holdings.contents().rows,
+            limit=self.catalogue.schema.backup.drills if limit is None else limit,
+            now=self._now(),
+            series=self.series,
+        )
+
+    def plan_restore(
+        self,
+        targets: Sequence[str],
+        *,
+        types: Sequence[str] = (),
+        at: datetime | None = None,
+        backup: BackupRef | None = None,
+        tier: str | None = None,
+        mode: Literal["in-place", "scratch"] = "in-place",
+        without_safety: bool = False,
+        accept_differences: bool = False,
+    ) -> RestorePlan:
+        """Return what a restore would do.
+
+        Args:
+            targets: services, stacks or the environment; ignored when ``backup`` is given.
+
+        Raises:
+            InputError: a service has no usable backup for it; says which there are.
+        """
+        from mmstack_ops.domain.backups.restore_plan import RestoreWish, plan_restore
+        from mmstack_ops.operations.backups.restore_scope import restore_scope
+
+        self._require_types(types)
+        scope = restore_scope(
+            self.catalogue,
+            self._stacks.observe(),
+            targets=() if backup is not None else targets,
+            tiers=self.tier_names,
+            services=[backup.service] if backup is not None else (),
+        )
+        wish = RestoreWish(
+            mode=mode,
+            types=tuple(types),
+            at=at,
+            backup=backup,
+            tier=tier,
+            without_safety=without_safety,
+            accept_differences=accept_differences,
+        )
+        contents = self._holdings.contents()
+        down = {name: error.what for name, error in contents.down.items()}
+        plan = plan_restore(scope, wish, contents.rows, now=self._now(), down=down)
+        return self._with_omissions(plan)
+
+    def plan_retention(self, series: Sequence[Series] | None = None) -> RetentionPlan:
+        """Return what retention does to every backup (default: of the environment).
+
+        A tier that is down is named, and nothing on it decided.
+        """
+        from mmstack_ops.operations.backups.prune import plan_on_tiers
+
+        return plan_on_tiers(self._holdings, self.catalogue, now=self._now(), series=series)
+
+    def _with_coverage(self, status: SeriesStatus) -> SeriesStatus:
+        """Return it with what its proof doesn't cover.
+
+        Manifests say so, of the last proven backup and of the newest one: a record says only what
+        the release knew that wrote it.
+        """
+        if status.last_proven is None:
+            return status
+        rows = [status.last_proven]
+        if status.newest is not None and status.newest.ref != status.last_proven.ref:
+            rows.append(status.newest)
+        texts: list[str] = []
+        names: list[str] = []
+        nameless = False
+        for row in rows:
+            try:
+                manifest = self.manifest(row.ref)
+            except MmstackError as error:
+                texts.append(f"the manifest of {row.ref.id} can't be read: {error.what}")
+                nameless = True
+                continue
+            if manifest.covers_all:
+                continue
+            texts.append(manifest.not_covered_text())
+            names += [one.name for one in manifest.not_covered]
+            listed = len(manifest.not_covered)
+            nameless |= listed == 0 or listed < manifest.not_covered_count
+        return replace(
+            status,
+            last_proven=replace(status.last_proven, complete=not texts),
+            not_covered="; ".join(dict.fromkeys(texts)),
+            not_covered_names=() if nameless else tuple(dict.fromkeys(names)),
+        )
+
+    def _with_omissions(self, plan: RestorePlan) -> RestorePlan:
+        """Return it with a warning for each backup that doesn't cover all of its source."""
+        warnings = list(plan.warnings)
+        for item in plan.items:
+            manifest = self.manifest(item.ref, tier=item.tier)
+            if said := manifest.not_covered_text():
+                warnings.append(f"{item.ref} isn't complete; {said}; a restore leaves that alone")
+        return replace(plan, warnings=tuple(warnings))
+
+    @cached_property
+    def _holdings(self) -> Holdings:
+        return Holdings(self._project, self.catalogue, self._values)
+
+    @cached_property
+    def _stacks(self) -> StackControl:
+        from mmstack_ops.operations.stacks.stack_operations import StackControl
+
+        return StackControl(self._project, self._environment)
+
+    def _values(self) -> EnvironmentValues:
+        return load_values(self._project, self.catalogue)
+
+    def _require_types(self, types: Sequence[str]) -> None:
+        known = {series.type for series in self.series}
+        for name in types:
+            require_known("backup type", name, sorted(known))
+
+    def _wanted(self, targets: Sequence[str], types: Sequence[str]) -> list[Series]:
+        chosen = targets or [self.catalogue.environment]
+        services = set(self.catalogue.select(chosen, dependencies=False))
+        return [
+            series
+            for series in self.series
+            if series.service in services and (not types or series.type in types)
+        ]
+
+    def _running(self) -> frozenset[str]:
+        return frozenset(
+            container.service
+            for container in self._stacks.observe().containers
+            if container.environment == self.catalogue.environment
+            and not container.oneoff
+            and container.state == "running"
+        )
+
+    def _max_age(self, series: Series) -> float:
+        policy = self.catalogue.schema.backup
+        own = self.catalogue.services[series.service].definition.backup.max_age
+        if own is not None:
+            return own
+        return policy.models_max_age if series.type == _WEEKLY else policy.max_age
+
+    def _next_run(self, series: Series) -> datetime | None:
+        if series.service not in self.catalogue.started:
+            return None
+        weekly = series.type == _WEEKLY
+        policy = self.catalogue.schema.backup
+        return self._next(policy.models_cron if weekly else self.catalogue.settings.backup.cron)
+
+    def next_cleanup(self) -> datetime | None:
+        """Return when the schedule cleans up next; None while it doesn't run."""
+        return self._next(self.catalogue.settings.retention.cron)
+
+    def _next(self, cron: str) -> datetime | None:
+        if not self.catalogue.settings.schedules_running:
+            return None
+        return next_run(cron, self._now(), ZoneInfo(self.catalogue.timezone))
+
+    def probe_models(self) -> str:
+        """Return a digest that changes when the model caches do; empty while unreadable."""
+        from mmstack_ops.adapters.stores.huggingface.change_detection import models_digest
+
+        return "".join(self._probed(models_digest, "huggingface", must_run=False))
+
+    def probe_schema(self) -> str:
+        """Return a digest of the databases' definitions; empty while they don't run."""
+        from mmstack_ops.adapters.stores.postgres.change_detection import schema_digest
+
+        return "".join(self._probed(schema_digest, "postgres", must_run=True))
+
+    def probe_buckets(self) -> Mapping[str, int]:
+        """Return bytes by bucket (``service/bucket``); empty while the stores don't run."""
+        from mmstack_ops.adapters.stores.s3.change_detection import bucket_sizes
+
+        found = self._probed(bucket_sizes, "s3", must_run=True)
+        return {bucket: size for sizes in found for bucket, size in sizes.items()}
+
+    @contextmanager
+    def _place(self, holder: str, on_event: Listener) -> Iterator[RestoreEnvironment]:
+        from mmstack_ops.adapters.engine.client import EngineConnection
+        from mmstack_ops.operations.backups.restore_environment import RestoreEnvironment
+
+        url = self._project.settings.docker_base_url
+        connection = EngineConnection(url, read_only=False)
+        try:
+            yield RestoreEnvironment(self._project, self.catalogue, connection, holder, on_event)
+        finally:
+            connection.close()
+
+    def _probed(
+        self,
+        probe: Callable[[Workbench, Instance], Answer],
+        method: str,
+        *,
+        must_run: bool,
+    ) -> list[Answer]:
+        """Ask each service of a backup method that is there."""
+        answers: list[Answer] = []
+        with self._place("a sensor", lambda _: None) as place:
+            bench = place.bench(threading.Event())
+            for name, entry in self.catalogue.services.items():
+                if entry.definition.backup.method != method:
+                    continue
+                instance = place.find(name)
+                if instance is not None and (instance.running or not must_run):
+                    answers.append(probe(bench, instance))
+        return answers

@@ -1,0 +1,97 @@
+"""The tape volumes of an environment: listed, and made blank when nothing on them is kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mmstack_ops.domain.backups.tape import TapeVolume
+from mmstack_ops.domain.errors import InputError, UnknownNameError
+from mmstack_ops.domain.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from mmstack_ops.adapters.tiers.tape import TapeTier
+    from mmstack_ops.operations.backups.tier_set import EnvironmentTiers
+
+
+class TapeVolumes:
+    """Tape tiers that keep volumes of their own; one on LTFS is a file system like any other.
+
+    Args:
+        tiers: the environment's.
+    """
+
+    def __init__(self, tiers: EnvironmentTiers) -> None:
+        self._tiers = tiers
+
+    def volumes(self, tier: str | None = None) -> tuple[TapeVolume, ...]:
+        """Return the volumes of all tape tiers, or of one, in the order of writing.
+
+        Raises:
+            InputError: ``tier`` isn't one the environment uses, or keeps no volumes.
+            TierError: one can't be used now.
+        """
+        return tuple(
+            TapeVolume(
+                tape.name,
+                one.name,
+                one.sequence,
+                one.at_hand,
+                one.stored,
+                one.live,
+                one.damage,
+            )
+            for tape in self._tapes(tier)
+            for one in tape.volumes()
+        )
+
+    def find(self, name: str, tier: str | None = None) -> TapeVolume:
+        """Return a volume by its name.
+
+        Raises:
+            UnknownNameError: no tape tier has it.
+        """
+        every = self.volumes(tier)
+        found = [one for one in every if one.name == name]
+        if len(found) != 1:
+            known = [one.name for one in every]
+            what = "several volumes are called" if found else "there is no volume"
+            raise UnknownNameError(
+                f"{what} {name}{'' if found else did_you_mean(name, known)}",
+                remedy="name its tier with --tier"
+                if found
+                else "`mmstack tape volumes` lists them",
+            )
+        return found[0]
+
+    def recycle(self, name: str, tier: str, *, stored: int) -> TapeVolume:
+        """Make a volume blank; return what it was.
+
+        The tier looks once more, as its only writer, whether anything on it is kept. Killed in
+        between, the volume is blank or as it was.
+
+        Args:
+            stored: bytes it held when it was looked at.
+
+        Raises:
+            ImmutableError: something on it is kept, or it is damaged.
+            PlanStaleError: it changed since it was looked at.
+        """
+        volume = self.find(name, tier)
+        volume.refuse_changed(stored)
+        volume.refuse_kept()
+        (tape,) = self._tapes(tier)
+        tape.recycle(name)
+        return volume
+
+    def _tapes(self, tier: str | None) -> list[TapeTier]:
+        from mmstack_ops.adapters.tiers.tape import TapeTier
+
+        names = None if tier is None else [tier]
+        found = [one for one in self._tiers.configured(names) if isinstance(one, TapeTier)]
+        if tier is not None and not found:
+            raise InputError(
+                f"tier {tier} keeps no tape volumes",
+                why="it is no tape, isn't configured on this machine, or is an LTFS mount",
+                remedy="`mmstack backup tiers` says what each tier is",
+            )
+        return found

@@ -1,0 +1,1 @@
+"""Bringing services up and down: plan, apply, take back what failed."""

@@ -209,11 +209,11 @@ def _newest(folder: Path) -> Any:
 
 def _verify(folder: Path) -> None:
     from mmstack_ops.artifacts.encryption import Keys
-    from mmstack_ops.artifacts.throttle import Pace
+    from mmstack_ops.artifacts.throttle import Throttle
     from mmstack_ops.operations.backups.verify import verify_copy
 
     tier, manifest = _newest(folder)
-    result = verify_copy(tier, manifest.ref, keys=Keys(None), pace=Pace(threading.Event()))
+    result = verify_copy(tier, manifest.ref, keys=Keys(None), throttle=Throttle(threading.Event()))
     assert result.problems == ()
     assert result.whole
 
@@ -236,7 +236,7 @@ def _restore(folder: Path, target: Path) -> None:
 
 def _copy_row(folder: Path) -> Row:
     from mmstack_ops.adapters.tiers.directory import DirectoryTier
-    from mmstack_ops.artifacts.throttle import Pace
+    from mmstack_ops.artifacts.throttle import Throttle
     from mmstack_ops.operations.backups.copy import copy_artifact
 
     _back_up(folder / "local", folder / "source", 0)
@@ -250,7 +250,7 @@ def _copy_row(folder: Path) -> Row:
                 local,
                 second,
                 manifest.ref,
-                pace=Pace(threading.Event()),
+                throttle=Throttle(threading.Event()),
                 progress=lambda _: None,
                 tell=print,
             )

@@ -12,7 +12,7 @@ from bench.measure import Row, seconds_row
 from bench.project import bench_product
 from mmstack_ops.adapters.project import open_project
 from mmstack_ops.domain.stacks.events import ApplyEvent, ServiceResult
-from mmstack_ops.operations.stacks.stack_operations import StackControl
+from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
 TITLE = "All 26 services on the lab"
 
@@ -22,7 +22,7 @@ def run() -> list[Row]:
     engine = docker.DockerClient(timeout=60)
     with bench_product(engine) as product, product.variables():
         project = open_project()
-        control = StackControl(project, "development")
+        control = StackOperations(project, "development")
         stacks = list(control.catalogue.schema.stacks)
         results: list[ServiceResult] = []
 

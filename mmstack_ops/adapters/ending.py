@@ -1,4 +1,4 @@
-"""Waiting for work that was cancelled, also when somebody is impatient."""
+"""Waiting for work that was cancelled, also when somebody is without_retries."""
 
 from __future__ import annotations
 

@@ -235,7 +235,7 @@ def _read_settings(project: Project) -> Settings:
         if os.environ.get(variable):
             values[name] = os.environ[variable]
     if "docker_base_url" in values:
-        _refuse_wrong_address(values["docker_base_url"])
+        _raise_if_wrong_address(values["docker_base_url"])
     for name in ("image_overrides", "age_identity", "lock_directory"):
         if name in values:
             # The file speaks of the project's folder, a variable of the current one.
@@ -244,7 +244,7 @@ def _read_settings(project: Project) -> Settings:
     return Settings(**values)
 
 
-def _refuse_wrong_address(url: str) -> None:
+def _raise_if_wrong_address(url: str) -> None:
     """Return if the engine's address has a host and a port that can be.
 
     Raises:

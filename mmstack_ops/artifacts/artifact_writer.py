@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast, get_args
 from mmstack_ops.artifacts.artifact_reader import Artifact, read_manifest
 from mmstack_ops.artifacts.packs import PackWriter
 from mmstack_ops.artifacts.payload_writer import Packing, Role, storing
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.artifacts.trees import Before, StoredTree, store_tree
 from mmstack_ops.domain.backups.by_hand import lines_by_hand
 from mmstack_ops.domain.backups.files import TreeFile
@@ -77,7 +77,7 @@ class ArtifactCapture:
         self._image = image
         self._packing = packing
         self._keys = keys
-        self._pace = Pace(cancel, packing.rate_limit)
+        self._throttle = Throttle(cancel, packing.rate_limit)
         self._tell = tell
         self._progress = progress
         self._pack_bytes = pack_bytes
@@ -112,7 +112,7 @@ class ArtifactCapture:
             )
         key = self._ref.key(stored)
         self._begun.append(key)
-        with storing(self._tier, key, packing, self._pace, progress=self._progress) as writer:
+        with storing(self._tier, key, packing, self._throttle, progress=self._progress) as writer:
             yield cast("BinaryIO", writer)
         self._payloads.append(
             writer.describe(stored, cast("Role", role), packing, dict(attributes or {}))
@@ -136,7 +136,7 @@ class ArtifactCapture:
                 self._tier,
                 self._ref,
                 self._packing,
-                self._pace,
+                self._throttle,
                 progress=self._progress,
                 begun=self._begun.append,
                 finished=self._new_packs.append,
@@ -207,7 +207,7 @@ class ArtifactCapture:
             excluded=omissions(facts.excluded),
             excluded_count=len(facts.excluded),
         )
-        self._pace.check()
+        self._throttle.check()
         self._check_packs()
         with self._tier.create(self._ref.manifest_key) as target:
             target.write(manifest.to_bytes())

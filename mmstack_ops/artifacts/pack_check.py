@@ -13,7 +13,7 @@ from functools import partial
 from typing import BinaryIO
 
 from mmstack_ops.artifacts.payload_writer import BLOCK
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.domain.backups.tree import IndexEntry
 
 _ENCODING, _ERRORS = "utf-8", "surrogateescape"
@@ -21,7 +21,9 @@ _AHEAD = 8
 """Blocks, and files that end, that may wait to be hashed: a bound for the memory."""
 
 
-def wrong_in_pack(source: BinaryIO, entries: Iterable[IndexEntry], pace: Pace) -> str | None:
+def wrong_in_pack(
+    source: BinaryIO, entries: Iterable[IndexEntry], throttle: Throttle
+) -> str | None:
     """Read a pack to its end; return the first thing that is wrong, or None.
 
     Each content is hashed, and its tar header must say what the index says: somebody who
@@ -38,12 +40,12 @@ def wrong_in_pack(source: BinaryIO, entries: Iterable[IndexEntry], pace: Pace) -
     with ThreadPoolExecutor(1, thread_name_prefix="pack-hash") as hasher:
         walk = _Walk(hasher, entries)
         try:
-            walk.follow(source, pace)
+            walk.follow(source, throttle)
         except tarfile.TarError as error:
             walk.found(f"it isn't the tar it was written as ({error})")
         # The hash of the whole is checked at its end, and tells more than a tar that breaks off.
         while source.read(BLOCK):
-            pace.check()
+            throttle.check()
         return walk.verdict()
 
 
@@ -64,11 +66,11 @@ class _Walk:
         """Keep what is wrong; the first counts."""
         self._wrong = self._wrong or wrong
 
-    def follow(self, source: BinaryIO, pace: Pace) -> None:
+    def follow(self, source: BinaryIO, throttle: Throttle) -> None:
         """Look at every member."""
         position = 0
         while (found := _next_member(source)) is not None:
-            pace.check()
+            throttle.check()
             member, count = found
             position += count
             entry = self._missing.pop(position, None)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from mmstack_ops.artifacts.payload_writer import BLOCK, Packing, PayloadWriter, storing
 from mmstack_ops.artifacts.sparse import DataReader, data_ranges
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.backups.manifest import Payload
 from mmstack_ops.domain.backups.tree import PACK_BYTES, IndexEntry
@@ -108,7 +108,7 @@ class PackWriter:
         tier: Tier,
         ref: BackupRef,
         packing: Packing,
-        pace: Pace,
+        throttle: Throttle,
         *,
         progress: Callable[[int], None],
         begun: Callable[[str], None],
@@ -118,7 +118,7 @@ class PackWriter:
         self._tier = tier
         self._ref = ref
         self._packing = packing
-        self._pace = pace
+        self._throttle = throttle
         self._progress = progress
         self._begun = begun
         self._finished = finished
@@ -225,7 +225,7 @@ class PackWriter:
                 self._tier,
                 key,
                 self._packing,
-                self._pace,
+                self._throttle,
                 progress=self._progress,
             )
         )

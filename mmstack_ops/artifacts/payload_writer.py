@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mmstack_ops.artifacts.channel import Channel, ChannelClosedError, ChannelReader
 from mmstack_ops.artifacts.encryption import encrypt_stream
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.domain.backups.manifest import Payload
 
 if TYPE_CHECKING:
@@ -63,12 +63,16 @@ class PayloadWriter(io.RawIOBase):
     """
 
     def __init__(
-        self, target: FileWriter, packing: Packing, pace: Pace, progress: Callable[[int], None]
+        self,
+        target: FileWriter,
+        packing: Packing,
+        throttle: Throttle,
+        progress: Callable[[int], None],
     ) -> None:
         import zstandard
 
         super().__init__()
-        self._pace = pace
+        self._throttle = throttle
         self._progress = progress
         chosen: dict[str, int] = {"threads": packing.threads}
         if packing.threads:
@@ -80,7 +84,7 @@ class PayloadWriter(io.RawIOBase):
         self._plain_hash = hashlib.sha256()
         self.plain_bytes = 0
         self._channel = Channel()
-        self._sink = _Sink(self._channel, target, packing.recipients, pace)
+        self._sink = _Sink(self._channel, target, packing.recipients, throttle)
         self._sink.start()
 
     def writable(self) -> bool:
@@ -154,7 +158,7 @@ class PayloadWriter(io.RawIOBase):
         whole = memoryview(data).cast("B")
         for start in range(0, len(whole), BLOCK):
             block = whole[start : start + BLOCK]
-            self._pace.check()
+            self._throttle.check()
             for compressed in self._compressor.compress(block):
                 self._channel.put(compressed)
             self._plain_hash.update(block)
@@ -166,12 +170,12 @@ class _Sink:
     """The second thread: encrypts, hashes, writes."""
 
     def __init__(
-        self, channel: Channel, target: FileWriter, recipients: tuple[str, ...], pace: Pace
+        self, channel: Channel, target: FileWriter, recipients: tuple[str, ...], throttle: Throttle
     ) -> None:
         self._channel = channel
         self._target = target
         self._recipients = recipients
-        self._pace = pace
+        self._throttle = throttle
         self._thread = threading.Thread(target=self._run, name="backup-writer", daemon=True)
         self.hash = hashlib.sha256()
         self.stored_bytes = 0
@@ -199,7 +203,7 @@ class _Sink:
             self._channel.fail(error)
 
     def _write(self, block: bytes | memoryview) -> None:
-        self._pace.spend(len(block))
+        self._throttle.spend(len(block))
         self._target.write(block)
         self.hash.update(block)
         self.stored_bytes += len(block)
@@ -230,7 +234,7 @@ def storing(
     tier: Tier,
     key: str,
     packing: Packing,
-    pace: Pace,
+    throttle: Throttle,
     *,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[PayloadWriter]:
@@ -244,7 +248,7 @@ def storing(
         CancelledError: the work was cancelled.
     """
     with tier.create(key) as target:
-        writer = PayloadWriter(target, packing, pace, progress or _unheard)
+        writer = PayloadWriter(target, packing, throttle, progress or _unheard)
         try:
             yield writer
             writer.finish()

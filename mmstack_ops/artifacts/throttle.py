@@ -8,7 +8,7 @@ import time
 from mmstack_ops.domain.errors import CancelledError
 
 
-class Pace:
+class Throttle:
     """How fast bytes may be written, and whether to go on at all. Shared between threads.
 
     Args:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from mmstack_ops.domain.catalogue.resolve import Catalogue
     from mmstack_ops.operations.backups.facade import Backups
     from mmstack_ops.operations.retention.retention_operations import LiveRetention
-    from mmstack_ops.operations.stacks.stack_operations import StackControl
-    from mmstack_ops.operations.wipe.wipe_operations import WipeControl
+    from mmstack_ops.operations.stacks.stack_operations import StackOperations
+    from mmstack_ops.operations.wipe.wipe_operations import WipeOperations
 
 DEFAULT_ENVIRONMENT = "development"
 
@@ -52,18 +52,18 @@ class Session:
         return self.control.catalogue
 
     @cached_property
-    def control(self) -> StackControl:
+    def control(self) -> StackOperations:
         """What acts on the environment's stacks."""
-        from mmstack_ops.operations.stacks.stack_operations import StackControl
+        from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
-        return StackControl(self.project, self._environment)
+        return StackOperations(self.project, self._environment)
 
     @cached_property
     def backups(self) -> Backups:
         """What acts on the environment's backups."""
-        from mmstack_ops.operations.backups.backup_operations import BackupControl
+        from mmstack_ops.operations.backups.backup_operations import BackupOperations
 
-        return BackupControl(self.project, self.environment)
+        return BackupOperations(self.project, self.environment)
 
     @cached_property
     def live_retention(self) -> LiveRetention:
@@ -73,11 +73,11 @@ class Session:
         return LiveRetention(self.project, self.environment, self.backups)
 
     @cached_property
-    def wipes(self) -> WipeControl:
+    def wipes(self) -> WipeOperations:
         """What deletes the environment's data on purpose."""
-        from mmstack_ops.operations.wipe.wipe_operations import WipeControl
+        from mmstack_ops.operations.wipe.wipe_operations import WipeOperations
 
-        return WipeControl(self.project, self.environment, self.control, self.backups)
+        return WipeOperations(self.project, self.environment, self.control, self.backups)
 
     @property
     def environment(self) -> str:

@@ -15,7 +15,7 @@ def is_old(made_at: datetime, now: datetime) -> bool:
     return not timedelta(0) <= now - made_at <= PLAN_LIFE
 
 
-def refuse_old(made_at: datetime, now: datetime, *, what: str, look: str) -> None:
+def raise_if_old(made_at: datetime, now: datetime, *, what: str, look: str) -> None:
     """Raise unless a plan of ``made_at`` is young enough to be carried out.
 
     Args:

@@ -59,9 +59,9 @@ def build_definitions(
     Args:
         environment: an environment's name or alias.
         overrides: what takes the place of a resource: ``project`` (a ``Project``),
-            ``control`` (what has ``StackControl``'s methods), ``backups`` (a ``Backups``),
+            ``control`` (what has ``StackOperations``'s methods), ``backups`` (a ``Backups``),
             ``live_retention`` (what has ``LiveRetention``'s methods),
-            ``wipe`` (what has ``WipeControl``'s methods),
+            ``wipe`` (what has ``WipeOperations``'s methods),
             ``listener`` (a callable that is told every ``ApplyEvent`` and every event of
             backups) or ``notifier`` (a ``Notifier``).
 
@@ -75,7 +75,7 @@ def build_definitions(
     project = cast(Project, given.get(_PROJECT)) or open_project()
     catalogue = project.catalogue(environment)
     stacks = list(catalogue.schema.stacks)
-    names.refuse_clashes("stack", stacks)
+    names.raise_if_duplicates("stack", stacks)
     resources: dict[str, object] = {
         names.CONTROL: given.get(names.CONTROL) or _control(project, catalogue.environment),
         names.LISTENER: given.get(names.LISTENER) or _ignore,
@@ -137,18 +137,18 @@ def build_definitions(
 
 
 def _control(project: Project, environment: str) -> object:
-    from mmstack_ops.operations.stacks.stack_operations import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
-    return StackControl(project, environment)
+    return StackOperations(project, environment)
 
 
 def _backups(project: Project, environment: str, given: object) -> dg.ResourceDefinition:
     def make(_: dg.InitResourceContext) -> object:
         if given is not None:
             return given
-        from mmstack_ops.operations.backups.backup_operations import BackupControl
+        from mmstack_ops.operations.backups.backup_operations import BackupOperations
 
-        return BackupControl(project, environment)
+        return BackupOperations(project, environment)
 
     # Made by the run that needs it: loading definitions imports nothing of it.
     return dg.ResourceDefinition(make)
@@ -158,10 +158,10 @@ def _live(project: Project, environment: str, given: object) -> dg.ResourceDefin
     def make(_: dg.InitResourceContext) -> object:
         if given is not None:
             return given
-        from mmstack_ops.operations.backups.backup_operations import BackupControl
+        from mmstack_ops.operations.backups.backup_operations import BackupOperations
         from mmstack_ops.operations.retention.retention_operations import LiveRetention
 
-        return LiveRetention(project, environment, BackupControl(project, environment))
+        return LiveRetention(project, environment, BackupOperations(project, environment))
 
     return dg.ResourceDefinition(make)
 
@@ -170,12 +170,15 @@ def _wipes(project: Project, environment: str, given: object) -> dg.ResourceDefi
     def make(_: dg.InitResourceContext) -> object:
         if given is not None:
             return given
-        from mmstack_ops.operations.backups.backup_operations import BackupControl
-        from mmstack_ops.operations.stacks.stack_operations import StackControl
-        from mmstack_ops.operations.wipe.wipe_operations import WipeControl
+        from mmstack_ops.operations.backups.backup_operations import BackupOperations
+        from mmstack_ops.operations.stacks.stack_operations import StackOperations
+        from mmstack_ops.operations.wipe.wipe_operations import WipeOperations
 
-        stacks, backups = StackControl(project, environment), BackupControl(project, environment)
-        return WipeControl(project, environment, stacks, backups)
+        stacks, backups = (
+            StackOperations(project, environment),
+            BackupOperations(project, environment),
+        )
+        return WipeOperations(project, environment, stacks, backups)
 
     return dg.ResourceDefinition(make)
 

@@ -16,7 +16,7 @@ HEALTH_CHECK = "healthy"
 DRIFT_CHECK = "drift"
 
 CONTROL = "control"
-"""Resource: the environment's `StackControl`."""
+"""Resource: the environment's `StackOperations`."""
 LISTENER = "listener"
 """Resource: told every `ApplyEvent` as it happens."""
 NOTIFIER = "notifier"
@@ -35,7 +35,7 @@ def dagster_name(name: str) -> str:
     return name.replace("-", "_")
 
 
-def refuse_clashes(kind: str, names: Iterable[str]) -> None:
+def raise_if_duplicates(kind: str, names: Iterable[str]) -> None:
     """Refuse names that differ only in what Dagster can't tell apart.
 
     Raises:

@@ -17,7 +17,7 @@ from mmstack_ops.artifacts.artifact_reader import Artifact, read_manifest
 from mmstack_ops.artifacts.backup_index import list_backups
 from mmstack_ops.artifacts.encryption import Keys
 from mmstack_ops.artifacts.payload_writer import Packing
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.backups.manifest import FORMAT
 from mmstack_ops.domain.backups.reference import BackupRef
@@ -71,7 +71,7 @@ def test_format_1_is_listed_and_verified(keys: Keys) -> None:
     rows = list_backups([tier]).rows
     assert {row.ref for row in rows} == {DUMP, *TREES}
     for row in rows:
-        result = verify_copy(tier, row.ref, keys=keys, pace=Pace(threading.Event()))
+        result = verify_copy(tier, row.ref, keys=keys, throttle=Throttle(threading.Event()))
         assert result.problems == ()
         assert result.whole
 

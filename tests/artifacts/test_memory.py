@@ -14,15 +14,15 @@ _PROGRAM = """
 import sys, threading
 from pathlib import Path
 from mmstack_ops.artifacts.encryption import Keys
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.artifacts.payload_writer import Packing, storing
 from mmstack_ops.artifacts.payload_reader import opened
 from mmstack_ops.adapters.tiers.directory import DirectoryTier
 folder, recipient, megabytes = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 tier = DirectoryTier("local", folder)
 packing = Packing(recipients=(recipient,))
-pace = Pace(threading.Event())
-with storing(tier, "a", packing, pace) as target, open("/dev/urandom", "rb") as source:
+throttle = Throttle(threading.Event())
+with storing(tier, "a", packing, throttle) as target, open("/dev/urandom", "rb") as source:
     for _ in range(megabytes):
         target.write(source.read(1 << 20))
 payload = target.describe("a", "dump", packing, {})

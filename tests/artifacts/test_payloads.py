@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mmstack_ops.artifacts.encryption import Keys, NoKeyError, choose_recipients
 from mmstack_ops.artifacts.payload_reader import opened
 from mmstack_ops.artifacts.payload_writer import Packing, storing
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.domain.backups.manifest import Payload
 from mmstack_ops.domain.errors import (
     ArtifactError,
@@ -35,9 +35,14 @@ NO_KEYS = Keys(None)
 
 
 def store(
-    tier: MemoryTier, content: bytes, packing: Packing, *, pace: Pace | None = None, piece: int = 0
+    tier: MemoryTier,
+    content: bytes,
+    packing: Packing,
+    *,
+    throttle: Throttle | None = None,
+    piece: int = 0,
 ) -> Payload:
-    with storing(tier, "a/b", packing, pace or Pace(threading.Event())) as target:
+    with storing(tier, "a/b", packing, throttle or Throttle(threading.Event())) as target:
         for start in range(0, len(content), piece or max(1, len(content))):
             target.write(content[start : start + (piece or len(content))])
     return target.describe("b", "dump", packing, {})
@@ -50,7 +55,9 @@ def storing_while(
     *,
     cancel: threading.Event | None = None,
 ) -> None:
-    with storing(tier, "a/b", packing or Packing(), Pace(cancel or threading.Event())) as target:
+    with storing(
+        tier, "a/b", packing or Packing(), Throttle(cancel or threading.Event())
+    ) as target:
         work(target)  # type: ignore[arg-type]  # a raw file, which is all that is needed
 
 
@@ -215,8 +222,8 @@ class Clock(threading.Event):
 def test_the_rate_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr("mmstack_ops.artifacts.throttle.time", clock)
-    pace = Pace(clock, rate_limit=6 << 20)
-    payload = store(MemoryTier(), os.urandom(30 << 20), Packing(), pace=pace)
+    throttle = Throttle(clock, rate_limit=6 << 20)
+    payload = store(MemoryTier(), os.urandom(30 << 20), Packing(), throttle=throttle)
     assert clock.now == pytest.approx(payload.stored_bytes / (6 << 20))
 
 
@@ -224,7 +231,7 @@ def test_a_cancel_ends_the_wait_for_the_rate() -> None:
     cancel = threading.Event()
     threading.Timer(0.2, cancel.set).start()
     with pytest.raises(CancelledError):
-        store(MemoryTier(), os.urandom(3 << 20), Packing(), pace=Pace(cancel, rate_limit=1))
+        store(MemoryTier(), os.urandom(3 << 20), Packing(), throttle=Throttle(cancel, rate_limit=1))
 
 
 def test_leaving_a_reader_early_ends_its_thread() -> None:

@@ -18,7 +18,7 @@ from mmstack_ops.domain.stacks.status import ServiceStatus
 
 @dataclass
 class FakeControl:
-    """Answers like ``StackControl``, and remembers what it was asked."""
+    """Answers like ``StackOperations``, and remembers what it was asked."""
 
     project: Project
     environment: str
@@ -127,5 +127,5 @@ def use_fake_control(monkeypatch: pytest.MonkeyPatch) -> list[FakeControl]:
         made.append(FakeControl(project, environment))
         return made[-1]
 
-    monkeypatch.setattr("mmstack_ops.operations.stacks.stack_operations.StackControl", make)
+    monkeypatch.setattr("mmstack_ops.operations.stacks.stack_operations.StackOperations", make)
     return made

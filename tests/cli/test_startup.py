@@ -122,7 +122,7 @@ from mmstack_ops.domain.stacks.observed import ObservedState
 EngineReader.observe = lambda reader, owner, images=(): ObservedState("id", (), (), (), {})
 seldom = []
 def note(phase, _):
-    # Those before `main` set its own pace don't count.
+    # Those before `main` set its own limit don't count.
     if phase == "start" and gc.get_threshold()[0] > 1000: seldom.append(1)
 gc.callbacks.append(note)
 try: main(sys.argv[1:])

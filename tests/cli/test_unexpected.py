@@ -10,7 +10,7 @@ import pytest
 
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.domain.errors import UnexpectedError
-from mmstack_ops.operations.stacks.stack_operations import StackControl
+from mmstack_ops.operations.stacks.stack_operations import StackOperations
 from tests.cli.conftest import Mmstack
 
 REPOSITORY = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def broken(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     home.mkdir()
     shutil.copy(REPOSITORY / "dagster_home" / "dagster.yaml", home)
     for name in ("status", "plan_up", "plan_down"):
-        monkeypatch.setattr(StackControl, name, _broken)
+        monkeypatch.setattr(StackOperations, name, _broken)
 
 
 def test_a_verb_of_this_process_shows_the_places(mmstack: Mmstack) -> None:

@@ -19,17 +19,17 @@ from mmstack_ops.adapters.project import open_project
 from mmstack_ops.domain.errors import CancelledError, PlanStaleError
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.wipe.plan import WipePlan, WipeResult
-from mmstack_ops.operations.backups.backup_operations import BackupControl
-from mmstack_ops.operations.stacks.stack_operations import StackControl
+from mmstack_ops.operations.backups.backup_operations import BackupOperations
+from mmstack_ops.operations.stacks.stack_operations import StackOperations
 from mmstack_ops.operations.wipe.wipe_lock import wipe_turn
-from mmstack_ops.operations.wipe.wipe_operations import WipeControl
+from mmstack_ops.operations.wipe.wipe_operations import WipeOperations
 from tests.e2e.look_alikes import LookAlikes, standing
 from tests.e2e.product import Product, Ui, end_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.fault]
 
 
-class KilledAtStart(StackControl):
+class KilledAtStart(StackOperations):
     """Kills its process when it is asked to start something."""
 
     def plan_up(self, *_: Any, **__: Any) -> NoReturn:
@@ -37,23 +37,25 @@ class KilledAtStart(StackControl):
         raise AssertionError("SIGKILL did not end the process")
 
 
-def wipe_control(product: Product, stacks: type[StackControl] = StackControl) -> WipeControl:
+def wipe_control(
+    product: Product, stacks: type[StackOperations] = StackOperations
+) -> WipeOperations:
     with product.variables():
         project = open_project(product.root)
-    return WipeControl(
+    return WipeOperations(
         project,
         "development",
         stacks(project, "development"),
-        BackupControl(project, "development"),
+        BackupOperations(project, "development"),
     )
 
 
 @pytest.fixture
-def control(product: Product) -> WipeControl:
+def control(product: Product) -> WipeOperations:
     return wipe_control(product)
 
 
-def wiped(control: WipeControl, plan: WipePlan, **how: Any) -> WipeResult:
+def wiped(control: WipeOperations, plan: WipePlan, **how: Any) -> WipeResult:
     how.setdefault("cancel", threading.Event())
     how.setdefault("on_event", lambda _: None)
     return control.wipe(plan, confirmation=plan.confirmation, holder="a test", **how)
@@ -131,7 +133,7 @@ def test_a_network_with_somebody_else_on_it_stays_and_is_named(
 
 
 def test_an_old_plan_another_engine_and_another_volume_are_refused(
-    product: Product, control: WipeControl
+    product: Product, control: WipeOperations
 ) -> None:
     product.done("start", "redis")
     plan = control.plan("core")
@@ -244,7 +246,9 @@ def test_killed_before_it_started_things_again_the_next_one_starts_them(
     product.done("wipe", "core", "--yes")
 
 
-def test_a_cancelled_wipe_stops_between_two_things(product: Product, control: WipeControl) -> None:
+def test_a_cancelled_wipe_stops_between_two_things(
+    product: Product, control: WipeOperations
+) -> None:
     product.done("start", "redis")
     cancel = threading.Event()
 

@@ -11,7 +11,7 @@ from mmstack_ops.adapters.project import open_project
 from mmstack_ops.adapters.secrets.store import generate
 from mmstack_ops.domain.errors import UnknownNameError
 from mmstack_ops.domain.stacks.plan import Plan
-from mmstack_ops.operations.stacks.stack_operations import StackControl
+from mmstack_ops.operations.stacks.stack_operations import StackOperations
 from tests.integration.world import STAND_IN, World
 
 pytestmark = pytest.mark.integration
@@ -50,13 +50,13 @@ SERVICE = """\
 
 
 @pytest.fixture
-def control_of(world: World, tmp_path: Path) -> Callable[..., StackControl]:
+def control_of(world: World, tmp_path: Path) -> Callable[..., StackOperations]:
     """Returns the control of a schema with the services that are named."""
     (tmp_path / "schemas").mkdir()
     (tmp_path / "env-templates").mkdir()
     (tmp_path / "env-templates" / "master.env.j2").write_text("A={{ environment }}\n")
 
-    def make(*names: str) -> StackControl:
+    def make(*names: str) -> StackOperations:
         services = "".join(SERVICE.format(name=name, image=STAND_IN) for name in names)
         text = SCHEMA.format(
             owner=world.owner, subnet=world.subnet, names=", ".join(names), services=services
@@ -64,12 +64,12 @@ def control_of(world: World, tmp_path: Path) -> Callable[..., StackControl]:
         (tmp_path / "schemas" / "compose-schema.yaml").write_text(text)
         project = open_project(tmp_path)
         generate(project, project.catalogue("test"))
-        return StackControl(project, "test")
+        return StackOperations(project, "test")
 
     return make
 
 
-def carry_out(control: StackControl, plan: Plan) -> None:
+def carry_out(control: StackOperations, plan: Plan) -> None:
     import threading
 
     results = control.apply(
@@ -79,7 +79,7 @@ def carry_out(control: StackControl, plan: Plan) -> None:
 
 
 def test_it_is_shown_and_stopped_by_name(
-    world: World, control_of: Callable[..., StackControl]
+    world: World, control_of: Callable[..., StackOperations]
 ) -> None:
     before = control_of("stays", "gone", "lost")
     carry_out(before, before.plan_up(["test"]))
@@ -107,7 +107,7 @@ def test_it_is_shown_and_stopped_by_name(
 
 
 def test_another_owner_s_container_is_none_of_ours(
-    world: World, control_of: Callable[..., StackControl]
+    world: World, control_of: Callable[..., StackOperations]
 ) -> None:
     world.started(world.service("foreign"))
     control = control_of("stays")

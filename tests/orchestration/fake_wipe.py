@@ -1,4 +1,4 @@
-"""A control with the methods of ``WipeControl`` and no engine behind it."""
+"""A control with the methods of ``WipeOperations`` and no engine behind it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A control with the methods of ``StackControl`` and no engine behind it."""
+"""A control with the methods of ``StackOperations`` and no engine behind it."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ def show(event):""",
 
 
 def test_a_second_interrupt_does_not_cut_the_clean_up_short(project: Project) -> None:
-    """An impatient Ctrl-C would leave half-made containers otherwise."""
+    """An without_retries Ctrl-C would leave half-made containers otherwise."""
     process = _start_holding(project, _SLOW_TO_CLEAN_UP)
     for _ in range(3):
         process.send_signal(signal.SIGINT)

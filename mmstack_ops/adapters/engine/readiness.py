@@ -62,7 +62,7 @@ def wait_ready(
         if _fulfilled(seen, condition):
             on_passing()
             return seen
-        _refuse_hopeless(seen, name, condition)
+        _raise_if_unreachable(seen, name, condition)
         left = deadline - time.monotonic()
         if left <= 0:
             waited_for = "exit" if condition == "completed" else "become healthy"
@@ -95,7 +95,7 @@ def _fulfilled(seen: ObservedContainer, condition: str) -> bool:
     return condition == "started" or seen.health in ("healthy", "none")
 
 
-def _refuse_hopeless(seen: ObservedContainer, name: str, condition: str) -> None:
+def _raise_if_unreachable(seen: ObservedContainer, name: str, condition: str) -> None:
     if seen.state in ("exited", "dead") and not (condition == "completed" and seen.exit_code == 0):
         raise EngineError(
             f"{name} exited with code {seen.exit_code}",

@@ -1,4 +1,4 @@
-"""Claims: files that tell what belongs to a living process from what a dead one left."""
+"""Owner locks: files that tell what belongs to a living process from what a dead one left."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEPT = "kept"
 ClaimState = Literal["live", "dead", "kept", "unknown"]
 
 
-class Claim:
+class OwnerLock:
     """A file that its process owns while it works; a label names its path."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -33,8 +33,8 @@ class Claim:
         os.fsync(self._descriptor)
 
 
-class Claims:
-    """The claims of one environment.
+class OwnerLocks:
+    """The owner locks of one environment.
 
     Args:
         folder: ``<state>/<environment>/scratch``.
@@ -44,7 +44,7 @@ class Claims:
         self._folder = folder.absolute()
 
     @contextmanager
-    def take(self) -> Iterator[Claim]:
+    def take(self) -> Iterator[OwnerLock]:
         """Hold a claim for the block.
 
         Its file goes when ``finished`` was set, however the block ends; else it stays.
@@ -52,7 +52,7 @@ class Claims:
         path = self._folder / f"{secrets.token_hex(4)}.json"
         text = {"pid": os.getpid(), "since": int(time.time())}
         with owned_file(path, json.dumps(text).encode()) as descriptor:
-            claim = Claim(path, descriptor)
+            claim = OwnerLock(path, descriptor)
             try:
                 yield claim
             finally:
@@ -83,7 +83,7 @@ class Claims:
         path.unlink(missing_ok=True)
 
     def paths(self) -> list[Path]:
-        """Return the claims there are."""
+        """Return the owner locks there are."""
         return sorted(self._folder.glob("[!.]*.json"))
 
 

@@ -110,10 +110,10 @@ def read_store(project: Project, environment: str) -> Store | None:
                     f"{encrypted} is encrypted, and no age identity is set",
                     remedy="set age_identity in settings.yaml or MMSTACK_AGE_IDENTITY",
                 )
-            _refuse_readable_by_others(encrypted)
+            _raise_if_readable_by_others(encrypted)
             return _parse(decrypt(encrypted, identity), encrypted)
         if plain.exists():
-            _refuse_readable_by_others(plain)
+            _raise_if_readable_by_others(plain)
             return _parse(plain.read_bytes(), plain)
     except OSError as error:
         raise SecretError(
@@ -228,7 +228,7 @@ def _document(text: str) -> Any:
         raise ValueError("no YAML") from None
 
 
-def _refuse_readable_by_others(path: Path) -> None:
+def _raise_if_readable_by_others(path: Path) -> None:
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise SecretError(

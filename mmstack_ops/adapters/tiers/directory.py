@@ -154,7 +154,7 @@ class DirectoryTier:
                 with self._translated(f"delete {key}"):
                     os.unlink(key, dir_fd=root)
                     self._sync_folder(root, "/".join(parts[:-1]))
-                self._quota.give_back(found.st_size)
+                self._quota.release(found.st_size)
                 self._drop_empty_folders(root, parts[:-1])
 
     def usage(self) -> Usage:
@@ -220,7 +220,7 @@ class DirectoryTier:
         except OSError as error:
             raise self._unavailable(error.strerror or str(error)) from None
         try:
-            self._refuse_deleted(descriptor)
+            self._raise_if_deleted(descriptor)
             yield descriptor
         finally:
             os.close(descriptor)
@@ -237,12 +237,12 @@ class DirectoryTier:
         except OSError as error:
             raise self._unavailable(error.strerror or str(error)) from None
         try:
-            self._refuse_deleted(descriptor)
+            self._raise_if_deleted(descriptor)
             yield descriptor
         finally:
             os.close(descriptor)
 
-    def _refuse_deleted(self, root: int) -> None:
+    def _raise_if_deleted(self, root: int) -> None:
         # A mount keeps a deleted folder alive: it looks empty, and nothing can be made in it.
         if os.fstat(root).st_nlink == 0:
             raise self._unavailable("its folder was deleted below the mount")
@@ -285,7 +285,7 @@ class DirectoryTier:
                 continue
             except FileNotFoundError:
                 # Removed under us while it was empty; from the top once more.
-                self._refuse_deleted(root)
+                self._raise_if_deleted(root)
                 return self._make_folders(root, parts)
             self._sync_folder(root, "/".join(parts[: depth - 1]))
         return None

@@ -15,7 +15,7 @@ from mmstack_ops.domain.errors import TierError
 _WINDOW = 64 << 20
 
 Failure = Callable[[OSError, str], TierError]
-"""Turns what the file system refused, and what was tried, into our error."""
+"""ServiceLocks what the file system refused, and what was tried, into our error."""
 
 
 class Writer:

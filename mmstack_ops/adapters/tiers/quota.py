@@ -90,7 +90,7 @@ class Quota:
             self._reserved -= reserved
             self._used += kept
 
-    def give_back(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """Return the bytes of a file that was deleted."""
         with self._lock:
             self._used = max(0, self._used - size)

@@ -78,7 +78,7 @@ class S3Tier:
             region=region,
             patience=patience or Patience(),
         )
-        self._checks = self._calls.impatient()
+        self._checks = self._calls.without_retries()
 
     @classmethod
     def from_policy(
@@ -215,7 +215,7 @@ class S3Tier:
                 if is_denied(error) and self._lock is not None:
                     raise self._locked(key, "it says no more") from None
                 raise self._calls.failure(error, f"delete {key}") from None
-            self._quota.give_back(found["ContentLength"])
+            self._quota.release(found["ContentLength"])
 
     def usage(self) -> Usage:
         """Return how full the tier is. See ``Tier.usage``. Lists the whole tier."""

@@ -154,7 +154,7 @@ class S3Calls:
             why = why.replace(part, "***") if part else why
         return type(found)(found.what, why=why, remedy=found.remedy)
 
-    def impatient(self) -> S3Calls:
+    def without_retries(self) -> S3Calls:
         """Return one that asks once and gives up soon: for checks."""
         return S3Calls(
             self.tier,

@@ -8,7 +8,7 @@ import sys
 
 from mmstack_ops.adapters.files import make_private_directory
 from mmstack_ops.adapters.project import Project
-from mmstack_ops.adapters.ui.ports import refuse_taken_port
+from mmstack_ops.adapters.ui.ports import raise_if_port_taken
 from mmstack_ops.adapters.ui.state import UiRecord, running_ui, ui_folder
 from mmstack_ops.adapters.ui.supervise import wait_for_record
 
@@ -20,7 +20,7 @@ def start_in_background(project: Project, *, host: str, port: int) -> UiRecord:
         InputError: the port is taken, or a UI of this project runs already.
         UiError: it didn't start.
     """
-    refuse_taken_port(running_ui(project), host, port)
+    raise_if_port_taken(running_ui(project), host, port)
     make_private_directory(ui_folder(project))
     log = ui_folder(project) / "supervisor.log"
     with log.open("wb") as file:

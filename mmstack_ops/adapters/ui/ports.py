@@ -10,7 +10,7 @@ from mmstack_ops.adapters.ui.state import UiRecord
 from mmstack_ops.domain.errors import InputError
 
 
-def refuse_taken_port(running: UiRecord | None, host: str, port: int) -> None:
+def raise_if_port_taken(running: UiRecord | None, host: str, port: int) -> None:
     """Refuse to start when this project's UI runs already, or ``host:port`` can't be bound.
 
     Raises:

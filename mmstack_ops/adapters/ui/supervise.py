@@ -17,7 +17,7 @@ from types import FrameType
 
 from mmstack_ops.adapters.files import make_private_directory
 from mmstack_ops.adapters.project import Project
-from mmstack_ops.adapters.ui.ports import refuse_taken_port
+from mmstack_ops.adapters.ui.ports import raise_if_port_taken
 from mmstack_ops.adapters.ui.state import (
     UiRecord,
     forget_record,
@@ -59,7 +59,7 @@ def run_ui(project: Project, *, host: str, port: int, on_ready: Callable[[UiReco
         UiError: one of them didn't start, or ended by itself.
         InputError: the port is taken, or a UI of this project runs already.
     """
-    refuse_taken_port(running_ui(project), host, port)
+    raise_if_port_taken(running_ui(project), host, port)
     make_private_directory(ui_folder(project))
     record = UiRecord(os.getpid(), start_time(os.getpid()), host, port)
     children: list[_Child] = []

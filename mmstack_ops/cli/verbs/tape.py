@@ -48,7 +48,7 @@ def recycle(
     """Make a volume blank, when retention keeps nothing on it."""
     session: Session = context.obj.named(environment)
     found = session.backups.tapes.find(volume, tier)
-    found.refuse_kept()
+    found.raise_if_kept()
     if not yes:
         from mmstack_ops.cli.asking import ask
 

@@ -74,7 +74,7 @@ def wipe(
         _nothing(planned, as_json=as_json)
         return
     # Refused before anybody types anything.
-    planned.refuse_guarded()
+    planned.raise_if_guarded()
     confirmation = _confirmed(planned, confirm, yes=yes)
 
     from mmstack_ops.cli.backup_runs import BackupRuns, command_line
@@ -125,5 +125,5 @@ def _confirmed(plan: WipePlan, given: str | None, *, yes: bool) -> str:
         what="the wipe",
         question=f"Type {plan.confirmation} to delete this",
     )
-    plan.refuse_unconfirmed(given)
+    plan.raise_if_unconfirmed(given)
     return given

@@ -29,7 +29,7 @@ def plan_digest(plan: RestorePlan) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def refuse_other_plan(plan: RestorePlan, digest: str) -> None:
+def raise_if_other_plan(plan: RestorePlan, digest: str) -> None:
     """Refuse ``plan`` unless it is the one that was confirmed.
 
     Raises:
@@ -43,7 +43,7 @@ def refuse_other_plan(plan: RestorePlan, digest: str) -> None:
         )
 
 
-def refuse_late(seconds: float) -> None:
+def raise_if_late(seconds: float) -> None:
     """Refuse what was confirmed ``seconds`` ago, when that is too long.
 
     Raises:

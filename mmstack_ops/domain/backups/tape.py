@@ -39,7 +39,7 @@ class TapeVolume:
             return "it is damaged, and may hold files that can't be seen"
         return "" if self.stored else "nothing is on it"
 
-    def refuse_kept(self) -> None:
+    def raise_if_kept(self) -> None:
         """Raise unless it can be made blank.
 
         Raises:
@@ -52,7 +52,7 @@ class TapeVolume:
                 remedy="let retention remove what is on it first: `mmstack retention test`",
             )
 
-    def refuse_changed(self, stored: int) -> None:
+    def raise_if_changed(self, stored: int) -> None:
         """Raise unless it holds as much as when it was looked at.
 
         Raises:

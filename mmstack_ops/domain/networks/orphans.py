@@ -50,7 +50,9 @@ class NetworkCleanupPlan:
         parts = [self.daemon_id, *sorted(one.id for one in self.orphans)]
         return sha256("\n".join(parts).encode()).hexdigest()[:16]
 
-    def refuse_unless(self, *, digest: str | None, planned_at: datetime, now: datetime) -> None:
+    def raise_unless_valid(
+        self, *, digest: str | None, planned_at: datetime, now: datetime
+    ) -> None:
         """Raise unless this may be carried out.
 
         Args:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import PlanStaleError
 from mmstack_ops.domain.moments import cutoff
-from mmstack_ops.domain.retention.plan import refuse_old
+from mmstack_ops.domain.retention.plan import raise_if_old
 from mmstack_ops.domain.schema.retention import RetentionRule, label_of
 
 Things = Literal[
@@ -263,7 +263,7 @@ def _clock_problem(found: Found, now: datetime) -> str:
     return ""
 
 
-def refuse_other(plan: LivePlan, digest: str | None, *, now: datetime) -> None:
+def raise_if_other(plan: LivePlan, digest: str | None, *, now: datetime) -> None:
     """Raise unless ``plan`` is the one that was looked at, and young enough.
 
     Args:
@@ -275,7 +275,7 @@ def refuse_other(plan: LivePlan, digest: str | None, *, now: datetime) -> None:
     """
     if digest is None:
         return
-    refuse_old(plan.made_at, now)
+    raise_if_old(plan.made_at, now)
     if digest != plan.digest:
         raise PlanStaleError(
             "the retention plan of live data isn't the one that was looked at",

@@ -63,7 +63,7 @@ class RetentionPlan:
             down={name: why for name, why in self.down.items() if tiers is None or name in tiers},
         )
 
-    def refuse_other(self, digest: str | None) -> None:
+    def raise_if_other(self, digest: str | None) -> None:
         """Raise unless this is the plan that was looked at (None: nobody looked).
 
         Raises:
@@ -87,13 +87,13 @@ class RetentionPlan:
         }
 
 
-def refuse_old(made_at: datetime, now: datetime) -> None:
+def raise_if_old(made_at: datetime, now: datetime) -> None:
     """Raise unless a plan of ``made_at`` is young enough to be carried out.
 
     Raises:
         PlanStaleError: it isn't, or it is from the future.
     """
-    plan_life.refuse_old(made_at, now, what="the retention plan", look="mmstack retention test")
+    plan_life.raise_if_old(made_at, now, what="the retention plan", look="mmstack retention test")
 
 
 @dataclass(frozen=True)

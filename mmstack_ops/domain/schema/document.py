@@ -42,7 +42,7 @@ def parse_document(text: str, *, source: str) -> Document:
     Raises:
         SchemaError: with the place of every problem found.
     """
-    _refuse_hidden_line_breaks(text, source)
+    _raise_if_hidden_line_breaks(text, source)
     # Only here: who has a parsed document already needs no parser.
     import yaml
 
@@ -76,7 +76,7 @@ def parse_document(text: str, *, source: str) -> Document:
     return Document(source=source, data=data, lines=lines)
 
 
-def _refuse_hidden_line_breaks(text: str, source: str) -> None:
+def _raise_if_hidden_line_breaks(text: str, source: str) -> None:
     """Raise for characters that YAML takes for line breaks, and editors don't show as such."""
     problems = [
         f"{source}:{number}: U+{ord(found[0]):04X} is a line break to YAML:"

@@ -24,10 +24,10 @@ def network_actions(desired: DesiredState, observed: ObservedState) -> list[Acti
     for spec in desired.networks:
         network = by_name.get(spec.name)
         if network is None:
-            _refuse_taken_subnet(spec, observed.networks)
+            _raise_if_taken_subnet(spec, observed.networks)
             kind, reason = "create-network", f"it doesn't exist yet ({spec.subnet})"
         else:
-            _refuse_foreign_network(spec, network, desired.owner, desired.environment)
+            _raise_if_foreign_network(spec, network, desired.owner, desired.environment)
             kind, reason = "keep", "unchanged"
         actions.append(
             Action(
@@ -50,7 +50,7 @@ def _owner(network: ObservedNetwork) -> str:
     return f"Compose project {project}" if project else "nobody we know"
 
 
-def _refuse_taken_subnet(spec: NetworkSpec, networks: Iterable[ObservedNetwork]) -> None:
+def _raise_if_taken_subnet(spec: NetworkSpec, networks: Iterable[ObservedNetwork]) -> None:
     wanted = ipaddress.ip_network(spec.subnet)
     for network in networks:
         for text in network.subnets:
@@ -73,7 +73,7 @@ def is_owned(network: ObservedNetwork, owner: str, environment: str) -> bool:
     )
 
 
-def _refuse_foreign_network(
+def _raise_if_foreign_network(
     spec: NetworkSpec, network: ObservedNetwork, owner: str, environment: str
 ) -> None:
     if not is_owned(network, owner, environment):

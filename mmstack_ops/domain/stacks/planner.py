@@ -35,10 +35,10 @@ def plan_up(
         EngineError: a dependency outside the selection isn't running, a container's name is
             taken by a stranger, or a GPU is asked for and there is none.
     """
-    _refuse_missing_gpu(desired, observed)
+    _raise_if_missing_gpu(desired, observed)
     containers = _by_service(desired.environment, observed)
-    _refuse_missing_dependencies(desired, containers)
-    _refuse_taken_names(desired, observed)
+    _raise_if_missing_dependencies(desired, containers)
+    _raise_if_taken_names(desired, observed)
     on_services: list[Action] = []
     images: dict[str, Action] = {}
     changed: set[str] = set()
@@ -180,7 +180,7 @@ def _by_service(environment: str, observed: ObservedState) -> _Containers:
     return found
 
 
-def _refuse_missing_gpu(desired: DesiredState, observed: ObservedState) -> None:
+def _raise_if_missing_gpu(desired: DesiredState, observed: ObservedState) -> None:
     wanting = [
         service.name
         for service in desired.services
@@ -194,7 +194,7 @@ def _refuse_missing_gpu(desired: DesiredState, observed: ObservedState) -> None:
         )
 
 
-def _refuse_missing_dependencies(desired: DesiredState, containers: _Containers) -> None:
+def _raise_if_missing_dependencies(desired: DesiredState, containers: _Containers) -> None:
     selected = {service.name for service in desired.services}
     for service in desired.services:
         for dependency in service.depends_on:
@@ -236,7 +236,7 @@ def _foreign_volumes(desired: DesiredState, observed: ObservedState) -> list[str
     ]
 
 
-def _refuse_taken_names(desired: DesiredState, observed: ObservedState) -> None:
+def _raise_if_taken_names(desired: DesiredState, observed: ObservedState) -> None:
     """Refuse names that containers of strangers, or of our other environments, have."""
     taken = {name: f"isn't ours ({id_[:12]})" for name, id_ in observed.foreign_names.items()}
     taken |= {

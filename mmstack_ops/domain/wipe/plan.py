@@ -119,7 +119,7 @@ class WipePlan:
         )
         return replace(self, items=items)
 
-    def refuse_other(self, digest: str) -> None:
+    def raise_if_other(self, digest: str) -> None:
         """Raise unless this is the plan that was looked at.
 
         Raises:
@@ -133,16 +133,16 @@ class WipePlan:
                 remedy=f"look again: `mmstack -e {self.environment} wipe {self.scope} --plan`",
             )
 
-    def refuse_old(self, now: datetime) -> None:
+    def raise_if_old(self, now: datetime) -> None:
         """Raise unless it is young enough to be carried out.
 
         Raises:
             PlanStaleError: it isn't, or it is from the future.
         """
         look = f"mmstack -e {self.environment} wipe {self.scope} --plan"
-        plan_life.refuse_old(self.made_at, now, what="the plan of the wipe", look=look)
+        plan_life.raise_if_old(self.made_at, now, what="the plan of the wipe", look=look)
 
-    def refuse_unconfirmed(self, typed: str) -> None:
+    def raise_if_unconfirmed(self, typed: str) -> None:
         """Raise unless ``typed`` is this plan's confirmation.
 
         Raises:
@@ -154,7 +154,7 @@ class WipePlan:
                 remedy=f"type {self.confirmation} if that is what is to be deleted",
             )
 
-    def refuse_guarded(self) -> None:
+    def raise_if_guarded(self) -> None:
         """Raise unless the guard of the environment lets this happen.
 
         Raises:

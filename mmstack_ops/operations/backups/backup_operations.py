@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.domain.backups.events import (
     BackupDone,
     BackupEvent,
@@ -21,20 +21,20 @@ from mmstack_ops.domain.backups.events import (
 from mmstack_ops.domain.backups.plan import RestorePlan, Series
 from mmstack_ops.domain.backups.reference import BackupRef, new_id
 from mmstack_ops.domain.suggest import require_known
-from mmstack_ops.operations.backups.progress import Announcer
-from mmstack_ops.operations.backups.queries import BackupOverview
+from mmstack_ops.operations.backups.progress import ProgressReporter
+from mmstack_ops.operations.backups.queries import BackupQueries
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.stores.backup_type import BackupType, OpenArtifact
     from mmstack_ops.artifacts.encryption import Keys
     from mmstack_ops.domain.retention.plan import SeriesCleaned
     from mmstack_ops.domain.retention.series import SeriesPlan
-    from mmstack_ops.operations.backups.service_locks import Turns
+    from mmstack_ops.operations.backups.service_locks import ServiceLocks
 
 Listener = Callable[[BackupEvent], None]
 
 
-class BackupControl(BackupOverview):
+class BackupOperations(BackupQueries):
     """Takes, copies, verifies, proves and restores the backups of one environment.
 
     Each operation is one file of this package: this class finds what it works with.
@@ -57,7 +57,7 @@ class BackupControl(BackupOverview):
             LockHeldError: another process works on this service's backups.
             CancelledError: ``cancel`` was set.
         """
-        with self._turns(holder, cancel, on_event).services([series.service]):
+        with self._locks(holder, cancel, on_event).services([series.service]):
             return self._back_up(series, tier, holder, cancel, on_event)
 
     def _back_up(
@@ -78,15 +78,15 @@ class BackupControl(BackupOverview):
         from mmstack_ops.artifacts.records import mark_safety
         from mmstack_ops.operations.backups.take import take_backup
 
-        opened = self._holdings.tiers.open(tier or self.tier_names[0])
-        said = Announcer(series.service, series.type, on_event, phase="storing")
+        opened = self._tier_contents.tiers.open(tier or self.tier_names[0])
+        said = ProgressReporter(series.service, series.type, on_event, phase="storing")
         now = self._now()
         ref = BackupRef(
             self.catalogue.environment, series.service, series.type, new_id(now, os.urandom(4))
         )
         with (
             self._place(holder, on_event) as place,
-            self._turns(holder, cancel, on_event).series(opened.name, _series(ref)),
+            self._locks(holder, cancel, on_event).series(opened.name, _series(ref)),
         ):
             if safety:
                 # Before there is anything to mark: killed at any point, no restore takes it for
@@ -117,20 +117,20 @@ class BackupControl(BackupOverview):
         """
         from mmstack_ops.operations.backups.copy import copy_artifact, copy_records
 
-        target = self._holdings.tiers.open(to)
+        target = self._tier_contents.tiers.open(to)
         origin = (
-            self._holdings.nearest(ref, source)
+            self._tier_contents.nearest(ref, source)
             if source is not None
-            else self._holdings.source_for(ref, to)
+            else self._tier_contents.source_for(ref, to)
         )
-        said = Announcer(ref.service, ref.type, on_event, phase="copying")
+        said = ProgressReporter(ref.service, ref.type, on_event, phase="copying")
         begun = time.monotonic()
-        with self._turns(holder, cancel, on_event).series(to, _series(ref)):
+        with self._locks(holder, cancel, on_event).series(to, _series(ref)):
             copied = copy_artifact(
                 origin,
                 target,
                 ref,
-                pace=Pace(cancel, self.catalogue.schema.backup.rate_limit),
+                throttle=Throttle(cancel, self.catalogue.schema.backup.rate_limit),
                 progress=said.count,
                 tell=said.tell,
             )
@@ -165,12 +165,14 @@ class BackupControl(BackupOverview):
         from mmstack_ops.operations.backups.structural_check import structure_check
         from mmstack_ops.operations.backups.verify import verify_copy
 
-        opened = self._holdings.tiers.open(tier)
-        said = Announcer(ref.service, ref.type, on_event, phase="verifying")
-        others = [one for one in self._holdings.reachable() if one.name != tier] if heal else []
+        opened = self._tier_contents.tiers.open(tier)
+        said = ProgressReporter(ref.service, ref.type, on_event, phase="verifying")
+        others = (
+            [one for one in self._tier_contents.reachable() if one.name != tier] if heal else []
+        )
         with (
             self._place(holder, on_event) as place,
-            self._turns(holder, cancel, on_event).series(opened.name, _series(ref)),
+            self._locks(holder, cancel, on_event).series(opened.name, _series(ref)),
         ):
             structure = None
             if ref.service in self.catalogue.services:
@@ -182,7 +184,7 @@ class BackupControl(BackupOverview):
                 opened,
                 ref,
                 keys=self._keys(),
-                pace=Pace(cancel),
+                throttle=Throttle(cancel),
                 others=others,
                 structure=structure,
                 progress=said.count,
@@ -213,9 +215,9 @@ class BackupControl(BackupOverview):
         from mmstack_ops.operations.backups.trend_check import series_trend
 
         kind = self._kind(ref)
-        opened = self._holdings.nearest(ref, tier)
-        holders = self._holdings.holders(ref)
-        said = Announcer(ref.service, ref.type, on_event, phase="restoring")
+        opened = self._tier_contents.nearest(ref, tier)
+        holders = self._tier_contents.holders(ref)
+        said = ProgressReporter(ref.service, ref.type, on_event, phase="restoring")
         keys = self._keys()
         artifact = Artifact(opened, read_manifest(opened, ref), keys)
 
@@ -234,7 +236,7 @@ class BackupControl(BackupOverview):
                 on_event=on_event,
                 now=self._now,
                 trend=partial(
-                    series_trend, artifact, self._holdings, keys, self.catalogue, said.warn
+                    series_trend, artifact, self._tier_contents, keys, self.catalogue, said.warn
                 ),
             )
 
@@ -259,7 +261,7 @@ class BackupControl(BackupOverview):
         services = list(dict.fromkeys(item.ref.service for item in plan.items))
         with (
             self._place(holder, on_event) as place,
-            self._turns(holder, cancel, on_event).services(services),
+            self._locks(holder, cancel, on_event).services(services),
         ):
             means = place.means(
                 artifact=self._artifact,
@@ -278,7 +280,7 @@ class BackupControl(BackupOverview):
         """
         from mmstack_ops.artifacts.records import hold
 
-        for tier in self._holdings.holders(ref):
+        for tier in self._tier_contents.holders(ref):
             hold(tier, ref, reason)
 
     def accept(self, ref: BackupRef, reason: str) -> None:
@@ -289,7 +291,7 @@ class BackupControl(BackupOverview):
         """
         from mmstack_ops.artifacts.records import accept
 
-        for tier in self._holdings.holders(ref):
+        for tier in self._tier_contents.holders(ref):
             accept(tier, ref, reason)
 
     def unhold(self, ref: BackupRef) -> None:
@@ -300,7 +302,7 @@ class BackupControl(BackupOverview):
         """
         from mmstack_ops.artifacts.records import release
 
-        for tier in self._holdings.holders(ref):
+        for tier in self._tier_contents.holders(ref):
             release(tier, ref)
 
     def clean_up(
@@ -321,9 +323,9 @@ class BackupControl(BackupOverview):
         from mmstack_ops.operations.backups.prune import clean_series
 
         series, now = planned.series, self._now()
-        opened = self._holdings.tiers.open(planned.tier)
-        said = Announcer(series.service, series.type, on_event, phase="cleaning")
-        turns = self._turns(holder, cancel, on_event)
+        opened = self._tier_contents.tiers.open(planned.tier)
+        said = ProgressReporter(series.service, series.type, on_event, phase="cleaning")
+        turns = self._locks(holder, cancel, on_event)
         with turns.services([series.service]), turns.series(planned.tier, series):
             fresh = self.plan_retention([series]).series
             return clean_series(
@@ -333,7 +335,7 @@ class BackupControl(BackupOverview):
                 next((one for one in fresh if one.tier == planned.tier), None),
                 accept_many=accept_many,
                 now=now,
-                pace=Pace(cancel),
+                throttle=Throttle(cancel),
                 tell=said.tell,
             )
 
@@ -351,14 +353,14 @@ class BackupControl(BackupOverview):
             sweep_series,
             sweep_tier,
         )
-        from mmstack_ops.operations.backups.interrupted_restores import told
+        from mmstack_ops.operations.backups.interrupted_restores import report_interrupted
 
-        opened = self._holdings.tiers.open(tier)
-        said = Announcer("", "", on_event, phase="cleaning")
+        opened = self._tier_contents.tiers.open(tier)
+        said = ProgressReporter("", "", on_event, phase="cleaning")
         now = self._now()
         gone: list[str] = []
         sweep_tier(opened, now=now, tell=said.tell)
-        turns = self._turns(holder, cancel, on_event)
+        turns = self._locks(holder, cancel, on_event)
         for series in series_on(opened, self.catalogue.environment):
             with turns.series(tier, series):
                 gone += sweep_series(
@@ -366,11 +368,11 @@ class BackupControl(BackupOverview):
                     f"{self.catalogue.environment}/{series}",
                     now=now,
                     tell=said.tell,
-                    pace=Pace(cancel, self.catalogue.schema.backup.rate_limit),
+                    throttle=Throttle(cancel, self.catalogue.schema.backup.rate_limit),
                 )
         with self._place(holder, on_event) as place:
             bench = place.bench(cancel)
-            for line in told(bench):
+            for line in report_interrupted(bench):
                 said.tell(line)
             gone += bench.recover()
             gone += place.scratch.sweep()
@@ -391,13 +393,13 @@ class BackupControl(BackupOverview):
     def _artifact(self, ref: BackupRef, tier: str) -> Iterator[OpenArtifact]:
         from mmstack_ops.artifacts.artifact_reader import Artifact, read_manifest
 
-        opened = self._holdings.tiers.open(tier)
+        opened = self._tier_contents.tiers.open(tier)
         yield Artifact(opened, read_manifest(opened, ref), self._keys())
 
-    def _turns(self, holder: str, cancel: threading.Event, on_event: Listener) -> Turns:
-        from mmstack_ops.operations.backups.service_locks import turns_of
+    def _locks(self, holder: str, cancel: threading.Event, on_event: Listener) -> ServiceLocks:
+        from mmstack_ops.operations.backups.service_locks import service_locks_of
 
-        return turns_of(self._project, self.catalogue, holder, cancel, on_event)
+        return service_locks_of(self._project, self.catalogue, holder, cancel, on_event)
 
 
 def _series(ref: BackupRef) -> Series:

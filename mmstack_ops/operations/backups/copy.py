@@ -14,7 +14,7 @@ from mmstack_ops.artifacts.channel import Channel, ChannelClosedError
 from mmstack_ops.artifacts.encryption import damaged
 from mmstack_ops.artifacts.payload_reader import missing
 from mmstack_ops.artifacts.payload_writer import BLOCK
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.domain.backups.keys import QUARANTINE, parse_key
 from mmstack_ops.domain.backups.manifest import Manifest, Payload
 from mmstack_ops.domain.errors import ArtifactError, FileMissingError
@@ -38,7 +38,7 @@ def copy_artifact(
     target: Tier,
     ref: BackupRef,
     *,
-    pace: Pace,
+    throttle: Throttle,
     progress: Callable[[int], None],
     tell: Callable[[str], None],
 ) -> Copied:
@@ -73,17 +73,17 @@ def copy_artifact(
         key = manifest.key_of(payload)
         size = target.size(key)
         if size == payload.stored_bytes and (
-            key in trusted or stored_problem(target, key, payload, pace=pace) is None
+            key in trusted or stored_problem(target, key, payload, throttle=throttle) is None
         ):
             progress(payload.stored_bytes)
             continue
         if size is not None:
             tell(f"{key} on tier {target.name} isn't what it should be: put aside")
-            quarantine(target, key, pace=pace)
-        copy_file(source, target, key, payload, pace=pace, progress=progress)
+            quarantine(target, key, throttle=throttle)
+        copy_file(source, target, key, payload, throttle=throttle, progress=progress)
         written += payload.stored_bytes
     if not present:
-        pace.check()
+        throttle.check()
         with target.create(ref.manifest_key, expected_size=len(content)) as file:
             file.write(content)
         if manifest_bytes(target, ref) != content:
@@ -117,7 +117,7 @@ def copy_file(
     key: str,
     payload: Payload,
     *,
-    pace: Pace,
+    throttle: Throttle,
     progress: Callable[[int], None],
 ) -> None:
     """Copy one file, then read and hash what landed.
@@ -137,7 +137,7 @@ def copy_file(
             count = 0
             try:
                 while block := hashing.next_block():
-                    pace.spend(len(block))
+                    throttle.spend(len(block))
                     writer.write(block)
                     count += len(block)
                     progress(len(block))
@@ -147,12 +147,12 @@ def copy_file(
                 raise damaged(what, problem)
     except FileMissingError:
         raise missing(what) from None
-    if problem := stored_problem(target, key, payload, pace=pace):
+    if problem := stored_problem(target, key, payload, throttle=throttle):
         target.delete([key])
         raise damaged(f"{key} on tier {target.name}", f"right after it was written: {problem}")
 
 
-def stored_problem(tier: Tier, key: str, payload: Payload, *, pace: Pace) -> str | None:
+def stored_problem(tier: Tier, key: str, payload: Payload, *, throttle: Throttle) -> str | None:
     """Read and hash a stored file; say what is wrong with it, None when it is as written.
 
     Raises:
@@ -164,7 +164,7 @@ def stored_problem(tier: Tier, key: str, payload: Payload, *, pace: Pace) -> str
     try:
         with tier.read(key) as reader:
             while block := reader.read(BLOCK):
-                pace.check()
+                throttle.check()
                 digest.update(block)
                 count += len(block)
     except FileMissingError:
@@ -172,7 +172,7 @@ def stored_problem(tier: Tier, key: str, payload: Payload, *, pace: Pace) -> str
     return _problem(payload, count, digest.hexdigest())
 
 
-def quarantine(tier: Tier, key: str, *, pace: Pace, now: datetime | None = None) -> str:
+def quarantine(tier: Tier, key: str, *, throttle: Throttle, now: datetime | None = None) -> str:
     """Put a file aside, so that a good one can take its place; return its new key.
 
     Raises:
@@ -183,7 +183,7 @@ def quarantine(tier: Tier, key: str, *, pace: Pace, now: datetime | None = None)
     aside = f"{QUARANTINE}{key}-{moment}"
     with tier.read(key) as reader, tier.create(aside) as writer:
         while block := reader.read(BLOCK):
-            pace.check()
+            throttle.check()
             writer.write(block)
     tier.delete([key])
     return aside

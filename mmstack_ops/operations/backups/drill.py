@@ -131,7 +131,7 @@ def drill(
             raise
         except MmstackError as failure:
             error = failure.what + (f" ({failure.why})" if failure.why else "")
-        refuse_cancelled(bench.cancel, f"the drill of {ref}")
+        raise_if_cancelled(bench.cancel, f"the drill of {ref}")
         image = instance.spec.image
         tell("cleaning", f"removing {instance.name}")
     proof = Proof(
@@ -181,7 +181,7 @@ def record_proof(
     return tuple(written)
 
 
-def refuse_cancelled(cancel: threading.Event, what: str) -> None:
+def raise_if_cancelled(cancel: threading.Event, what: str) -> None:
     """Raise when ``cancel`` is set: what failed because of it is no verdict.
 
     Raises:

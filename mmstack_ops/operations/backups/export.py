@@ -12,7 +12,7 @@ from mmstack_ops.artifacts.encryption import damaged
 from mmstack_ops.artifacts.packs import END_OF_TAR
 from mmstack_ops.artifacts.payload_reader import missing
 from mmstack_ops.artifacts.payload_writer import BLOCK
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.domain.errors import FileMissingError
 from mmstack_ops.operations.backups.copy import manifest_bytes
 
@@ -29,7 +29,7 @@ def export(
     ref: BackupRef,
     target: BinaryIO,
     *,
-    pace: Pace,
+    throttle: Throttle,
     progress: Callable[[int], None],
 ) -> int:
     """Write a backup's folder, its packs and how to restore it by hand as a tar.
@@ -52,7 +52,7 @@ def export(
     written = _add(target, README, instructions(manifest).encode(), manifest)
     written += _add(target, ref.manifest_key, content, manifest)
     for payload in manifest.payloads:
-        written += _add_payload(tier, manifest, payload, target, pace, progress)
+        written += _add_payload(tier, manifest, payload, target, throttle, progress)
     target.write(END_OF_TAR)
     return written + len(END_OF_TAR)
 
@@ -88,7 +88,7 @@ def _add_payload(
     manifest: Manifest,
     payload: Payload,
     target: BinaryIO,
-    pace: Pace,
+    throttle: Throttle,
     progress: Callable[[int], None],
 ) -> int:
 
@@ -101,7 +101,7 @@ def _add_payload(
     try:
         with tier.read(key) as source:
             while block := source.read(BLOCK):
-                pace.spend(len(block))
+                throttle.spend(len(block))
                 count += len(block)
                 digest.update(block)
                 target.write(block)

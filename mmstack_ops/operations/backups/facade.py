@@ -1,6 +1,6 @@
 """What the command line and the runs need of an environment's backups.
 
-``BackupControl`` offers it for real; tests stand in for it with a catalogue in memory.
+``BackupOperations`` offers it for real; tests stand in for it with a catalogue in memory.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mmstack_ops.artifacts.artifact_reader import read_manifest
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.domain.backups.keys import QUARANTINE
 from mmstack_ops.domain.backups.listing import Listing, group
 from mmstack_ops.domain.backups.plan import Series
@@ -31,7 +31,7 @@ def sweep_series(
     *,
     now: datetime,
     tell: Callable[[str], None],
-    pace: Pace,
+    throttle: Throttle,
     grace: timedelta = GRACE,
 ) -> tuple[str, ...]:
     """Delete the garbage of one series; return the keys that went.
@@ -67,9 +67,9 @@ def sweep_series(
         backup_id = text.rpartition("/")[2]
         if text not in listing.folders and _old(backup_id, limit, text, tell):
             garbage += [f"{BackupRef(*text.split('/')).records_prefix}{name}" for name in names]
-    garbage += _dead_packs(tier, series, listing, limit, tell, pace)
+    garbage += _dead_packs(tier, series, listing, limit, tell, throttle)
     for key in garbage:
-        pace.check()
+        throttle.check()
         tier.delete([key])
         tell(f"deleted {key}")
     return tuple(garbage)
@@ -102,11 +102,11 @@ def _dead_packs(
     listing: Listing,
     limit: datetime,
     tell: Callable[[str], None],
-    pace: Pace,
+    throttle: Throttle,
 ) -> list[str]:
     if not listing.packs:
         return []
-    live = _named_packs(tier, [folder.ref for folder in listing.complete], pace)
+    live = _named_packs(tier, [folder.ref for folder in listing.complete], throttle)
     dead = [
         key
         for key in listing.packs
@@ -118,14 +118,14 @@ def _dead_packs(
     again = group(tier.folders(f"{series}/"))
     new = [folder.ref for text, folder in again.folders.items() if folder.complete]
     known = {folder.ref for folder in listing.complete}
-    live |= _named_packs(tier, [ref for ref in new if ref not in known], pace)
+    live |= _named_packs(tier, [ref for ref in new if ref not in known], throttle)
     return [key for key in dead if key not in live]
 
 
-def _named_packs(tier: Tier, refs: list[BackupRef], pace: Pace) -> set[str]:
+def _named_packs(tier: Tier, refs: list[BackupRef], throttle: Throttle) -> set[str]:
     named: set[str] = set()
     for ref in refs:
-        pace.check()
+        throttle.check()
         try:
             manifest = read_manifest(tier, ref)
         except FileMissingError:

@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 STOPPED = "restore-stopped"
 """The journal's key of services that wait, stopped, for a restore."""
-_HALF_WAY = "restore/"
+_REPLACING = "restore/"
 
 
-def half_way(service: str) -> str:
+def replacing_key(service: str) -> str:
     """Return the journal's key of what a service holds while it is replaced."""
-    return f"{_HALF_WAY}{service}"
+    return f"{_REPLACING}{service}"
 
 
-def told(bench: Workbench) -> Iterator[str]:
+def report_interrupted(bench: Workbench) -> Iterator[str]:
     """Yield what restores in place that were killed left, in words.
 
     What was stopped is told once. What a service holds is told until a restore of it succeeds.
     """
-    yield from map(in_words, bench.leftovers(STOPPED))
-    yield from map(in_words, bench.abandoned(_HALF_WAY))
+    yield from map(_description, bench.leftovers(STOPPED))
+    yield from map(_description, bench.abandoned(_REPLACING))
 
 
 def interrupted_restores(state: Path) -> tuple[str, ...]:
@@ -38,11 +38,11 @@ def interrupted_restores(state: Path) -> tuple[str, ...]:
     """
     journal = Journal(state / "journal")
     return tuple(
-        in_words(record) for key in (STOPPED, _HALF_WAY) for record in journal.abandoned(key)
+        _description(record) for key in (STOPPED, _REPLACING) for record in journal.abandoned(key)
     )
 
 
-def in_words(record: Mapping[str, str]) -> str:
+def _description(record: Mapping[str, str]) -> str:
     """Say what a record of a restore means now that its process is gone, and what to do."""
     if stopped := record.get("stopped"):
         return (

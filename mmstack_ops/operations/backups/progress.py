@@ -11,8 +11,8 @@ from mmstack_ops.domain.backups.events import BackupEvent, BackupProgress, Phase
 _EVERY_SECONDS = 0.25
 
 
-class Announcer:
-    """Turns messages and byte counts into events. Safe to use from several threads.
+class ProgressReporter:
+    """ServiceLocks messages and byte counts into events. Safe to use from several threads.
 
     Args:
         phase: what is being done while bytes are counted.

@@ -24,16 +24,16 @@ from mmstack_ops.domain.retention.plan import (
 from mmstack_ops.operations.backups.garbage_collect import sweep_series
 
 if TYPE_CHECKING:
-    from mmstack_ops.artifacts.throttle import Pace
+    from mmstack_ops.artifacts.throttle import Throttle
     from mmstack_ops.domain.backups.plan import Series
     from mmstack_ops.domain.backups.tier import Tier
     from mmstack_ops.domain.catalogue.resolve import Catalogue
     from mmstack_ops.domain.retention.series import SeriesPlan
-    from mmstack_ops.operations.backups.tier_contents import Holdings
+    from mmstack_ops.operations.backups.tier_contents import TierContents
 
 
 def plan_on_tiers(
-    holdings: Holdings,
+    holdings: TierContents,
     catalogue: Catalogue,
     *,
     now: datetime,
@@ -74,7 +74,7 @@ def clean_series(
     *,
     accept_many: bool,
     now: datetime,
-    pace: Pace,
+    throttle: Throttle,
     tell: Callable[[str], None],
 ) -> SeriesCleaned:
     """Delete what ``planned`` names and what still may go; take the packs that thus died away.
@@ -112,7 +112,7 @@ def clean_series(
     kept: dict[str, str] = {}
     freed = 0
     for planned_one in reversed(planned.deletions):
-        pace.check()
+        throttle.check()
         ref = BackupRef(environment, planned.series.service, planned.series.type, planned_one.id)
         decision = decided.get(ref.id)
         if decision is None:
@@ -136,7 +136,7 @@ def clean_series(
     if deleted:
         series = f"{environment}/{planned.series}"
         before = _pack_bytes(tier, series)
-        sweep_series(tier, series, now=now, tell=tell, pace=pace)
+        sweep_series(tier, series, now=now, tell=tell, throttle=throttle)
         freed += before - _pack_bytes(tier, series)
     return SeriesCleaned(planned.series, planned.tier, tuple(deleted), freed, kept)
 

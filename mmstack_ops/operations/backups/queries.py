@@ -26,7 +26,7 @@ from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.cron import next_run
 from mmstack_ops.domain.errors import MmstackError
 from mmstack_ops.domain.suggest import require_known
-from mmstack_ops.operations.backups.tier_contents import Holdings
+from mmstack_ops.operations.backups.tier_contents import TierContents
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.stores.backup_type import Instance, Workbench
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mmstack_ops.domain.secrets.values import EnvironmentValues
     from mmstack_ops.operations.backups.restore_environment import RestoreEnvironment
     from mmstack_ops.operations.backups.tape_volumes import TapeVolumes
-    from mmstack_ops.operations.stacks.stack_operations import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
 Listener = Callable[[BackupEvent], None]
 Answer = TypeVar("Answer")
@@ -43,7 +43,7 @@ _WEEKLY = "models"
 """The type with a schedule of its own: models are large, and seldom change."""
 
 
-class BackupOverview:
+class BackupQueries:
     """What there is, how it stands, and what is to be done next.
 
     Making one touches nothing; what a question needs is imported when it is asked.
@@ -73,7 +73,7 @@ class BackupOverview:
     @property
     def tier_names(self) -> tuple[str, ...]:
         """The tiers the environment names, in the order of copying."""
-        return self._holdings.tiers.names
+        return self._tier_contents.tiers.names
 
     @property
     def series(self) -> tuple[Series, ...]:
@@ -89,11 +89,11 @@ class BackupOverview:
         """The volumes of the environment's tape tiers."""
         from mmstack_ops.operations.backups.tape_volumes import TapeVolumes
 
-        return TapeVolumes(self._holdings.tiers)
+        return TapeVolumes(self._tier_contents.tiers)
 
     def tiers(self) -> tuple[TierStatus, ...]:
         """Return how each tier stands; one that is down says so and delays nothing."""
-        return self._holdings.tiers.status(self._holdings.contents().rows)
+        return self._tier_contents.tiers.status(self._tier_contents.contents().rows)
 
     def backups(
         self,
@@ -112,14 +112,14 @@ class BackupOverview:
         services = set(self.catalogue.select(targets, dependencies=False)) if targets else None
         return tuple(
             row
-            for row in self._holdings.contents(tiers, sizes=True).rows
+            for row in self._tier_contents.contents(tiers, sizes=True).rows
             if (services is None or row.ref.service in services)
             and (not types or row.ref.type in types)
         )
 
     def status(self, targets: Sequence[str] = ()) -> tuple[SeriesStatus, ...]:
         """Return how each series of ``targets`` (default: the environment) stands."""
-        rows = self._holdings.contents(sizes=True).rows
+        rows = self._tier_contents.contents(sizes=True).rows
         return tuple(
             self._with_coverage(
                 series_status(
@@ -148,13 +148,13 @@ class BackupOverview:
         """
         from mmstack_ops.artifacts.artifact_reader import read_manifest
 
-        return read_manifest(self._holdings.nearest(ref, tier), ref)
+        return read_manifest(self._tier_contents.nearest(ref, tier), ref)
 
     def proof(self, ref: BackupRef) -> Proof | None:
         """Return what the newest restore drill of a backup found; None without one."""
         from mmstack_ops.artifacts.proofs import newest_proof
 
-        found = [newest_proof(tier, ref) for tier in self._holdings.reachable()]
+        found = [newest_proof(tier, ref) for tier in self._tier_contents.reachable()]
         return max((one for one in found if one), key=lambda one: one.at, default=None)
 
     def export(
@@ -173,14 +173,14 @@ class BackupOverview:
             ArtifactError: something of the backup is damaged.
         """
         from mmstack_ops.adapters.files import new_file
-        from mmstack_ops.artifacts.throttle import Pace
+        from mmstack_ops.artifacts.throttle import Throttle
         from mmstack_ops.operations.backups.export import export
-        from mmstack_ops.operations.backups.progress import Announcer
+        from mmstack_ops.operations.backups.progress import ProgressReporter
 
-        said = Announcer(ref.service, ref.type, on_event, phase="copying")
-        tier_with_it = self._holdings.nearest(ref, tier)
+        said = ProgressReporter(ref.service, ref.type, on_event, phase="copying")
+        tier_with_it = self._tier_contents.nearest(ref, tier)
         with new_file(path) as target:
-            return export(tier_with_it, ref, target, pace=Pace(cancel), progress=said.count)
+            return export(tier_with_it, ref, target, throttle=Throttle(cancel), progress=said.count)
 
     def plan(self, targets: Sequence[str] = (), types: Sequence[str] = ()) -> BackupPlan:
         """Return what a backup of ``targets`` (default: the environment) would take.
@@ -214,11 +214,11 @@ class BackupOverview:
         Raises:
             TierUnavailableError: this tier, or the one before it, can't be read.
         """
-        return self._holdings.missing_copies(tier)
+        return self._tier_contents.missing_copies(tier)
 
     def due_verifications(self, share: float | None = None) -> tuple[tuple[BackupRef, str], ...]:
         """Return the copies whose last look is longest ago: a share of all of them."""
-        contents = self._holdings.contents()
+        contents = self._tier_contents.contents()
         return due_verifications(
             contents.rows,
             share=self.catalogue.schema.backup.verify_share if share is None else share,
@@ -228,7 +228,7 @@ class BackupOverview:
     def due_drills(self, limit: int | None = None) -> tuple[BackupRef, ...]:
         """Return the newest backups of the series that wait longest for a proof."""
         return due_drills(
-            self._holdings.contents().rows,
+            self._tier_contents.contents().rows,
             limit=self.catalogue.schema.backup.drills if limit is None else limit,
             now=self._now(),
             series=self.series,
@@ -274,7 +274,7 @@ class BackupOverview:
             without_safety=without_safety,
             accept_differences=accept_differences,
         )
-        contents = self._holdings.contents()
+        contents = self._tier_contents.contents()
         down = {name: error.what for name, error in contents.down.items()}
         plan = plan_restore(scope, wish, contents.rows, now=self._now(), down=down)
         return self._with_omissions(plan)
@@ -286,7 +286,7 @@ class BackupOverview:
         """
         from mmstack_ops.operations.backups.prune import plan_on_tiers
 
-        return plan_on_tiers(self._holdings, self.catalogue, now=self._now(), series=series)
+        return plan_on_tiers(self._tier_contents, self.catalogue, now=self._now(), series=series)
 
     def _with_coverage(self, status: SeriesStatus) -> SeriesStatus:
         """Return it with what its proof doesn't cover.
@@ -332,14 +332,14 @@ class BackupOverview:
         return replace(plan, warnings=tuple(warnings))
 
     @cached_property
-    def _holdings(self) -> Holdings:
-        return Holdings(self._project, self.catalogue, self._values)
+    def _tier_contents(self) -> TierContents:
+        return TierContents(self._project, self.catalogue, self._values)
 
     @cached_property
-    def _stacks(self) -> StackControl:
-        from mmstack_ops.operations.stacks.stack_operations import StackControl
+    def _stacks(self) -> StackOperations:
+        from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
-        return StackControl(self._project, self._environment)
+        return StackOperations(self._project, self._environment)
 
     def _values(self) -> EnvironmentValues:
         return load_values(self._project, self.catalogue)

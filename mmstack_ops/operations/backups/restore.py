@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from mmstack_ops.adapters.stores.backup_type import Instance
-from mmstack_ops.domain.backups.confirmation import refuse_late
+from mmstack_ops.domain.backups.confirmation import raise_if_late
 from mmstack_ops.domain.backups.events import RestoreDone
 from mmstack_ops.domain.backups.facts import compare
 from mmstack_ops.domain.backups.plan import PlannedRestore, RestorePlan
@@ -21,9 +21,9 @@ from mmstack_ops.domain.errors import (
     RestoreError,
 )
 from mmstack_ops.domain.graph import with_dependencies
-from mmstack_ops.operations.backups.drill import bench_for, refuse_cancelled, starts_running
-from mmstack_ops.operations.backups.interrupted_restores import STOPPED, told
-from mmstack_ops.operations.backups.restore_context import RestoreMeans
+from mmstack_ops.operations.backups.drill import bench_for, raise_if_cancelled, starts_running
+from mmstack_ops.operations.backups.interrupted_restores import STOPPED, report_interrupted
+from mmstack_ops.operations.backups.restore_context import RestoreContext
 from mmstack_ops.operations.backups.restore_in_place import (
     UndefinedStateError,
     loaded_into,
@@ -33,7 +33,7 @@ from mmstack_ops.operations.backups.restore_in_place import (
 
 def restore(
     plan: RestorePlan,
-    means: RestoreMeans,
+    means: RestoreContext,
     *,
     confirmation: str,
     cancel: threading.Event,
@@ -58,8 +58,8 @@ def restore(
             f"the restore isn't confirmed: {confirmation!r} was typed",
             remedy=f"type {plan.confirmation} if that is what is to be replaced",
         )
-    _refuse_stale(plan, means, now())
-    for line in told(means.bench(cancel)):
+    _raise_if_stale(plan, means, now())
+    for line in report_interrupted(means.bench(cancel)):
         means.tell(plan.items[0].ref, "warning", line)
     if plan.mode == "scratch":
         means.scratch.sweep()
@@ -68,7 +68,7 @@ def restore(
         )
     with means.lock(cancel):
         # Waiting for the lock takes time, too.
-        _refuse_stale(plan, means, now())
+        _raise_if_stale(plan, means, now())
         with _dependants_stopped(plan, means) as undefined:
 
             def one(item: PlannedRestore) -> RestoreDone:
@@ -81,10 +81,10 @@ def restore(
             return tuple(_each(plan.items, means, cancel, one))
 
 
-def _refuse_stale(plan: RestorePlan, means: RestoreMeans, now: datetime) -> None:
+def _raise_if_stale(plan: RestorePlan, means: RestoreContext, now: datetime) -> None:
     if plan.planned_at is not None:
         # A clock that went back tells nothing about the plan's age.
-        refuse_late(abs((now - plan.planned_at).total_seconds()))
+        raise_if_late(abs((now - plan.planned_at).total_seconds()))
     if (daemon := means.daemon_id()) != plan.daemon_id:
         raise PlanStaleError(
             "the restore was planned for another Docker engine",
@@ -95,7 +95,7 @@ def _refuse_stale(plan: RestorePlan, means: RestoreMeans, now: datetime) -> None
 
 def _each(
     items: tuple[PlannedRestore, ...],
-    means: RestoreMeans,
+    means: RestoreContext,
     cancel: threading.Event,
     work: Callable[[PlannedRestore], RestoreDone],
 ) -> list[RestoreDone]:
@@ -110,7 +110,7 @@ def _each(
             means.tell(item.ref, "warning", f"{service} isn't begun: what it needs failed")
             continue
         try:
-            refuse_cancelled(cancel, "the restore")
+            raise_if_cancelled(cancel, "the restore")
             result = work(item)
         except CancelledError:
             raise
@@ -150,7 +150,7 @@ def _failed(
 
 
 @contextmanager
-def _dependants_stopped(plan: RestorePlan, means: RestoreMeans) -> Iterator[set[str]]:
+def _dependants_stopped(plan: RestorePlan, means: RestoreContext) -> Iterator[set[str]]:
     """Stop the plan's dependants for the block, and start those again that ran.
 
     Yields:
@@ -199,7 +199,7 @@ def _dependants_stopped(plan: RestorePlan, means: RestoreMeans) -> Iterator[set[
 
 
 def _copy(
-    item: PlannedRestore, plan: RestorePlan, means: RestoreMeans, cancel: threading.Event
+    item: PlannedRestore, plan: RestorePlan, means: RestoreContext, cancel: threading.Event
 ) -> RestoreDone:
     """Restore into a new container with new volumes, which stay."""
     begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""What a restore works with; ``BackupControl`` puts it together."""
+"""What a restore works with; ``BackupOperations`` puts it together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mmstack_ops.operations.backups.scratch_servers import Recipe, ScratchServer
 
 
 @dataclass(frozen=True)
-class RestoreMeans:
+class RestoreContext:
     """The environment, as a restore sees it.
 
     Args:

@@ -17,9 +17,9 @@ from mmstack_ops.domain.errors import BackupError, EngineError
 from mmstack_ops.domain.secrets.redact import redactor
 from mmstack_ops.domain.stacks.desired import build_desired
 from mmstack_ops.operations.backups.live_services import LiveServices
-from mmstack_ops.operations.backups.restore_context import RestoreMeans
+from mmstack_ops.operations.backups.restore_context import RestoreContext
 from mmstack_ops.operations.backups.scratch_servers import Recipe, ScratchServers
-from mmstack_ops.operations.stacks.stack_operations import StackControl
+from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.engine.client import EngineConnection
@@ -99,7 +99,7 @@ class RestoreEnvironment:
         artifact: Callable[[BackupRef, str], AbstractContextManager[OpenArtifact]],
         kind: Callable[[BackupRef], BackupType],
         back_up: Callable[[Series, threading.Event], BackupDone],
-    ) -> RestoreMeans:
+    ) -> RestoreContext:
         """Return what ``restoring.restore`` works with.
 
         Args:
@@ -108,7 +108,7 @@ class RestoreEnvironment:
             back_up: takes a safety backup; must not take the environment's lock.
         """
         entries = self.catalogue.services.items()
-        return RestoreMeans(
+        return RestoreContext(
             daemon_id=self.engine.daemon_id,
             lock=self._lock,
             artifact=artifact,
@@ -132,7 +132,7 @@ class RestoreEnvironment:
             on_event=self.on_event,
         )
 
-    def imagined(self, service: str) -> Instance:
+    def planned_instance(self, service: str) -> Instance:
         """Return what ``service`` would be, for types that need no container."""
         from mmstack_ops.adapters.stores.backup_type import Instance
 
@@ -179,8 +179,8 @@ class RestoreEnvironment:
         )
 
     @cached_property
-    def _stacks(self) -> StackControl:
-        return StackControl(self.project, self.catalogue.environment)
+    def _stacks(self) -> StackOperations:
+        return StackOperations(self.project, self.catalogue.environment)
 
     @cached_property
     def _redact(self) -> Callable[[str], str]:

@@ -20,8 +20,8 @@ from mmstack_ops.domain.errors import (
     RestoreError,
     UntouchedError,
 )
-from mmstack_ops.operations.backups.interrupted_restores import half_way
-from mmstack_ops.operations.backups.restore_context import RestoreMeans
+from mmstack_ops.operations.backups.interrupted_restores import replacing_key
+from mmstack_ops.operations.backups.restore_context import RestoreContext
 
 
 class UndefinedStateError(RestoreError):
@@ -29,7 +29,7 @@ class UndefinedStateError(RestoreError):
 
 
 def replace_content(
-    item: PlannedRestore, plan: RestorePlan, means: RestoreMeans, cancel: threading.Event
+    item: PlannedRestore, plan: RestorePlan, means: RestoreContext, cancel: threading.Event
 ) -> RestoreDone:
     """Restore one service in place. The environment's lock is held, dependants are stopped.
 
@@ -56,7 +56,7 @@ def replace_content(
         bench = means.bench(cancel)
         failure: BaseException | None = None
         # A record that outlives the block says that this service is in an undefined state.
-        with bench.journal(half_way(ref.service), record):
+        with bench.journal(replacing_key(ref.service), record):
             try:
                 target, comparison, refused = _load(
                     ref, artifact, recorded, instance, plan, means, cancel
@@ -67,7 +67,7 @@ def replace_content(
                 _roll_back(ref, error, safety, means)
         if failure is not None:
             raise _rolled_back(ref, failure, safety) from failure
-        for _ in bench.leftovers(half_way(ref.service)):
+        for _ in bench.leftovers(replacing_key(ref.service)):
             pass  # What an earlier, killed restore left undefined is defined again.
     return RestoreDone(
         ref=ref,
@@ -81,13 +81,13 @@ def replace_content(
     )
 
 
-def _volumes(means: RestoreMeans, service: str) -> list[str]:
+def _volumes(means: RestoreContext, service: str) -> list[str]:
     container = means.recipe(service).service.replicas[0].container
     return [mount.source for mount in container.mounts if mount.kind == "volume"]
 
 
 def _up(
-    item: PlannedRestore, plan: RestorePlan, means: RestoreMeans, cancel: threading.Event
+    item: PlannedRestore, plan: RestorePlan, means: RestoreContext, cancel: threading.Event
 ) -> Instance:
     """Return the live container, started where it didn't run."""
     ref = item.ref
@@ -115,7 +115,7 @@ def _up(
 def _safety(
     item: PlannedRestore,
     plan: RestorePlan,
-    means: RestoreMeans,
+    means: RestoreContext,
     cancel: threading.Event,
     *,
     holds_data: bool,
@@ -149,7 +149,7 @@ def _load(
     recorded: Facts,
     instance: Instance,
     plan: RestorePlan,
-    means: RestoreMeans,
+    means: RestoreContext,
     cancel: threading.Event,
 ) -> tuple[Instance, Comparison, Mapping[str, str]]:
     means.tell(ref, "restoring", f"loading {ref} into {instance.name}")
@@ -181,7 +181,7 @@ def _put(
     ref: BackupRef,
     artifact: OpenArtifact,
     instance: Instance,
-    means: RestoreMeans,
+    means: RestoreContext,
     bench: Workbench,
 ) -> tuple[Instance, Mapping[str, str]]:
     """Load an artifact; return the instance and what it refused to take: name → why.
@@ -201,7 +201,7 @@ def _put(
 
 
 def _started(
-    ref: BackupRef, instance: Instance, means: RestoreMeans, cancel: threading.Event
+    ref: BackupRef, instance: Instance, means: RestoreContext, cancel: threading.Event
 ) -> Instance:
     """Return the instance, healthy, with the address it has then."""
     means.tell(ref, "starting", f"waiting for {ref.service} to be healthy")
@@ -224,7 +224,7 @@ def loaded_into(
 
 
 def _roll_back(
-    ref: BackupRef, failure: BaseException, safety: BackupDone | None, means: RestoreMeans
+    ref: BackupRef, failure: BaseException, safety: BackupDone | None, means: RestoreContext
 ) -> None:
     """Bring back what was there before. The operator's cancel doesn't reach this.
 
@@ -279,7 +279,7 @@ def _roll_back(
         ) from failure
 
 
-def _start_again(ref: BackupRef, failure: UntouchedError, means: RestoreMeans) -> None:
+def _start_again(ref: BackupRef, failure: UntouchedError, means: RestoreContext) -> None:
     """Start a service whose restore changed nothing."""
     try:
         means.services.start([ref.service], cancel=threading.Event())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.engine.start_healthy import start_healthy
-from mmstack_ops.adapters.locks.owner_lock import Claim, Claims
+from mmstack_ops.adapters.locks.owner_lock import OwnerLock, OwnerLocks
 from mmstack_ops.adapters.networks.host_routes import routed_subnets
 from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.adapters.undo_journal import Journal
@@ -70,7 +70,7 @@ class ScratchServers:
         self._connection = connection
         self._owner = owner
         self._environment = environment
-        self._claims = Claims(state / "scratch")
+        self._owner_locks = OwnerLocks(state / "scratch")
         self._journal = Journal(state / "journal")
         self._tell = tell
 
@@ -88,7 +88,7 @@ class ScratchServers:
             EngineError: it couldn't be made, or didn't become healthy.
             CancelledError: ``cancel`` was set while it started.
         """
-        with self._claims.take() as claim:
+        with self._owner_locks.take() as claim:
             from mmstack_ops.adapters.engine.scratch import SCRATCH
 
             engine = self._engine({SCRATCH: str(claim.path)})
@@ -119,7 +119,7 @@ class ScratchServers:
         Args:
             backup: what is restored into it, for its label.
         """
-        with self._claims.take() as claim:
+        with self._owner_locks.take() as claim:
             from mmstack_ops.adapters.engine.scratch import RESTORED, SCRATCH
 
             engine = self._engine({SCRATCH: str(claim.path), RESTORED: backup})
@@ -140,21 +140,23 @@ class ScratchServers:
         """
         engine = self._engine({})
         removed: list[str] = []
-        by_claim: dict[str, list[ScratchObject]] = {str(path): [] for path in self._claims.paths()}
+        by_claim: dict[str, list[ScratchObject]] = {
+            str(path): [] for path in self._owner_locks.paths()
+        }
         ours = set(by_claim)
         for one in engine.scratch_objects():
             by_claim.setdefault(one.claim, []).append(one)
         for path, objects in by_claim.items():
-            with self._claims.examined(Path(path)) as state:
+            with self._owner_locks.examined(Path(path)) as state:
                 if state == "dead":
                     removed += engine.remove_scratch(objects)
                     # What a label says isn't trusted with records of live servers.
                     if path in ours:
                         self._forget_records(Path(path))
-                    self._claims.forget(Path(path))
+                    self._owner_locks.forget(Path(path))
                 elif state == "kept" and not objects:
                     # Somebody removed the restored copy by hand, as its result said.
-                    self._claims.forget(Path(path))
+                    self._owner_locks.forget(Path(path))
         for what in removed:
             self._tell(f"removed what a killed process left: {what}")
         return tuple(removed)
@@ -170,7 +172,7 @@ class ScratchServers:
             self._connection, owner=self._owner, environment=self._environment, marks=marks
         )
 
-    def _name(self, kind: str, recipe: Recipe, claim: Claim) -> str:
+    def _name(self, kind: str, recipe: Recipe, claim: OwnerLock) -> str:
         return f"{self._owner}-{self._environment}-{kind}-{recipe.service.name}-{claim.id}"
 
     def _made(
@@ -261,7 +263,7 @@ class ScratchServers:
             )
         return seen.addresses.get(name, "")
 
-    def _clear(self, engine: ScratchEngine, claim: Claim) -> None:
+    def _clear(self, engine: ScratchEngine, claim: OwnerLock) -> None:
         """Remove all of a claim. What can't be removed now stays claimed by a dead process."""
         try:
             for _ in engine.remove_scratch(engine.scratch_objects(str(claim.path))):

@@ -13,7 +13,7 @@ from mmstack_ops.adapters.project import Project
 from mmstack_ops.domain.backups.events import BackupEvent
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.operations.backups.progress import Announcer
+from mmstack_ops.operations.backups.progress import ProgressReporter
 from mmstack_ops.operations.backups.series_lock import series_lock
 
 # How long a second backup of a service waits for the first before it is refused.
@@ -22,7 +22,7 @@ _ANY_TIER = "service"
 
 
 @dataclass(frozen=True)
-class Turns:
+class ServiceLocks:
     """The locks of one piece of work.
 
     Args:
@@ -50,7 +50,7 @@ class Turns:
         with ExitStack() as stack:
             # In one order everywhere: two restores can't wait for each other.
             for service in sorted(services):
-                said = Announcer(service, "", self.on_event, phase="waiting")
+                said = ProgressReporter(service, "", self.on_event, phase="waiting")
                 name = f"{self.environment}/{service}"
                 stack.enter_context(self._lock(_ANY_TIER, name, said))
             yield
@@ -58,12 +58,12 @@ class Turns:
     @contextmanager
     def series(self, tier: str, series: Series) -> Iterator[None]:
         """Keep other writers away from a series on a tier. As ``services``."""
-        said = Announcer(series.service, series.type, self.on_event, phase="waiting")
+        said = ProgressReporter(series.service, series.type, self.on_event, phase="waiting")
         with self._lock(tier, f"{self.environment}/{series}", said):
             yield
 
     @contextmanager
-    def _lock(self, tier: str, name: str, said: Announcer) -> Iterator[None]:
+    def _lock(self, tier: str, name: str, said: ProgressReporter) -> Iterator[None]:
         with series_lock(
             self.directory,
             project=self.project,
@@ -77,15 +77,15 @@ class Turns:
             yield
 
 
-def turns_of(
+def service_locks_of(
     project: Project,
     catalogue: Catalogue,
     holder: str,
     cancel: threading.Event,
     on_event: Callable[[BackupEvent], None],
-) -> Turns:
-    """Return the locks of a piece of work in an environment; see ``Turns``."""
-    return Turns(
+) -> ServiceLocks:
+    """Return the locks of a piece of work in an environment; see ``ServiceLocks``."""
+    return ServiceLocks(
         directory=lock_directory(project.settings.lock_directory),
         project=catalogue.schema.config.project,
         environment=catalogue.environment,

@@ -19,7 +19,7 @@ from mmstack_ops.domain.errors import BackupError
 if TYPE_CHECKING:
     from mmstack_ops.domain.backups.reference import BackupRef
     from mmstack_ops.domain.backups.tier import Tier
-    from mmstack_ops.operations.backups.progress import Announcer
+    from mmstack_ops.operations.backups.progress import ProgressReporter
     from mmstack_ops.operations.backups.restore_environment import RestoreEnvironment
 
 
@@ -28,7 +28,7 @@ def take_backup(
     tier: Tier,
     place: RestoreEnvironment,
     *,
-    said: Announcer,
+    said: ProgressReporter,
     cancel: threading.Event,
     now: datetime,
 ) -> BackupDone:
@@ -83,7 +83,7 @@ def take_backup(
 def _source(place: RestoreEnvironment, service: str, kind: BackupType) -> Instance:
     """Return what is backed up: the running container, or what stands for it."""
     if not kind.needs_running:
-        return place.find(service) or place.imagined(service)
+        return place.find(service) or place.planned_instance(service)
     try:
         return find_instance(place.project, place.catalogue, place.values, place.engine, service)
     except BackupError as error:

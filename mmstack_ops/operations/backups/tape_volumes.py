@@ -10,7 +10,7 @@ from mmstack_ops.domain.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.tiers.tape import TapeTier
-    from mmstack_ops.operations.backups.tier_set import EnvironmentTiers
+    from mmstack_ops.operations.backups.tier_set import TierSet
 
 
 class TapeVolumes:
@@ -20,7 +20,7 @@ class TapeVolumes:
         tiers: the environment's.
     """
 
-    def __init__(self, tiers: EnvironmentTiers) -> None:
+    def __init__(self, tiers: TierSet) -> None:
         self._tiers = tiers
 
     def volumes(self, tier: str | None = None) -> tuple[TapeVolume, ...]:
@@ -77,8 +77,8 @@ class TapeVolumes:
             PlanStaleError: it changed since it was looked at.
         """
         volume = self.find(name, tier)
-        volume.refuse_changed(stored)
-        volume.refuse_kept()
+        volume.raise_if_changed(stored)
+        volume.raise_if_kept()
         (tape,) = self._tapes(tier)
         tape.recycle(name)
         return volume

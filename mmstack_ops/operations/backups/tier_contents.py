@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mmstack_ops.domain.backups.copies import missing_copies, nearest_usable
 from mmstack_ops.domain.backups.plan import PlannedCopy, Series
 from mmstack_ops.domain.errors import InputError, TierError
-from mmstack_ops.operations.backups.tier_set import EnvironmentTiers
+from mmstack_ops.operations.backups.tier_set import TierSet
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.project import Project
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mmstack_ops.domain.secrets.values import EnvironmentValues
 
 
-class Holdings:
+class TierContents:
     """Looks into the tiers of one environment. Making one touches nothing.
 
     Args:
@@ -30,7 +30,7 @@ class Holdings:
         self, project: Project, catalogue: Catalogue, values: Callable[[], EnvironmentValues]
     ) -> None:
         self._environment = catalogue.environment
-        self.tiers = EnvironmentTiers(project, catalogue, values)
+        self.tiers = TierSet(project, catalogue, values)
 
     def contents(
         self,

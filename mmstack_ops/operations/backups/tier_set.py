@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mmstack_ops.domain.secrets.values import EnvironmentValues
 
 
-class EnvironmentTiers:
+class TierSet:
     """Opens tiers by name, each once. Making one touches nothing.
 
     Args:

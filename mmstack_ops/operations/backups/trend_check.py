@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mmstack_ops.artifacts.encryption import Keys
     from mmstack_ops.domain.backups.reference import BackupRef
     from mmstack_ops.domain.catalogue.resolve import Catalogue
-    from mmstack_ops.operations.backups.tier_contents import Holdings
+    from mmstack_ops.operations.backups.tier_contents import TierContents
 
 TREND = "trend"
 """Name of the check."""
@@ -33,7 +33,7 @@ TREND = "trend"
 
 def series_trend(
     artifact: OpenArtifact,
-    holdings: Holdings,
+    holdings: TierContents,
     keys: Keys,
     catalogue: Catalogue,
     tell: Callable[[str], None],

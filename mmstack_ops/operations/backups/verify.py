@@ -13,7 +13,7 @@ from mmstack_ops.artifacts.encryption import Keys, NoKeyError
 from mmstack_ops.artifacts.pack_check import wrong_in_pack
 from mmstack_ops.artifacts.payload_reader import missing
 from mmstack_ops.artifacts.payload_writer import BLOCK
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.domain.backups.events import VerifyResult
 from mmstack_ops.domain.backups.manifest import Manifest, Payload
 from mmstack_ops.domain.backups.tree import IndexEntry
@@ -64,7 +64,7 @@ def verify_copy(
     ref: BackupRef,
     *,
     keys: Keys,
-    pace: Pace,
+    throttle: Throttle,
     others: Sequence[Tier] = (),
     structure: StructureCheck | None = None,
     wanted_packs: Callable[[Payload], bool] | None = None,
@@ -91,10 +91,10 @@ def verify_copy(
     begun = time.monotonic()
     found = _Findings()
     unsound: Sequence[str] = ()
-    manifest = _read_manifest(tier, ref, others, found, pace, tell)
+    manifest = _read_manifest(tier, ref, others, found, throttle, tell)
     if manifest is not None:
-        _check_payloads(tier, manifest, keys, pace, wanted_packs, progress, found)
-        _heal_payloads(tier, manifest, others, found, pace, tell)
+        _check_payloads(tier, manifest, keys, throttle, wanted_packs, progress, found)
+        _heal_payloads(tier, manifest, others, found, throttle, tell)
         sound = not (found.bad or found.bad_manifest or found.incurable)
         if structure is not None and sound and found.whole:
             unsound = structure(Artifact(tier, manifest, keys))
@@ -117,7 +117,7 @@ def _read_manifest(
     ref: BackupRef,
     others: Sequence[Tier],
     found: _Findings,
-    pace: Pace,
+    throttle: Throttle,
     tell: Callable[[str], None],
 ) -> Manifest | None:
     try:
@@ -133,7 +133,7 @@ def _read_manifest(
         except (ArtifactError, TierError) as error:
             tell(f"tier {other.name} can't help: {error.what}")
             continue
-        found.quarantined.append(quarantine(tier, ref.manifest_key, pace=pace))
+        found.quarantined.append(quarantine(tier, ref.manifest_key, throttle=throttle))
         with tier.create(ref.manifest_key, expected_size=len(content)) as target:
             target.write(content)
         found.healed_from.append(other.name)
@@ -146,7 +146,7 @@ def _check_payloads(
     tier: Tier,
     manifest: Manifest,
     keys: Keys,
-    pace: Pace,
+    throttle: Throttle,
     wanted_packs: Callable[[Payload], bool] | None,
     progress: Callable[[int], None],
     found: _Findings,
@@ -162,7 +162,7 @@ def _check_payloads(
                 found.bad.append(payload)
             continue
         entries = by_pack.get(payload.name, []) if by_pack is not None else []
-        damage = _damage_of(tier, artifact, payload, entries, pace, found)
+        damage = _damage_of(tier, artifact, payload, entries, throttle, found)
         found.checked_bytes += payload.stored_bytes
         progress(payload.stored_bytes)
         if damage is not None:
@@ -180,14 +180,14 @@ def _damage_of(
     artifact: Artifact,
     payload: Payload,
     entries: list[IndexEntry],
-    pace: Pace,
+    throttle: Throttle,
     found: _Findings,
 ) -> str | None:
     """Return why the stored bytes aren't those that were written; None when they are."""
     try:
         if payload.role == "pack" and entries:
             with artifact.read_pack(payload) as source:
-                wrong = wrong_in_pack(source, entries, pace)
+                wrong = wrong_in_pack(source, entries, throttle)
             if wrong is not None:
                 key = artifact.manifest.key_of(payload)
                 found.incurable_problems([f"{key}: {wrong}"])
@@ -195,10 +195,10 @@ def _damage_of(
         with artifact.read(payload) as source:
             # Reaching the end is what checks the hashes.
             while source.read(BLOCK):
-                pace.check()
+                throttle.check()
     except NoKeyError:
         found.whole = False
-        return stored_problem(tier, artifact.manifest.key_of(payload), payload, pace=pace)
+        return stored_problem(tier, artifact.manifest.key_of(payload), payload, throttle=throttle)
     except ArtifactError as error:
         return error.why or error.what
     return None
@@ -223,7 +223,7 @@ def _heal_payloads(
     manifest: Manifest,
     others: Sequence[Tier],
     found: _Findings,
-    pace: Pace,
+    throttle: Throttle,
     tell: Callable[[str], None],
 ) -> None:
     for payload in list(found.bad):
@@ -231,7 +231,7 @@ def _heal_payloads(
         for other in others:
             try:
                 # The good one is known to be good before the bad one is touched.
-                problem = stored_problem(other, key, payload, pace=pace)
+                problem = stored_problem(other, key, payload, throttle=throttle)
             except TierError as error:
                 tell(f"tier {other.name} can't help: {error.what}")
                 continue
@@ -239,8 +239,8 @@ def _heal_payloads(
                 tell(f"tier {other.name} can't help with {key}: {problem}")
                 continue
             if tier.size(key) is not None:
-                found.quarantined.append(quarantine(tier, key, pace=pace))
-            copy_file(other, tier, key, payload, pace=pace, progress=lambda _: None)
+                found.quarantined.append(quarantine(tier, key, throttle=throttle))
+            copy_file(other, tier, key, payload, throttle=throttle, progress=lambda _: None)
             found.healed_from.append(other.name)
             found.bad.remove(payload)
             break

@@ -318,9 +318,9 @@ class LiveRetention:
     def _turn(
         self, service: str, holder: str, cancel: threading.Event, on_event: Listener
     ) -> Iterator[None]:
-        from mmstack_ops.operations.backups.service_locks import turns_of
+        from mmstack_ops.operations.backups.service_locks import service_locks_of
 
-        turns = turns_of(self._project, self.catalogue, holder, cancel, on_event)
+        turns = service_locks_of(self._project, self.catalogue, holder, cancel, on_event)
         with turns.services([service]):
             yield
 

@@ -22,7 +22,7 @@ from mmstack_ops.domain.stacks.plan import Action, Plan
 from mmstack_ops.domain.stacks.spec import ServiceSpec
 from mmstack_ops.operations.stacks.images import ImageWork
 from mmstack_ops.operations.stacks.replica import ReplicaFailedError, ReplicaWork
-from mmstack_ops.operations.stacks.staleness import refuse_stale
+from mmstack_ops.operations.stacks.staleness import raise_if_stale
 from mmstack_ops.operations.stacks.undo import CreatedHere, take_back
 
 # Threads mostly wait for health; the engine itself is busy with two or three at a time.
@@ -101,7 +101,7 @@ class PlanApplier:
             )
         results: tuple[ServiceResult, ...] = ()
         try:
-            refuse_stale(self._engine, self._plan)
+            raise_if_stale(self._engine, self._plan)
             self._make_networks_and_volumes()
             results = self._run_services()
             self._remove_networks()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from mmstack_ops.adapters.ending import wait_for_end
 from mmstack_ops.domain.stacks.events import ApplyEvent
 from mmstack_ops.domain.stacks.plan import Plan
-from mmstack_ops.operations.stacks.stack_operations import StackControl
+from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
 # A cancelled run should take ten seconds, and on a machine with time to spare takes three. On
 # one without, leaving early would leave half-made containers: late is the better of the two.
@@ -17,14 +17,14 @@ CLEAN_UP_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 
 
-def stream(control: StackControl, plan: Plan, *, holder: str) -> Iterator[ApplyEvent]:
+def stream(control: StackOperations, plan: Plan, *, holder: str) -> Iterator[ApplyEvent]:
     """Yield progress and results of applying ``plan`` as they happen.
 
     When the caller is interrupted, or closes the generator, the work is cancelled and its
     clean-up is waited for before the interruption goes on its way.
 
     Raises:
-        MmstackError: what ``StackControl.apply`` raises.
+        MmstackError: what ``StackOperations.apply`` raises.
     """
     cancel, ended = threading.Event(), threading.Event()
     events: queue.SimpleQueue[ApplyEvent | BaseException | None] = queue.SimpleQueue()

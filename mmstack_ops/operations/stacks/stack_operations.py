@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 LOCK_WAIT_SECONDS = 600.0
 
 
-class StackControl:
+class StackOperations:
     """Plans, applies and shows the stacks of one environment.
 
     Making one touches nothing; the Docker SDK is imported when the engine is first needed.

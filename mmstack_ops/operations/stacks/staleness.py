@@ -11,7 +11,7 @@ _RUNS = frozenset({"running", "restarting"})
 _LEAVING = frozenset({"remove", "stop"})
 
 
-def refuse_stale(engine: EngineReader, plan: Plan) -> None:
+def raise_if_stale(engine: EngineReader, plan: Plan) -> None:
     """Refuse a plan whose containers somebody changed since it was made.
 
     Between plan and apply lies the wait for the lock, in which another process may have

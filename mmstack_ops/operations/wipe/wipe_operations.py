@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.engine.client import EngineConnection
     from mmstack_ops.domain.backups.status import SeriesStatus
     from mmstack_ops.operations.backups.facade import Backups
-    from mmstack_ops.operations.stacks.stack_operations import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
 Listener = Callable[[BackupEvent], None]
 
@@ -35,7 +35,7 @@ Listener = Callable[[BackupEvent], None]
 _MEASURE_SECONDS = 15.0
 
 
-class WipeControl:
+class WipeOperations:
     """Plans wipes of one environment and carries them out. Making one touches nothing.
 
     Args:
@@ -50,7 +50,7 @@ class WipeControl:
         self,
         project: Project,
         environment: str,
-        stacks: StackControl,
+        stacks: StackOperations,
         backups: Backups,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -168,8 +168,8 @@ class WipeControl:
             CancelledError: ``cancel`` was set.
         """
         begun = time.monotonic()
-        plan.refuse_unconfirmed(confirmation)
-        plan.refuse_guarded()
+        plan.raise_if_unconfirmed(confirmation)
+        plan.raise_if_guarded()
 
         def tell(message: str) -> None:
             on_event(BackupProgress("", "", "removing", message))
@@ -185,19 +185,19 @@ class WipeControl:
                 self._project, self._environment, holder=holder, cancel=cancel, on_wait=tell_wait
             ),
             # In the order in which a restore takes them: the two can't wait for each other.
-            self._turns(plan, holder, cancel, on_event),
+            self._locks(plan, holder, cancel, on_event),
             self._stacks.lock(plan.daemon_id, holder=holder, cancel=cancel, on_wait=tell_wait),
             self._connection(read_only=False) as connection,
         ):
             # Waiting for the others may have taken its time.
-            plan.refuse_old(self._now())
+            plan.raise_if_old(self._now())
             engine = EngineWriter(
                 connection,
                 owner=self.catalogue.schema.config.project,
                 environment=self._environment,
                 working_dir=str(self._project.root),
             )
-            _refuse_other_engine(plan, engine.daemon_id())
+            _raise_if_other_engine(plan, engine.daemon_id())
             with self._journal.record(plan, holder=holder) as record:
                 removal = Removal(
                     connection=connection,
@@ -266,15 +266,15 @@ class WipeControl:
         return tuple(found)
 
     @contextmanager
-    def _turns(
+    def _locks(
         self, plan: WipePlan, holder: str, cancel: threading.Event, on_event: Listener
     ) -> Iterator[None]:
         """Keep backups and restores away from every service that loses something."""
-        from mmstack_ops.operations.backups.service_locks import turns_of
+        from mmstack_ops.operations.backups.service_locks import service_locks_of
 
         named = {name for one in plan.items for name in one.service.split(", ") if name}
         services = self.catalogue.services if plan.scope == ENVIRONMENT_SCOPE else named
-        turns = turns_of(self._project, self.catalogue, holder, cancel, on_event)
+        turns = service_locks_of(self._project, self.catalogue, holder, cancel, on_event)
         with turns.services(sorted(services)):
             yield
 
@@ -290,7 +290,7 @@ class WipeControl:
             connection.close()
 
 
-def _refuse_other_engine(plan: WipePlan, found: str) -> None:
+def _raise_if_other_engine(plan: WipePlan, found: str) -> None:
     if found != plan.daemon_id:
         raise PlanStaleError(
             f"the wipe of {plan.confirmation} was planned on another Docker engine",

@@ -32,8 +32,8 @@ _ICONS = ("postgres", "redis", "qdrant", "minio", "grafana", "prometheus", "elas
 def backup_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Return all backup assets of an environment, and each of its tiers as a whole."""
     tiers = catalogue.settings.backup.tiers
-    stack_names.refuse_clashes("tier", tiers)
-    stack_names.refuse_clashes("service", catalogue.services)
+    stack_names.raise_if_duplicates("tier", tiers)
+    stack_names.raise_if_duplicates("service", catalogue.services)
     made: list[dg.AssetsDefinition | dg.AssetSpec] = [_tier_spec(catalogue, t) for t in tiers]
     made += [
         _first_tier(catalogue, service)

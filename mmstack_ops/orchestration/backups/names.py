@@ -12,7 +12,7 @@ from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.orchestration.names import dagster_name
 
 BACKUPS = "backups"
-"""Resource: the environment's `BackupControl`."""
+"""Resource: the environment's `BackupOperations`."""
 
 CONFIG = "config"
 """The type that reads files of the project, not the service's data."""

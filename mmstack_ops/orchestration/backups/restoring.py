@@ -8,7 +8,7 @@ from typing import Literal
 
 import dagster as dg
 
-from mmstack_ops.domain.backups.confirmation import refuse_late, refuse_other_plan
+from mmstack_ops.domain.backups.confirmation import raise_if_late, raise_if_other_plan
 from mmstack_ops.domain.backups.events import RestoreDone
 from mmstack_ops.domain.backups.moments import parse_moment
 from mmstack_ops.domain.backups.plan import RestorePlan
@@ -81,7 +81,7 @@ def _restore(
 ) -> None:
     control = backups_of(context)
     with only_safe_errors("restoring"):
-        _refuse_again(context)
+        _raise_if_again(context)
         plan = control.plan_restore(
             config.targets,
             types=config.types,
@@ -93,10 +93,10 @@ def _restore(
             accept_differences=config.accept_differences,
         )
         if config.plan is not None:
-            refuse_other_plan(plan, config.plan)
+            raise_if_other_plan(plan, config.plan)
         if mode == "in-place":
-            refuse_late(_waited(context))
-            _refuse_unconfirmed(plan, confirmation)
+            raise_if_late(_waited(context))
+            _raise_if_unconfirmed(plan, confirmation)
         _log_plan(context, plan)
         done = carried_out(
             context,
@@ -137,7 +137,7 @@ def _fail_if_partial(done: Sequence[RestoreDone]) -> None:
         )
 
 
-def _refuse_again(context: dg.OpExecutionContext) -> None:
+def _raise_if_again(context: dg.OpExecutionContext) -> None:
     """A restore is confirmed once, for what was there then: never by a click on re-execute."""
     if context.run.parent_run_id is not None:
         raise InputError(
@@ -153,7 +153,7 @@ def _waited(context: dg.OpExecutionContext) -> float:
     return time.time() - record.create_timestamp.timestamp() if record is not None else 0.0
 
 
-def _refuse_unconfirmed(plan: RestorePlan, confirmation: str) -> None:
+def _raise_if_unconfirmed(plan: RestorePlan, confirmation: str) -> None:
     """Refuse before anything is touched; the restore itself checks it once more."""
     if confirmation != plan.confirmation:
         raise InputError(

@@ -16,7 +16,7 @@ from mmstack_ops.orchestration.schedules import environment_schedule
 from mmstack_ops.orchestration.stacks.metadata import table
 
 if TYPE_CHECKING:
-    from mmstack_ops.operations.stacks.stack_operations import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
 CONFLICTS_CHECK = "addresses"
 DECLARED_CHECK = "as_declared"
@@ -83,7 +83,7 @@ def network_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
         description="Compare the plan with engine, default pools and the host's routes.",
     )
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        control: StackControl = context.resources.control
+        control: StackOperations = context.resources.control
         with only_safe_errors("checking the networks"):
             report = control.network_conflicts()
             states = {state.name: state for state in control.network_states()}

@@ -18,7 +18,7 @@ from mmstack_ops.orchestration.schedules import environment_schedule
 from mmstack_ops.orchestration.stacks.metadata import table
 
 if TYPE_CHECKING:
-    from mmstack_ops.operations.stacks.stack_operations import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
 CLEANUP_JOB = "network_cleanup"
 CLEANUP_OP = "remove_orphaned_networks"
@@ -48,11 +48,11 @@ def network_cleanup_job(catalogue: Catalogue, resources: Mapping[str, object]) -
         description="Remove networks that carry our label, are empty, and nobody wants.",
     )
     def remove(context: dg.OpExecutionContext, config: NetworkCleanupConfig) -> None:
-        control: StackControl = context.resources.control
+        control: StackOperations = context.resources.control
         with only_safe_errors("cleaning up networks"):
             plan = control.plan_network_cleanup()
             at = parse_moment(config.planned_at, None) if config.planned_at else plan.made_at
-            plan.refuse_unless(digest=config.plan, planned_at=at, now=datetime.now(UTC))
+            plan.raise_unless_valid(digest=config.plan, planned_at=at, now=datetime.now(UTC))
             holder = f"{context.run.job_name} (run {context.run.run_id[:8]})"
             gone, kept = control.clean_networks(plan, holder=holder, tell=context.log.info)
             removed = {one.name for one in gone}

@@ -16,7 +16,7 @@ from mmstack_ops.orchestration.schedules import environment_schedule
 from mmstack_ops.orchestration.stacks.metadata import table
 
 if TYPE_CHECKING:
-    from mmstack_ops.operations.stacks.stack_operations import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
 REACH_CHECK = "reach"
 REACH_JOB = "network_health"
@@ -41,7 +41,7 @@ def reach_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
         description="Ask from inside every running service whose ports it can open.",
     )
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        control: StackControl = context.resources.control
+        control: StackOperations = context.resources.control
         problem, reach = "", Reach()
         with only_safe_errors("asking who can reach whom"):
             try:

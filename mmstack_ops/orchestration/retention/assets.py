@@ -11,7 +11,7 @@ import dagster as dg
 from mmstack_ops.domain.backups.moments import parse_moment
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import TierUnavailableError
-from mmstack_ops.domain.retention.plan import SeriesCleaned, refuse_old, rules_of
+from mmstack_ops.domain.retention.plan import SeriesCleaned, raise_if_old, rules_of
 from mmstack_ops.domain.retention.series import SeriesPlan
 from mmstack_ops.orchestration import names as stack_names
 from mmstack_ops.orchestration.backups import names as backup_names
@@ -64,8 +64,8 @@ def _tier_retention(catalogue: Catalogue, tier: str) -> dg.AssetsDefinition:
             whole = backups_of(context).plan_retention()
             plan = whole.narrowed(None if of_all else wanted, [tier])
             if config.planned_at is not None:
-                refuse_old(parse_moment(config.planned_at, None), whole.made_at)
-            plan.refuse_other(config.plan)
+                raise_if_old(parse_moment(config.planned_at, None), whole.made_at)
+            plan.raise_if_other(config.plan)
             if tier in plan.down:
                 raise TierUnavailableError(f"tier {tier} can't be read", why=plan.down[tier])
         if tier not in plan.tiers:

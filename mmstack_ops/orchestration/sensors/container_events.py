@@ -15,7 +15,7 @@ from mmstack_ops.orchestration.wipe.names import WIPE
 from mmstack_ops.orchestration.wipe.pausing import paused_sensor
 
 if TYPE_CHECKING:
-    from mmstack_ops.operations.stacks.stack_operations import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
 SENSOR = "container_events"
 INTERVAL_SECONDS = 15
@@ -55,7 +55,7 @@ def container_events_sensor(
     def watch_containers(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         if rest := paused_sensor(context):
             return rest
-        control: StackControl = context.resources.control
+        control: StackOperations = context.resources.control
         now = time.time()
         watch = Watch.from_cursor(context.cursor, now=now)
         with only_safe_errors("reading the engine's events"):
@@ -81,7 +81,7 @@ def container_events_sensor(
     return watch_containers
 
 
-def _is_unhealthy(control: "StackControl", service: str) -> bool:
+def _is_unhealthy(control: "StackOperations", service: str) -> bool:
     """Look again: somebody may have restarted or stopped it meanwhile."""
     with only_safe_errors("reading the status"):
         return any(

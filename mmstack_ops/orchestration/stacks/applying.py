@@ -15,7 +15,7 @@ from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.interrupts import interrupts_wait
 
 if TYPE_CHECKING:
-    from mmstack_ops.operations.stacks.stack_operations import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
 
 # Each time another run held the lock meanwhile; more than a few means something else is wrong.
@@ -52,7 +52,7 @@ def _applied(
     # Imported where it is used: definitions load without what the engine's side needs.
     from mmstack_ops.operations.stacks.log_stream import stream
 
-    control: StackControl = context.resources.control
+    control: StackOperations = context.resources.control
     listen: Callable[[ApplyEvent], None] = getattr(context.resources, names.LISTENER)
     for warning in plan.warnings:
         context.log.warning(warning)

@@ -23,7 +23,7 @@ from mmstack_ops.orchestration.stacks.metadata import failure_of, result_metadat
 from mmstack_ops.orchestration.stacks.ordering import upstream_first
 
 if TYPE_CHECKING:
-    from mmstack_ops.operations.stacks.stack_operations import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
 _KINDS = ("postgres", "redis", "qdrant", "minio", "nginx", "prometheus", "grafana", "elasticsearch")
 """Services whose name Dagster has an icon for."""
@@ -89,7 +89,7 @@ def _bring_up(
     services: Sequence[str],
     config: BringUpConfig,
 ) -> Iterator[dg.MaterializeResult[None]]:
-    control: StackControl = context.resources.control
+    control: StackOperations = context.resources.control
     failed: list[ServiceResult] = []
 
     def plan() -> Plan:

@@ -13,7 +13,7 @@ from mmstack_ops.orchestration.stacks.metadata import code
 from mmstack_ops.orchestration.stacks.requests import stopped_on_request
 
 if TYPE_CHECKING:
-    from mmstack_ops.operations.stacks.stack_operations import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
 
 def check_keys(catalogue: Catalogue, stack: str) -> list[dg.AssetCheckKey]:
@@ -32,7 +32,7 @@ def stack_checks(catalogue: Catalogue, stack: str) -> dg.AssetChecksDefinition:
         description=f"Compare what runs of {stack} with what should.",
     )
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        control: StackControl = context.resources.control
+        control: StackOperations = context.resources.control
         with only_safe_errors(f"checking {stack}"):
             found = {status.service: status for status in control.status(stats=False)}
         for key in sorted(context.selected_asset_check_keys):

@@ -16,7 +16,7 @@ from mmstack_ops.orchestration.stacks.config import RestartConfig, StopConfig
 from mmstack_ops.orchestration.stacks.metadata import failure_of, result_metadata
 
 if TYPE_CHECKING:
-    from mmstack_ops.operations.stacks.stack_operations import StackControl
+    from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
 
 def stop_op(catalogue: Catalogue, stack: str | None) -> dg.OpDefinition:
@@ -28,7 +28,7 @@ def stop_op(catalogue: Catalogue, stack: str | None) -> dg.OpDefinition:
         description=f"Stop services of {stack or 'every stack'}, dependants first. Volumes stay.",
     )
     def stop(context: dg.OpExecutionContext, config: StopConfig) -> None:
-        control: StackControl = context.resources.control
+        control: StackOperations = context.resources.control
         # With the scope itself, services go that have left the schema.
         targets = config.services or [*members, stack or catalogue.environment]
         _apply(
@@ -52,7 +52,7 @@ def restart_op(catalogue: Catalogue, stack: str | None) -> dg.OpDefinition:
         " in dependency order.",
     )
     def restart(context: dg.OpExecutionContext, config: RestartConfig) -> None:
-        control: StackControl = context.resources.control
+        control: StackOperations = context.resources.control
         targets = config.services or [stack or catalogue.environment]
         _apply(context, catalogue, stack, config.services, lambda: control.plan_restart(targets))
 

@@ -23,7 +23,7 @@ from mmstack_ops.orchestration.wipe.config import WipeConfig
 from mmstack_ops.orchestration.wipe.metadata import plan_metadata, result_metadata
 
 if TYPE_CHECKING:
-    from mmstack_ops.operations.wipe.wipe_operations import WipeControl
+    from mmstack_ops.operations.wipe.wipe_operations import WipeOperations
 
 # What a cancelled wipe gets to end the removal it is at: a container may take 30 s to stop.
 _CLEAN_UP_SECONDS = 120.0
@@ -97,8 +97,8 @@ def _description(catalogue: Catalogue, scope: Scope) -> str:
 def _wipe(
     context: dg.OpExecutionContext, catalogue: Catalogue, scope: Scope, config: WipeConfig
 ) -> None:
-    _refuse_again(context)
-    control = cast("WipeControl", getattr(context.resources, names.WIPE))
+    _raise_if_again(context)
+    control = cast("WipeOperations", getattr(context.resources, names.WIPE))
     plan = control.plan(
         scope.name,
         start=config.start,
@@ -107,12 +107,12 @@ def _wipe(
     )
     if config.plan is None or config.planned_at is None:
         raise _shown(plan, start=config.start)
-    plan.refuse_other(config.plan)
+    plan.raise_if_other(config.plan)
     # It is as old as what somebody looked at, also when it waits for its turn now.
     plan = replace(plan, made_at=parse_moment(config.planned_at, UTC))
-    plan.refuse_old(datetime.now(UTC))
-    plan.refuse_unconfirmed(config.confirm)
-    plan.refuse_guarded()
+    plan.raise_if_old(datetime.now(UTC))
+    plan.raise_if_unconfirmed(config.confirm)
+    plan.raise_if_guarded()
     for one in plan.items:
         context.log.info(f"plan: {one.kind} {one.name} ({one.id})")
     result = carried_out(
@@ -126,7 +126,7 @@ def _wipe(
     _fail_unless_whole(result)
 
 
-def _refuse_again(context: dg.OpExecutionContext) -> None:
+def _raise_if_again(context: dg.OpExecutionContext) -> None:
     """A wipe is confirmed once, for what was there then: never by a click on re-execute."""
     if context.run.parent_run_id is not None or context.run.root_run_id is not None:
         raise InputError(

@@ -8,7 +8,7 @@ from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.orchestration.names import dagster_name
 
 WIPE = "wipe"
-"""Resource: the environment's `WipeControl`."""
+"""Resource: the environment's `WipeOperations`."""
 GROUP = "wipe"
 
 

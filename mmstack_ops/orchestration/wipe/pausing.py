@@ -8,7 +8,7 @@ from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.wipe.names import WIPE
 
 if TYPE_CHECKING:
-    from mmstack_ops.operations.wipe.wipe_operations import WipeControl
+    from mmstack_ops.operations.wipe.wipe_operations import WipeOperations
 
 AnyTick = dg.ScheduleEvaluationContext | dg.SensorEvaluationContext
 
@@ -19,7 +19,7 @@ def paused(context: AnyTick) -> str:
     It is asked anew at each tick: what a wipe that was killed leaves behind pauses nothing.
     """
     resources: Any = context.resources
-    control = cast("WipeControl", getattr(resources, WIPE))
+    control = cast("WipeOperations", getattr(resources, WIPE))
     with only_safe_errors("looking for a wipe"):
         holder = control.running()
     return f"the environment is being wiped: {holder}" if holder else ""

@@ -35,10 +35,10 @@ from mmstack_ops.adapters.stores.redis.server import (
     REWRITE_SETTING,
     REWRITES,
     Files,
-    give_back,
     journal_key,
     read_files,
     renamed_commands,
+    restore_settings,
 )
 from mmstack_ops.adapters.stores.redis.users import Users, parse_users
 from mmstack_ops.domain.backups.facts import Facts
@@ -284,9 +284,9 @@ def test_a_drill_leaves_the_live_server_its_setting(tmp_path: Path, kind: str, k
     assert journal_key(live, REWRITES) == "redis-rewrites lab-test-redis-1"
     left_by_a_kill(bench, key, "1")
     client = Told()
-    give_back(cast(Workbench, bench), scratch, client)
+    restore_settings(cast(Workbench, bench), scratch, client)
     assert client.settings == {}
-    give_back(cast(Workbench, bench), live, client)
+    restore_settings(cast(Workbench, bench), live, client)
     assert client.settings == {REWRITE_SETTING: "100"}
     assert list(bench.abandoned("redis-")) == []
 

@@ -57,12 +57,12 @@ def test_another_plan_or_an_old_one_is_refused(
 ) -> None:
     plan = planned(network("lab-old"))
     with pytest.raises(PlanStaleError) as refused:
-        plan.refuse_unless(digest=other.digest, planned_at=NOW, now=NOW + now)
+        plan.raise_unless_valid(digest=other.digest, planned_at=NOW, now=NOW + now)
     assert why in refused.value.why
 
 
 def test_the_plan_that_was_looked_at_is_carried_out() -> None:
     plan = planned(network("lab-old"))
     same = planned(network("lab-old"), network("lab-core"))
-    plan.refuse_unless(digest=same.digest, planned_at=NOW, now=NOW + timedelta(minutes=14))
-    plan.refuse_unless(digest=None, planned_at=NOW, now=NOW)
+    plan.raise_unless_valid(digest=same.digest, planned_at=NOW, now=NOW + timedelta(minutes=14))
+    plan.raise_unless_valid(digest=None, planned_at=NOW, now=NOW)

@@ -18,7 +18,7 @@ from mmstack_ops.domain.retention.live import (
     RulePlan,
     age_of,
     plan_rule,
-    refuse_other,
+    raise_if_other,
 )
 from mmstack_ops.domain.schema.parse import parse_schema
 from mmstack_ops.domain.schema.retention import RowsRule
@@ -102,13 +102,13 @@ def test_another_or_an_old_plan_is_refused(catalogue: Catalogue) -> None:
     plan = LivePlan("development", NOW, (planned(catalogue, Found("rows", 100, 5)),))
     more = LivePlan("development", NOW, (planned(catalogue, Found("rows", 100, 6)),))
     none = LivePlan("development", NOW, (planned(catalogue, Found("rows", 100, 0)),))
-    refuse_other(plan, None, now=NOW + timedelta(days=1))
+    raise_if_other(plan, None, now=NOW + timedelta(days=1))
     # Rows come and go; which rules act on which data is what was looked at.
-    refuse_other(more, plan.digest, now=NOW)
+    raise_if_other(more, plan.digest, now=NOW)
     with pytest.raises(PlanStaleError, match="isn't the one"):
-        refuse_other(none, plan.digest, now=NOW)
+        raise_if_other(none, plan.digest, now=NOW)
     with pytest.raises(PlanStaleError, match="too old"):
-        refuse_other(plan, plan.digest, now=NOW + timedelta(minutes=16))
+        raise_if_other(plan, plan.digest, now=NOW + timedelta(minutes=16))
 
 
 AGES = st.one_of(

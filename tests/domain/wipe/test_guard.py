@@ -63,7 +63,7 @@ def test_all_that_goes_is_backed_up_and_proven() -> None:
     found = plan(*GOOD)
     assert found.guarded
     assert found.refusals == ()
-    found.refuse_guarded()
+    found.raise_if_guarded()
     item = next(one for one in found.items if one.name.endswith("postgres_data"))
     assert item.loses == "The PostgreSQL cluster; backed up 1h 00m ago, proven"
 
@@ -85,7 +85,7 @@ def test_one_service_that_lacks_something_is_enough_to_refuse(bad: SeriesStatus,
     assert refusal.startswith("postgres: ")
     assert any(part in refusal for part in why.split("|"))
     with pytest.raises(InputError, match="--without-proven-backup"):
-        found.refuse_guarded()
+        found.raise_if_guarded()
 
 
 def partial(*names: str, text: str = "not covered: x") -> SeriesStatus:
@@ -172,7 +172,7 @@ def test_an_operator_who_does_without_is_warned_and_recorded() -> None:
     assert found.refusals == ()
     assert found.unproven
     assert any(one.startswith("postgres: no backup") for one in found.warnings)
-    found.refuse_guarded()
+    found.raise_if_guarded()
 
 
 def test_elsewhere_it_is_a_warning() -> None:

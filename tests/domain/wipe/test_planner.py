@@ -207,8 +207,8 @@ def test_the_digest_names_engine_scope_and_what_goes() -> None:
     ]
     for other in others:
         with pytest.raises(PlanStaleError):
-            other.refuse_other(plan.digest)
-    plan.refuse_other(plan.digest)
+            other.raise_if_other(plan.digest)
+    plan.raise_if_other(plan.digest)
 
 
 def test_a_size_is_known_only_when_all_are() -> None:
@@ -221,18 +221,18 @@ def test_a_size_is_known_only_when_all_are() -> None:
 
 
 def test_a_plan_holds_for_a_quarter_of_an_hour_and_is_never_from_the_future() -> None:
-    planned("core").refuse_old(NOW + PLAN_LIFE)
+    planned("core").raise_if_old(NOW + PLAN_LIFE)
     for late in (PLAN_LIFE + timedelta(seconds=1), timedelta(seconds=-1)):
         with pytest.raises(PlanStaleError, match="too old"):
-            planned("core").refuse_old(NOW + late)
+            planned("core").raise_if_old(NOW + late)
 
 
 def test_only_its_own_confirmation_counts() -> None:
     plan = planned("core")
     for typed in ("", "yes", "core", "development/core ", "production/core"):
         with pytest.raises(InputError, match="isn't confirmed"):
-            plan.refuse_unconfirmed(typed)
-    plan.refuse_unconfirmed("development/core")
+            plan.raise_if_unconfirmed(typed)
+    plan.raise_if_unconfirmed("development/core")
 
 
 def test_volumes_say_what_they_hold_and_who_writes_it() -> None:

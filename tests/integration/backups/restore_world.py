@@ -22,7 +22,7 @@ from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.schema.service import Service
 from mmstack_ops.domain.stacks.spec import ServiceSpec
 from mmstack_ops.operations.backups.live_services import LiveServices
-from mmstack_ops.operations.backups.restore_context import RestoreMeans
+from mmstack_ops.operations.backups.restore_context import RestoreContext
 from mmstack_ops.operations.backups.scratch_servers import Recipe
 from tests.integration.backups.lab import definition, values
 from tests.integration.backups.plain import captured
@@ -32,7 +32,7 @@ from tests.integration.world import ENVIRONMENT, World
 
 @dataclass
 class RestoreWorld:
-    """What ``BackupControl`` puts together, for the services of one world."""
+    """What ``BackupOperations`` puts together, for the services of one world."""
 
     world: World
     folder: Path
@@ -75,9 +75,9 @@ class RestoreWorld:
         )
 
     @property
-    def means(self) -> RestoreMeans:
+    def means(self) -> RestoreContext:
         dependencies = {s.name: [d.service for d in s.depends_on] for s in self.services}
-        return RestoreMeans(
+        return RestoreContext(
             daemon_id=self.world.reader.daemon_id,
             lock=self._lock,
             artifact=lambda ref, tier: nullcontext(self.artifacts[ref]),

@@ -45,7 +45,7 @@ class Scratching:
         )
 
     def left(self) -> list[str]:
-        """Scratch containers, networks and volumes there are, and claims."""
+        """Scratch containers, networks and volumes there are, and owner locks."""
         mine = {"label": [SCRATCH, f"io.mmstack.project={self.world.owner}"]}
         engine = self.world.docker
         found = [c.name for c in engine.containers.list(all=True, filters=mine)]

@@ -37,7 +37,7 @@ from mmstack_ops.operations.backups.drill import drill, record_proof
 from mmstack_ops.operations.backups.restore import restore
 from mmstack_ops.operations.backups.restore_environment import RestoreEnvironment
 from mmstack_ops.operations.backups.restore_scope import restore_scope
-from mmstack_ops.operations.stacks.stack_operations import StackControl
+from mmstack_ops.operations.stacks.stack_operations import StackOperations
 from tests.e2e.product import Product, make_product
 
 pytestmark = pytest.mark.integration
@@ -47,7 +47,7 @@ ENVIRONMENT = "development"
 
 @dataclass
 class Here:
-    """What ``BackupControl`` puts together, with one tier."""
+    """What ``BackupOperations`` puts together, with one tier."""
 
     product: Product
     project: Project
@@ -58,7 +58,7 @@ class Here:
 
     def __post_init__(self) -> None:
         self.catalogue = self.project.catalogue(ENVIRONMENT)
-        self.stacks = StackControl(self.project, ENVIRONMENT)
+        self.stacks = StackOperations(self.project, ENVIRONMENT)
         self.environment = RestoreEnvironment(
             self.project, self.catalogue, self.connection, "a restore", self._listen
         )
@@ -177,12 +177,12 @@ def test_redis_is_proven_lost_and_brought_back_while_nothing_else_may_change_it(
 
     def try_to_start(event: BackupEvent) -> None:
         if isinstance(event, BackupProgress) and event.phase == "restoring":
-            impatient = threading.Event()
-            impatient.set()
+            without_retries = threading.Event()
+            without_retries.set()
             with (
                 pytest.raises(CancelledError) as waiting,
                 here.stacks.lock(
-                    plan.daemon_id, holder="a start", cancel=impatient, on_wait=lambda _: None
+                    plan.daemon_id, holder="a start", cancel=without_retries, on_wait=lambda _: None
                 ),
             ):
                 pass

@@ -25,8 +25,8 @@ from mmstack_ops.adapters.stores.volumes.trees import VolumeTree
 from mmstack_ops.domain.backups.events import BackupDone, BackupEvent, BackupProgress
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.schema.probes import ObjectProbe
-from mmstack_ops.operations.backups.backup_operations import BackupControl
-from mmstack_ops.operations.stacks.stack_operations import StackControl
+from mmstack_ops.operations.backups.backup_operations import BackupOperations
+from mmstack_ops.operations.stacks.stack_operations import StackOperations
 from tests.e2e.product import Product, make_product
 
 pytestmark = pytest.mark.integration
@@ -36,8 +36,8 @@ ENVIRONMENT = "development"
 @dataclass
 class Here:
     product: Product
-    control: BackupControl
-    stacks: StackControl
+    control: BackupOperations
+    stacks: StackOperations
     events: list[BackupEvent] = field(default_factory=list)
 
     def start(self, service: str) -> None:
@@ -115,7 +115,9 @@ def here(tmp_path: Path, engine_url: str) -> Iterator[Here]:
             project = open_project(product.root)
             generate(project, project.catalogue(ENVIRONMENT))
             yield Here(
-                product, BackupControl(project, ENVIRONMENT), StackControl(project, ENVIRONMENT)
+                product,
+                BackupOperations(project, ENVIRONMENT),
+                StackOperations(project, ENVIRONMENT),
             )
     finally:
         product.remove_everything()
@@ -282,7 +284,9 @@ def test_all_replicas_are_stopped_for_a_backup_and_come_back_after_a_kill(
 
     here.product.change_schema(two)
     project = open_project(here.product.root)
-    at = Here(here.product, BackupControl(project, ENVIRONMENT), StackControl(project, ENVIRONMENT))
+    at = Here(
+        here.product, BackupOperations(project, ENVIRONMENT), StackOperations(project, ENVIRONMENT)
+    )
     at.start("n8n")
 
     def states() -> list[str]:

@@ -17,7 +17,7 @@ from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.plan import PlannedRestore, RestorePlan, Series
 from mmstack_ops.domain.backups.reference import BackupRef, new_id
 from mmstack_ops.domain.errors import BackupError, EngineError, RestoreError
-from mmstack_ops.operations.backups.restore_context import RestoreMeans
+from mmstack_ops.operations.backups.restore_context import RestoreContext
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 DAEMON = "daemon"
@@ -71,7 +71,7 @@ class Small:
         return [event.message for event in progress if event.phase == "warning"]
 
     @property
-    def means(self) -> RestoreMeans:
+    def means(self) -> RestoreContext:
         world = self
 
         class Kind:
@@ -109,7 +109,7 @@ class Small:
                     world.on_start(service)
 
         return cast(
-            RestoreMeans,
+            RestoreContext,
             _Means(
                 daemon_id=lambda: DAEMON,
                 lock=self._lock,
@@ -167,7 +167,7 @@ class Small:
 
 
 class _Means(SimpleNamespace):
-    tell = RestoreMeans.tell
+    tell = RestoreContext.tell
 
 
 @dataclass

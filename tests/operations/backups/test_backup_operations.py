@@ -1,4 +1,4 @@
-"""What BackupControl does around the parts, without an engine."""
+"""What BackupOperations does around the parts, without an engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmstack_ops.adapters.secrets.store import generate
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.errors import BackupError
-from mmstack_ops.operations.backups.backup_operations import BackupControl
+from mmstack_ops.operations.backups.backup_operations import BackupOperations
 from tests.adapters.config_project import make_project
 from tests.operations.backups.building import take_dump
 
@@ -31,7 +31,7 @@ def test_a_safety_backup_is_marked_before_there_is_anything_to_mark(
         raise BackupError("killed before anything was stored")
 
     monkeypatch.setattr("mmstack_ops.operations.backups.take.take_backup", killed)
-    control = BackupControl(project, "development")
+    control = BackupOperations(project, "development")
     with pytest.raises(BackupError, match="killed"):
         control._back_up(
             Series("redis", "rdb"),
@@ -52,9 +52,9 @@ def test_the_status_says_how_large_the_newest_backup_is(
     """A directory is asked for sizes only where they are shown, and here they are."""
     project = make_project(tmp_path, monkeypatch)
     generate(project, project.catalogue("development"))
-    control = BackupControl(project, "development")
+    control = BackupOperations(project, "development")
     ref = BackupRef("development", "postgres", "full", "20260131T010000Z-00000000")
-    take_dump(control._holdings.tiers.open("local"), ref)
+    take_dump(control._tier_contents.tiers.open("local"), ref)
     (found,) = (one for one in control.status(["postgres"]) if one.series.type == "full")
     assert found.newest is not None
     assert found.newest.copies["local"].stored_bytes

@@ -9,7 +9,7 @@ import pytest
 
 from mmstack_ops.adapters.secrets.store import generate
 from mmstack_ops.domain.backups.reference import BackupRef, new_id
-from mmstack_ops.operations.backups.backup_operations import BackupControl
+from mmstack_ops.operations.backups.backup_operations import BackupOperations
 from tests.adapters.config_project import make_project
 from tests.operations.backups.building import NOW, take_dump
 from tests.operations.backups.fakes import MemoryTier
@@ -18,7 +18,7 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BackupControl:
+def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BackupOperations:
     """Backups of postgres: an hour ago, and while the clock was a day ahead."""
     project = make_project(tmp_path, monkeypatch)
     generate(project, project.catalogue("development"))
@@ -28,7 +28,7 @@ def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BackupControl:
     )
     for moment in (NOW - HOUR, NOW + 24 * HOUR):
         take_dump(tiers["local"], named(moment))
-    return BackupControl(project, "development", now=lambda: NOW)
+    return BackupOperations(project, "development", now=lambda: NOW)
 
 
 def named(moment: datetime) -> BackupRef:
@@ -36,7 +36,7 @@ def named(moment: datetime) -> BackupRef:
 
 
 def test_a_backup_of_the_future_is_listed_and_makes_nothing_young(
-    control: BackupControl,
+    control: BackupOperations,
 ) -> None:
     future, past = named(NOW + 24 * HOUR), named(NOW - HOUR)
     assert [row.ref for row in control.backups()] == [future, past]
@@ -57,6 +57,6 @@ def test_the_next_run_is_the_second_of_a_time_that_comes_twice(
     text = text.replace("\n  timezone: UTC\n", "\n  timezone: Europe/Berlin\n")
     project.schema_path.write_text(text)
     now = datetime.fromisoformat("2026-10-24T12:00Z")
-    found = BackupControl(project, "staging", now=lambda: now).next_cleanup()
+    found = BackupOperations(project, "staging", now=lambda: now).next_cleanup()
     assert found is not None
     assert found.isoformat() == "2026-10-25T02:00:00+01:00"

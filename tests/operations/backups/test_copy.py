@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from mmstack_ops.artifacts.records import hold
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.backups.manifest import Manifest
 from mmstack_ops.domain.backups.reference import BackupRef
@@ -23,7 +23,7 @@ def copy(source: MemoryTier, target: MemoryTier, ref: BackupRef) -> Copied:
         source,
         target,
         ref,
-        pace=Pace(threading.Event()),
+        throttle=Throttle(threading.Event()),
         progress=lambda count: None,
         tell=lambda message: None,
     )

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from mmstack_ops.artifacts.payload_writer import Packing
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.errors import ArtifactError
 from mmstack_ops.operations.backups.export import export
 from tests.operations.backups.building import take_dump, take_tree
 from tests.operations.backups.fakes import MemoryTier
 
-PACE = Pace(threading.Event())
+PACE = Throttle(threading.Event())
 
 
 @pytest.mark.skipif(
@@ -35,7 +35,7 @@ def test_an_export_restores_by_its_own_instructions(
     packing = Packing(threads=0, recipients=(recipient,))
     manifest = take_tree(tier, files, contents, packing=packing, pack_bytes=50_000)
     exported = io.BytesIO()
-    written = export(tier, manifest.ref, exported, pace=PACE, progress=lambda count: None)
+    written = export(tier, manifest.ref, exported, throttle=PACE, progress=lambda count: None)
     assert written == len(exported.getvalue())
     (tmp_path / "export.tar").write_bytes(exported.getvalue())
     subprocess.run(["tar", "-xf", "export.tar"], cwd=tmp_path, check=True)
@@ -52,7 +52,7 @@ def test_a_damaged_backup_is_not_exported() -> None:
     key = manifest.key_of(manifest.payloads[0])
     tier.files[key] = b"?" * len(tier.files[key])
     with pytest.raises(ArtifactError, match="is damaged"):
-        export(tier, manifest.ref, io.BytesIO(), pace=PACE, progress=lambda count: None)
+        export(tier, manifest.ref, io.BytesIO(), throttle=PACE, progress=lambda count: None)
     tier.delete([key])
     with pytest.raises(ArtifactError, match="is missing"):
-        export(tier, manifest.ref, io.BytesIO(), pace=PACE, progress=lambda count: None)
+        export(tier, manifest.ref, io.BytesIO(), throttle=PACE, progress=lambda count: None)

@@ -10,7 +10,7 @@ import pytest
 
 from mmstack_ops.artifacts.delete import delete_backup
 from mmstack_ops.artifacts.records import hold, release
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.backups.manifest import Manifest
 from mmstack_ops.domain.errors import (
@@ -34,7 +34,7 @@ def sweep(tier: MemoryTier, now: datetime = LATER, told: list[str] | None = None
             "testing/minio/bucket",
             now=now,
             tell=(told if told is not None else []).append,
-            pace=Pace(threading.Event()),
+            throttle=Throttle(threading.Event()),
         )
     )
 

@@ -15,14 +15,14 @@ from mmstack_ops.adapters.tiers.directory import DirectoryTier
 from mmstack_ops.artifacts.artifact_reader import read_manifest
 from mmstack_ops.artifacts.backup_index import list_backups
 from mmstack_ops.artifacts.encryption import Keys
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.operations.backups.garbage_collect import sweep_series, sweep_tier
 from mmstack_ops.operations.backups.verify import verify_copy
 from tests.operations.backups.building import read_back
 
 _ROOT = Path(__file__).parents[3]
 _END = datetime.max.replace(tzinfo=UTC)
-_PACE = Pace(threading.Event())
+_PACE = Throttle(threading.Event())
 
 
 def test_killed_at_random_moments(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
             refs = {row.ref for row in list_backups([tier]).rows}
             assert reported[word] <= {str(ref) for ref in refs}
             for ref in refs:
-                result = verify_copy(tier, ref, keys=Keys(None), pace=_PACE)
+                result = verify_copy(tier, ref, keys=Keys(None), throttle=_PACE)
                 assert result.problems == ()
                 # Each file of a backup was written whole by one round.
                 contents = read_back(tier, read_manifest(tier, ref))
@@ -76,7 +76,7 @@ def _run_and_kill(folder: Path, chance: random.Random) -> list[str]:
 def _everything_else_goes(tier: DirectoryTier) -> None:
     contents = list_backups([tier])
     series = contents.rows[0].ref.series
-    sweep_series(tier, series, now=_END, tell=lambda message: None, pace=_PACE)
+    sweep_series(tier, series, now=_END, tell=lambda message: None, throttle=_PACE)
     sweep_tier(tier, now=_END, tell=lambda message: None)
     named = set()
     for row in list_backups([tier]).rows:

@@ -17,7 +17,7 @@ from mmstack_ops.domain.backups.reference import BackupRef, new_id
 from mmstack_ops.domain.errors import CancelledError, RetentionError, TierError
 from mmstack_ops.domain.retention.plan import RetentionPlan, SeriesCleaned
 from mmstack_ops.domain.retention.series import SeriesPlan
-from mmstack_ops.operations.backups.backup_operations import BackupControl
+from mmstack_ops.operations.backups.backup_operations import BackupOperations
 from tests.adapters.config_project import make_project
 from tests.operations.backups.building import NOW, take_dump
 from tests.operations.backups.fakes import MemoryTier
@@ -39,7 +39,7 @@ class World:
             "mmstack_ops.adapters.tiers.open.open_tier", lambda name, *_, **__: self.tiers.get(name)
         )
         self.now = NOW
-        self.control = BackupControl(project, environment, now=lambda: self.now)
+        self.control = BackupOperations(project, environment, now=lambda: self.now)
         self.events: list[BackupEvent] = []
 
     def take(self, days_ago: float, *tiers: str, service: str = "postgres") -> BackupRef:

@@ -20,7 +20,7 @@ from mmstack_ops.domain.errors import (
     RestoreError,
     UntouchedError,
 )
-from mmstack_ops.operations.backups.interrupted_restores import STOPPED, half_way, told
+from mmstack_ops.operations.backups.interrupted_restores import STOPPED, replacing_key, told
 from mmstack_ops.operations.backups.restore import restore
 from mmstack_ops.operations.backups.restore_in_place import UndefinedStateError
 from tests.operations.backups.restoring_world import NOW, Small, fails
@@ -327,7 +327,7 @@ def test_what_a_killed_restore_left_is_told_by_the_next(small: Small) -> None:
     with (
         pytest.raises(ZeroDivisionError),
         bench.journal(
-            half_way("db"),
+            replacing_key("db"),
             {
                 "service": "db",
                 "backup": "test/db/full/x",

@@ -16,7 +16,7 @@ from mmstack_ops.domain.errors import (
     UnknownNameError,
 )
 from mmstack_ops.operations.backups.tape_volumes import TapeVolumes
-from mmstack_ops.operations.backups.tier_set import EnvironmentTiers
+from mmstack_ops.operations.backups.tier_set import TierSet
 from tests.adapters.tiers.contract import get, put
 from tests.adapters.tiers.test_tape import tape
 
@@ -27,7 +27,7 @@ def volumes_of(*tiers: Any) -> TapeVolumes:
     def configured(names: list[str] | None = None) -> list[Any]:
         return [by_name[name] for name in (by_name if names is None else names)]
 
-    return TapeVolumes(cast(EnvironmentTiers, SimpleNamespace(configured=configured)))
+    return TapeVolumes(cast(TierSet, SimpleNamespace(configured=configured)))
 
 
 def test_a_volume_is_kept_as_long_as_retention_keeps_anything_on_it(tmp_path: Path) -> None:

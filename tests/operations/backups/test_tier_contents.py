@@ -14,7 +14,7 @@ from mmstack_ops.domain.backups.events import VerifyResult
 from mmstack_ops.domain.backups.plan import PlannedCopy
 from mmstack_ops.domain.backups.reference import BackupRef, new_id
 from mmstack_ops.domain.errors import TierUnavailableError
-from mmstack_ops.operations.backups.tier_contents import Holdings
+from mmstack_ops.operations.backups.tier_contents import TierContents
 from tests.adapters.config_project import make_project
 from tests.operations.backups.building import NOW, take_dump
 from tests.operations.backups.fakes import MemoryTier
@@ -30,14 +30,14 @@ def tiers() -> dict[str, MemoryTier]:
 @pytest.fixture
 def holdings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiers: dict[str, MemoryTier]
-) -> Holdings:
+) -> TierContents:
     return opened(tmp_path, monkeypatch, tiers, "development")
 
 
 @pytest.fixture
 def chain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiers: dict[str, MemoryTier]
-) -> Holdings:
+) -> TierContents:
     """Three tiers, one after the other; one that is taken out of ``tiers`` isn't configured."""
     return opened(tmp_path, monkeypatch, tiers, "staging")
 
@@ -47,14 +47,14 @@ def opened(
     monkeypatch: pytest.MonkeyPatch,
     tiers: dict[str, MemoryTier],
     environment: str,
-) -> Holdings:
+) -> TierContents:
     project = make_project(tmp_path, monkeypatch)
     catalogue = project.catalogue(environment)
     generate(project, catalogue)
     monkeypatch.setattr(
         "mmstack_ops.adapters.tiers.open.open_tier", lambda name, *_, **__: tiers.get(name)
     )
-    return Holdings(project, catalogue, lambda: load_values(project, catalogue))
+    return TierContents(project, catalogue, lambda: load_values(project, catalogue))
 
 
 def taken(tier: MemoryTier, hours: int, environment: str = "development") -> BackupRef:
@@ -65,7 +65,7 @@ def taken(tier: MemoryTier, hours: int, environment: str = "development") -> Bac
 
 
 def test_what_a_later_tier_lacks_is_named_the_newest_first(
-    holdings: Holdings, tiers: dict[str, MemoryTier]
+    holdings: TierContents, tiers: dict[str, MemoryTier]
 ) -> None:
     first, second = taken(tiers[LOCAL], 1), taken(tiers[LOCAL], 2)
     assert [one.ref for one in holdings.missing_copies(REMOTE)] == [second, first]
@@ -75,7 +75,7 @@ def test_what_a_later_tier_lacks_is_named_the_newest_first(
 
 
 def test_a_safety_backup_is_missed_nowhere(
-    holdings: Holdings, tiers: dict[str, MemoryTier]
+    holdings: TierContents, tiers: dict[str, MemoryTier]
 ) -> None:
     kept, safety = taken(tiers[LOCAL], 1), taken(tiers[LOCAL], 2)
     mark_safety(tiers[LOCAL], safety, at=NOW)
@@ -93,7 +93,7 @@ def is_down(monkeypatch: pytest.MonkeyPatch, tier: MemoryTier) -> None:
 
 
 def test_a_tier_in_between_that_is_not_configured_keeps_nothing_from_the_next(
-    chain: Holdings, tiers: dict[str, MemoryTier]
+    chain: TierContents, tiers: dict[str, MemoryTier]
 ) -> None:
     ref = taken(tiers[LOCAL], 1, "staging")
     del tiers[REMOTE]
@@ -106,7 +106,7 @@ def test_a_tier_in_between_that_is_not_configured_keeps_nothing_from_the_next(
 
 
 def test_copies_go_past_a_tier_that_is_down_and_are_made_up_for(
-    chain: Holdings, tiers: dict[str, MemoryTier], monkeypatch: pytest.MonkeyPatch
+    chain: TierContents, tiers: dict[str, MemoryTier], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref = taken(tiers[LOCAL], 1, "staging")
     with monkeypatch.context() as patched:
@@ -120,7 +120,7 @@ def test_copies_go_past_a_tier_that_is_down_and_are_made_up_for(
 
 
 def test_nothing_is_said_to_be_there_when_every_tier_before_is_down(
-    chain: Holdings, tiers: dict[str, MemoryTier], monkeypatch: pytest.MonkeyPatch
+    chain: TierContents, tiers: dict[str, MemoryTier], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in (LOCAL, REMOTE):
         is_down(monkeypatch, tiers[name])
@@ -129,7 +129,7 @@ def test_nothing_is_said_to_be_there_when_every_tier_before_is_down(
 
 
 def test_each_backup_comes_from_the_tier_right_before_that_has_a_good_copy(
-    chain: Holdings, tiers: dict[str, MemoryTier]
+    chain: TierContents, tiers: dict[str, MemoryTier]
 ) -> None:
     near, both, damaged = (taken(tiers[LOCAL], hours, "staging") for hours in (1, 2, 3))
     for ref in (both, damaged):

@@ -24,7 +24,7 @@ from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.backups.tier import Tier
 from mmstack_ops.domain.errors import InputError
 from mmstack_ops.domain.schema.policies import Trend
-from mmstack_ops.operations.backups.backup_operations import BackupControl
+from mmstack_ops.operations.backups.backup_operations import BackupOperations
 from mmstack_ops.operations.backups.trend_check import series_trend, trend_check
 from tests.adapters.config_project import make_project
 from tests.operations.backups.building import NO_KEYS, NOW, opener, ref_at, scan, take_tree
@@ -185,15 +185,17 @@ def test_a_suspicious_backup_never_becomes_what_others_are_compared_with(
     """Twice the same loss: the second is compared with the good one, until it is accepted."""
     project = make_project(tmp_path, monkeypatch)
     generate(project, project.catalogue("development"))
-    control = BackupControl(project, "development")
-    tier = control._holdings.tiers.open("local")
+    control = BackupOperations(project, "development")
+    tier = control._tier_contents.tiers.open("local")
     refs = [replace(day(number), environment="development") for number in range(3)]
     good, bad, worse = [
         take(tier, ref, users) for ref, users in zip(refs, (1200, 0, 0), strict=True)
     ]
 
     def judge(artifact: Artifact) -> DrillCheck:
-        return series_trend(artifact, control._holdings, NO_KEYS, control.catalogue, lambda _: None)
+        return series_trend(
+            artifact, control._tier_contents, NO_KEYS, control.catalogue, lambda _: None
+        )
 
     assert judge(good).passed
     write_proof(tier, proof(refs[0], judge(good)))

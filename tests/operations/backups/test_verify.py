@@ -16,7 +16,7 @@ from mmstack_ops.artifacts.encryption import Keys
 from mmstack_ops.artifacts.packs import header
 from mmstack_ops.artifacts.payload_writer import Packing
 from mmstack_ops.artifacts.records import write_verified
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.domain.backups.events import VerifyResult
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.backups.manifest import Manifest
@@ -27,7 +27,7 @@ from mmstack_ops.operations.backups.verify import StructureCheck, verify_copy
 from tests.operations.backups.building import take_dump, take_tree
 from tests.operations.backups.fakes import MemoryTier
 
-PACE = Pace(threading.Event())
+PACE = Throttle(threading.Event())
 
 
 def verify(
@@ -42,7 +42,7 @@ def verify(
         tier,
         manifest.ref,
         keys=keys or Keys(None),
-        pace=PACE,
+        throttle=PACE,
         others=others,
         structure=structure,
     )
@@ -54,7 +54,7 @@ def two_copies() -> tuple[MemoryTier, MemoryTier, Manifest]:
     files = [TreeFile(p, "object", size=len(c), version="1") for p, c in contents.items()]
     manifest = take_tree(local, files, contents, pack_bytes=50_000)
     copy_artifact(
-        local, remote, manifest.ref, pace=PACE, progress=lambda _: None, tell=lambda _: None
+        local, remote, manifest.ref, throttle=PACE, progress=lambda _: None, tell=lambda _: None
     )
     return local, remote, manifest
 
@@ -186,7 +186,7 @@ def test_a_tier_that_is_down_does_not_hinder_healing_from_the_next() -> None:
 def test_a_sample_says_that_it_is_one() -> None:
     local, _, manifest = two_copies()
     result = verify_copy(
-        local, manifest.ref, keys=Keys(None), pace=PACE, wanted_packs=lambda pack: False
+        local, manifest.ref, keys=Keys(None), throttle=PACE, wanted_packs=lambda pack: False
     )
     assert result.ok
     assert not result.whole
@@ -241,7 +241,7 @@ def test_the_catalogue_shows_what_verification_found() -> None:
     assert row.copies["remote"].verified_at is None
     flip(local, manifest.key_of(manifest.payloads[0]))
     later = first.at + timedelta(hours=1)
-    second = verify_copy(local, manifest.ref, keys=Keys(None), pace=PACE, now=lambda: later)
+    second = verify_copy(local, manifest.ref, keys=Keys(None), throttle=PACE, now=lambda: later)
     write_verified(local, second)
     (row,) = list_backups([local, remote]).rows
     assert not row.copies["local"].usable

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmstack_ops.adapters.tiers.directory import DirectoryTier
 from mmstack_ops.artifacts.delete import delete_backup
-from mmstack_ops.artifacts.throttle import Pace
+from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.operations.backups.copy import copy_artifact
 from mmstack_ops.operations.backups.garbage_collect import sweep_series
 from tests.operations.backups.building import opener, ref_at, scan, take_tree
@@ -49,7 +49,7 @@ def main(folder: Path) -> None:
             local,
             remote,
             manifest.ref,
-            pace=Pace(threading.Event()),
+            throttle=Throttle(threading.Event()),
             progress=lambda count: None,
             tell=lambda message: None,
         )
@@ -65,7 +65,7 @@ def main(folder: Path) -> None:
                     # Everything is past its grace: as hard as it can be.
                     now=datetime.max.replace(tzinfo=UTC),
                     tell=lambda message: None,
-                    pace=Pace(threading.Event()),
+                    throttle=Throttle(threading.Event()),
                 )
 
 

@@ -1,4 +1,4 @@
-"""Backups with the methods of ``BackupControl`` and a dictionary behind them."""
+"""Backups with the methods of ``BackupOperations`` and a dictionary behind them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class FakeBackups(FakeOverview):
             raise BackupError(
                 f"{series} couldn't be dumped", why="pg_dump: no room", remedy="make room"
             )
-        self._refuse_down(tier)
+        self._raise_if_down(tier)
         manifest = self.manifest_of(series)
         self.stored[tier][manifest.ref] = manifest
         return BackupDone(manifest, tier, 2.0, manifest.stored_bytes)
@@ -112,9 +112,9 @@ class FakeBackups(FakeOverview):
         on_event: Listener,
     ) -> BackupDone:
         self._act(f"copy {ref} to {to}")
-        self._refuse_down(to)
+        self._raise_if_down(to)
         if source is not None:
-            self._refuse_down(source)
+            self._raise_if_down(source)
         on_event(BackupProgress(ref.service, ref.type, "copying", to, 500, 1000))
         if Series(ref.service, ref.type) in self.broken:
             raise BackupError(f"{ref} couldn't be copied", why="the link broke")
@@ -134,7 +134,7 @@ class FakeBackups(FakeOverview):
         on_event: Listener,
     ) -> VerifyResult:
         self._act(f"verify {ref} on {tier}")
-        self._refuse_down(tier)
+        self._raise_if_down(tier)
         on_event(BackupProgress(ref.service, ref.type, "verifying", tier, 1000, 1000))
         bad = (ref.id, tier) in self.corrupt
         others = [t for t in self.tier_names if t != tier and ref in self.stored[t]]
@@ -266,7 +266,7 @@ class FakeBackups(FakeOverview):
         self, tier: str, *, holder: str, cancel: threading.Event, on_event: Listener
     ) -> tuple[str, ...]:
         self._act(f"sweep {tier}")
-        self._refuse_down(tier)
+        self._raise_if_down(tier)
         return (f"{tier}/leftover",)
 
     def take(self, series: Series, *, tier: str | None = None) -> BackupRef:

@@ -38,7 +38,7 @@ Listener = Callable[[BackupEvent], None]
 
 @dataclass
 class FakeOverview:
-    """Behaves as ``BackupOverview`` does.
+    """Behaves as ``BackupQueries`` does.
 
     Args:
         catalogue: the environment's catalogue.
@@ -135,11 +135,11 @@ class FakeOverview:
     def missing_copies(self, tier: str) -> tuple[PlannedCopy, ...]:
         self._act(f"missing_copies {tier}")
         before = self.tier_names[: self.tier_names.index(tier)]
-        self._refuse_down(tier)
+        self._raise_if_down(tier)
         sources = [one for one in reversed(before) if one not in self.unused]
         up = [one for one in sources if one not in self.down]
         if not up:
-            self._refuse_down(sources[0])
+            self._raise_if_down(sources[0])
         rows = (self._row(ref, [*up, tier]) for ref in self._on(up))
         return missing_copies(rows, tier, up)
 
@@ -311,7 +311,7 @@ class FakeOverview:
         if self.raises is not None:
             raise self.raises
 
-    def _refuse_down(self, tier: str) -> None:
+    def _raise_if_down(self, tier: str) -> None:
         if tier in self.down | self.unused:
             raise TierUnavailableError(f"{tier} is not mounted", remedy="mount it")
 

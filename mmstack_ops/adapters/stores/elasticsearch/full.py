@@ -182,13 +182,13 @@ def _looked_at(
     found: dict[str, Facts] = {}
     for one in sources:
         try:
-            found[one.place] = look_at(server, one, check=partial(_refuse_cancelled, bench))
+            found[one.place] = look_at(server, one, check=partial(_raise_if_cancelled, bench))
         except BackupError as error:
             missing[one.place] = "; ".join(filter(None, (error.what, error.why)))
     return found
 
 
-def _refuse_cancelled(bench: Workbench) -> None:
+def _raise_if_cancelled(bench: Workbench) -> None:
     if bench.cancel.is_set():
         raise CancelledError("the work on Elasticsearch was cancelled")
 

@@ -205,7 +205,7 @@ def _folders(site: Site, rule: RevisionsRule) -> list[Path]:
 
 def _repository(site: Site, folder: Path) -> _Repository:
     for part in (folder, *(folder / name for name in _PARTS)):
-        _refuse_link(part)
+        _raise_if_link(part)
     spec = site.instance.spec
     told = " ".join([*(spec.entrypoint or ()), *(spec.command or ()), *spec.environment.values()])
     names = (folder.name, folder.name.partition("--")[2].replace("--", "/"))
@@ -245,7 +245,7 @@ def _leftovers(repository: Path, linked: set[str], before: datetime) -> Iterator
             yield blob
 
 
-def _refuse_link(path: Path) -> None:
+def _raise_if_link(path: Path) -> None:
     """Raise unless a part of a repository stands where it seems to stand.
 
     Raises:

@@ -122,7 +122,7 @@ class PostgresDump:
                     )
                 except BackupError as error:
                     tools.renew()
-                    _refuse_dead(server, error)
+                    _raise_if_dead(server, error)
                     why = f"{error.what}: {error.why}" if error.why else error.what
                     bench.tell(f"database {name} isn't backed up: {why}")
                     found.not_covered[f"database {titles[name]}"] = why
@@ -284,7 +284,7 @@ class PostgresDump:
             try:
                 found.merge(inspect_database(server, name, title, rows=self.rows, like=like))
             except BackupError as error:
-                _refuse_dead(server, error)
+                _raise_if_dead(server, error)
                 found.not_covered[f"database {title}"] = f"{error.what}: {error.why}"
         return Facts(
             figures={**found.figures, **found.sequences},
@@ -368,7 +368,7 @@ def _reading(connection: Connection, found: Found, database: str, *, rows: bool)
         raise failures[0]
 
 
-def _refuse_dead(server: Server, failure: BackupError) -> None:
+def _raise_if_dead(server: Server, failure: BackupError) -> None:
     """Raise ``failure`` when the server doesn't answer any more: it isn't one database's."""
     try:
         server.query("SELECT 1")

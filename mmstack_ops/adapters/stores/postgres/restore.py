@@ -196,7 +196,7 @@ def _prepare(
                     live=name in there,
                 )
             )
-        _refuse_prepared(connection, databases)
+        _raise_if_prepared(connection, databases)
         work = Work(
             bench=bench,
             instance=instance,
@@ -217,7 +217,7 @@ def _prepare(
     return work
 
 
-def _refuse_prepared(connection: Connection, databases: list[Database]) -> None:
+def _raise_if_prepared(connection: Connection, databases: list[Database]) -> None:
     rows = connection.execute(
         b"SELECT database, gid FROM pg_prepared_xacts WHERE database = ANY(%s)",
         ([one.name for one in databases],),

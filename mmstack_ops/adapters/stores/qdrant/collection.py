@@ -60,7 +60,7 @@ class QdrantCollection:
     def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
         """Store a snapshot of each collection, or its points; see ``BackupType.capture``."""
         server = QdrantServer.of(instance)
-        check = partial(_refuse_cancelled, bench)
+        check = partial(_raise_if_cancelled, bench)
         delete_copies(bench, instance, server)
         _delete_leftovers(bench, instance, server)
         # What is there, whatever the schema says of it.
@@ -165,7 +165,7 @@ class QdrantCollection:
         parts: list[Facts] = []
         missing: dict[str, str] = {}
         for collection in wanted:
-            check = partial(_refuse_cancelled, bench)
+            check = partial(_raise_if_cancelled, bench)
             try:
                 parts.append(look_at(server, collection, check=check, like=like))
             except BackupError as error:
@@ -218,7 +218,7 @@ class QdrantCollection:
         name = f"{_file_name(collection)}.{POINTS}"
         attributes = {COLLECTION: collection, FORM: POINTS}
         with capture.payload(name, "dump", attributes=attributes) as sink:
-            export_points(server, collection, sink, check=partial(_refuse_cancelled, bench))
+            export_points(server, collection, sink, check=partial(_raise_if_cancelled, bench))
         return name
 
     def _store_snapshot(
@@ -239,7 +239,7 @@ class QdrantCollection:
             with bench.journal(record_key(_INTENT, instance), intent):
                 try:
                     made = server.create_snapshot(
-                        collection, give_up=lambda: _refuse_cancelled(bench)
+                        collection, give_up=lambda: _raise_if_cancelled(bench)
                     )
                     undo = {"collection": collection, "snapshot": made.name}
                     records.enter_context(bench.journal(record_key(_JOURNAL, instance), undo))
@@ -272,7 +272,7 @@ class QdrantCollection:
             server.download(collection, made.name) as blocks,
         ):
             for block in blocks:
-                _refuse_cancelled(bench)
+                _raise_if_cancelled(bench)
                 digest.update(block)
                 count += len(block)
                 sink.write(block)
@@ -347,7 +347,7 @@ def _delete_leftovers(bench: Workbench, instance: Instance, server: QdrantServer
             )
 
 
-def _refuse_cancelled(bench: Workbench) -> None:
+def _raise_if_cancelled(bench: Workbench) -> None:
     if bench.cancel.is_set():
         raise CancelledError("the work on Qdrant's collections was cancelled")
 

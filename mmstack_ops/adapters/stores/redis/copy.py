@@ -20,10 +20,10 @@ from mmstack_ops.adapters.stores.redis.files import (
 from mmstack_ops.adapters.stores.redis.server import (
     Files,
     RedisServer,
-    give_back,
     journal_key,
     leftovers,
     read_files,
+    restore_settings,
 )
 from mmstack_ops.adapters.stores.redis.users import USERS, read_users, write_users
 from mmstack_ops.domain.backups.facts import Facts
@@ -54,7 +54,7 @@ class RedisCopy:
     def recover(self, bench: Workbench, instance: Instance) -> None:
         """Make good what a killed backup or restore left."""
         with RedisServer.of(instance).connect() as client:
-            give_back(bench, instance, client)
+            restore_settings(bench, instance, client)
             for _ in leftovers(bench, instance, _SWAP):
                 _run(bench, instance, read_files(client, instance), SETTLE)
 
@@ -96,7 +96,7 @@ class RedisCopy:
         """Look at keys, functions, users and counts; see ``BackupType.inspect``."""
         server = RedisServer.of(instance)
         with server.connect() as client:
-            give_back(bench, instance, client)
+            restore_settings(bench, instance, client)
             counts = redis_facts.read_counts(client)
             seconds, microseconds = client.time()
         now = int(seconds) * 1000 + int(microseconds) // 1000

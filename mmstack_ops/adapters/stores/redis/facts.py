@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mmstack_ops.adapters.stores.redis.server import (
     RedisServer,
     may_configure,
-    told_settings,
+    reported_settings,
 )
 from mmstack_ops.adapters.stores.redis.users import read_users
 from mmstack_ops.adapters.stores.redis.values import Value, digest, read_values
@@ -120,7 +120,7 @@ def look_at(server: RedisServer, counts: Counts, share: int) -> Look:
                     count, sum_ = groups.get(group, (0, 0))
                     groups[group] = count + 1, sum_ ^ _weight(value)
                 else:
-                    found.items[name] = in_words(value)
+                    found.items[name] = value_text(value)
     for name, (count, sum_) in groups.items():
         found.items[name] = f"{count} keys {sum_:016x}"
     _look_beside_keys(server, found)
@@ -144,7 +144,7 @@ def look_again(server: RedisServer, like: Facts, counts: Counts) -> Look:
                 if value.problem:
                     found.problems[name] = value.problem
                 else:
-                    found.items[name] = in_words(value)
+                    found.items[name] = value_text(value)
     _look_beside_keys(server, found)
     return found
 
@@ -233,7 +233,7 @@ def settings_left_out(client: Any) -> dict[str, str]:
         return {"settings": "the server doesn't show them (CONFIG is disabled); in the schema"}
     return {
         f"setting {name}": f"{value or 'empty'}: a setting of the service, not of its data"
-        for name, value in told_settings(client).items()
+        for name, value in reported_settings(client).items()
         if value != _DEFAULTS.get(name, value)
     }
 
@@ -311,10 +311,10 @@ def _group(database: int, value: Value) -> str:
 
 
 def _weight(value: Value) -> int:
-    return int(digest((value.key, in_words(value).encode())), 16)
+    return int(digest((value.key, value_text(value).encode())), 16)
 
 
-def in_words(value: Value) -> str:
+def value_text(value: Value) -> str:
     """Return what a key holds, as an item of the facts."""
     return value.text if value.expires < 0 else f"{value.text} expires {value.expires}"
 

@@ -210,7 +210,7 @@ def read_files(client: Any, instance: Instance) -> Files:
     )
 
 
-def told_settings(client: Any) -> dict[str, str]:
+def reported_settings(client: Any) -> dict[str, str]:
     """Return settings that aren't Redis's defaults and that no backup holds: name → value."""
     if not may_configure(client):
         return {}
@@ -221,7 +221,7 @@ def told_settings(client: Any) -> dict[str, str]:
     }
 
 
-def give_back(bench: Workbench, instance: Instance, client: Any) -> None:
+def restore_settings(bench: Workbench, instance: Instance, client: Any) -> None:
     """Give back the setting that a backup changed before its process was killed."""
     for undo in leftovers(bench, instance, REWRITES):
         # A container that was made anew began with its own setting.

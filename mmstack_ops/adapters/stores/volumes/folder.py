@@ -77,7 +77,7 @@ class VolumeFolder:
             os.close(held[1])
         for part in rest.split("/"):
             try:
-                _refuse_no_name(part, path)
+                _raise_unless_named(part, path)
                 inner = os.open(part, _FOLDER, dir_fd=start)
             finally:
                 if start != self._root:
@@ -210,7 +210,7 @@ class VolumeFolder:
 
     def _place(self, path: str) -> tuple[int, str]:
         above, _, name = path.rpartition("/")
-        _refuse_no_name(name, path)
+        _raise_unless_named(name, path)
         return self.descriptor(above), name
 
     @contextmanager
@@ -284,7 +284,7 @@ def _set_attributes(place: int | str, file: TreeFile) -> dict[str, str]:
     return refused
 
 
-def _refuse_no_name(name: str, path: str) -> None:
+def _raise_unless_named(name: str, path: str) -> None:
     if name in ("", ".", "..") or "\0" in name:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
 

@@ -64,7 +64,7 @@ def refill(
         CancelledError: ``bench.cancel`` was set.
     """
     wanted = _Wanted.of(artifact, left_alone)
-    _refuse_misfit({root.name for root in roots}, wanted)
+    _raise_if_misfit({root.name for root in roots}, wanted)
     failure: BaseException | None = None
     with _told("replace the content of the volumes"), ExitStack() as stack:
         places: dict[str, Place] = {}
@@ -194,7 +194,7 @@ def _as_untouched(failure: BaseException) -> BaseException:
     return failure
 
 
-def _refuse_misfit(names: set[str], wanted: _Wanted) -> None:
+def _raise_if_misfit(names: set[str], wanted: _Wanted) -> None:
     me = os.geteuid()
     for file in wanted.files.values():
         name = file.path.partition("/")[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from mmstack_ops.adapters.parse_cache import ParseCache
+from mmstack_ops.adapters.schema_cache import read_schema
 from mmstack_ops.domain.errors import InputError, SchemaError
 from mmstack_ops.domain.suggest import did_you_mean
 
@@ -72,7 +72,7 @@ class Project:
             if key not in self._parsed:
                 text = self.schema_path.read_text(encoding="utf-8")
                 source = self.shown(self.schema_path)
-                parsed = self.cache.get(source, text, lambda: _parse_schema(text, source))
+                parsed = read_schema(self.state / ".cache", text, source)
                 self._parsed.clear()
                 self._parsed[key] = parsed
         except (OSError, UnicodeDecodeError) as error:
@@ -125,11 +125,6 @@ class Project:
                     remedy="write an image reference such as registry/postgres:16",
                 )
         return dict(images)
-
-    @property
-    def cache(self) -> ParseCache:
-        """What the project's files parsed to, for the next process."""
-        return ParseCache(self.state / ".cache")
 
     def environment_state(self, environment: str) -> Path:
         """Return the folder of an environment's state; writers create it, with mode 0700."""
@@ -203,23 +198,13 @@ def _find_root(root: Path | None) -> Path:
     )
 
 
-def _parse_schema(text: str, source: str) -> Schema:
-    from mmstack_ops.domain.schema.parse import parse_schema
-
-    return parse_schema(text, source=source)
-
-
-def _parse_document(text: str, source: str) -> Document:
+def _read_document(project: Project, path: Path) -> Document:
     from mmstack_ops.domain.schema.document import parse_document
 
-    return parse_document(text, source=source)
-
-
-def _read_document(project: Project, path: Path) -> Document:
     shown = project.shown(path)
     try:
         text = path.read_text(encoding="utf-8")
-        return project.cache.get(shown, text, lambda: _parse_document(text, shown))
+        return parse_document(text, source=shown)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{shown} can't be read", why=str(error)) from error
     except SchemaError as error:

@@ -6,14 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmstack_ops.domain.environment.dotenv import parse_assignment, quote
 from mmstack_ops.domain.errors import RenderError
 from mmstack_ops.domain.suggest import did_you_mean
-
-if TYPE_CHECKING:
-    from mmstack_ops.adapters.parse_cache import ParseCache
 
 _SUFFIX = ".env.j2"
 
@@ -42,23 +39,16 @@ def families(folder: Path) -> list[str]:
     return sorted(path.name.removesuffix(_SUFFIX) for path in folder.glob(f"*{_SUFFIX}"))
 
 
-def render_lines(
-    folder: Path, family: str, context: TemplateContext, cache: ParseCache | None = None
-) -> list[str]:
+def render_lines(folder: Path, family: str, context: TemplateContext) -> list[str]:
     """Render one template to lines of ``NAME='value'``, comments included.
 
     Every ``{{ … }}`` is one whole value: it is quoted so that every reader gets it back.
-
-    Args:
-        cache: where compiled templates are kept from one process to the next.
 
     Raises:
         RenderError: an unknown variable or secret, a syntax error, or a line that isn't an
             assignment; with the template's file and line.
     """
     import jinja2
-
-    from mmstack_ops.adapters.environment.compiled import CompiledTemplates
 
     def finalize(value: Any) -> Any:
         if isinstance(value, jinja2.Undefined):
@@ -76,7 +66,6 @@ def render_lines(
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
-        bytecode_cache=None if cache is None else CompiledTemplates(cache),
     )
     globals_ = _globals(context)
     name = f"{family}{_SUFFIX}"

@@ -32,7 +32,7 @@ def environment_file(project: Project, environment: str) -> Path:
 
 
 def load_values(project: Project, catalogue: Catalogue) -> EnvironmentValues:
-    """Render the templates and read the secrets. Writes nothing but the cache of parsed files.
+    """Render the templates and read the secrets. Writes nothing but the cache of the schema.
 
     What wins, from weak to strong: templates, the schema's ``variables`` of the environment,
     the operator's ``local.env``. The environment of this process plays no part.
@@ -168,7 +168,6 @@ def _lines(
             secrets=secrets,
             variables=chosen,
         ),
-        project.cache,
     )
     lines = with_values(rendered, chosen)
     if family == MASTER:

@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 
-from mmstack_ops.domain.backups.confirmation import plan_digest
 from tests.cli.conftest import Mmstack
 from tests.cli.faked_backups import FULL, Runs
 from tests.orchestration.backups.fake import FakeBackups
@@ -66,7 +65,7 @@ def test_a_confirmed_restore_carries_the_digest_of_its_plan(
     assert call["job"] == "restore"
     assert call["run_config"]["ops"]["restore_services"]["config"] == {
         "targets": ["postgres"],
-        "plan": plan_digest(backups.plan_restore(["postgres"], at=at)),
+        "plan": backups.plan_restore(["postgres"], at=at).stamp.digest,
         "at": at.isoformat(),
         "confirmation": "production/postgres",
     }

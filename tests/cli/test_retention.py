@@ -42,7 +42,7 @@ def test_a_look_shows_what_would_go_and_why(
 
 def test_the_same_plan_is_the_json(mmstack: Mmstack, backups: FakeBackups, old: BackupRef) -> None:
     document = mmstack("retention", "test", "--json").document
-    assert document["digest"] == backups.plan_retention().digest
+    assert document["digest"] == backups.plan_retention().stamp.digest
     gone = [b["id"] for s in document["series"] for b in s["backups"] if b["delete"]]
     assert gone == [old.id]
 
@@ -72,7 +72,7 @@ def test_a_clean_up_carries_the_digests_of_what_was_looked_at(
     assert call["job"] == "retention_cleanup"
     plan = backups.plan_retention()
     configs = {name: op["config"]["plan"] for name, op in call["run_config"]["ops"].items()}
-    assert configs["clean_up_local"] == plan.narrowed(["postgres"], ["local"]).digest
+    assert configs["clean_up_local"] == plan.narrowed(["postgres"], ["local"]).stamp.digest
     assert {path[-1] for path in call["assets"]} == {"postgres"}
     assert {path[-2] for path in call["assets"]} == {"live", *plan.tiers}
 
@@ -137,7 +137,7 @@ def test_the_run_of_live_data_gets_its_plan(
     assert mmstack("retention", "cleanup", "--yes").exit_code == 0
     (call,) = runs.calls
     settings = call["run_config"]["ops"]["clean_live_data_up"]["config"]
-    assert settings == {"plan": live.plan().digest, "planned_at": live.clock.isoformat()}
+    assert settings == {"plan": live.plan().stamp.digest, "planned_at": live.clock.isoformat()}
     assert ["production", "retention", "runs"] in call["assets"]
 
 

@@ -39,7 +39,7 @@ def test_the_plan_shows_ids_sizes_and_losses_and_runs_nothing(
     document = mmstack("wipe", "core", "--plan", "--json").document
     assert document["confirmation"] == "production/core"
     assert document["items"][1]["id"] == "redis_data@m1"
-    assert document["digest"] == wipes.plan("core").digest
+    assert document["digest"] == wipes.plan("core").stamp.digest
     assert runs.calls == []
 
 
@@ -62,7 +62,7 @@ def test_the_digest_and_the_words_go_with_the_run(
     ended = mmstack("wipe", "core", "--confirm", "production/core")
     assert ended.exit_code == 0
     found = config(runs)
-    assert found["plan"] == wipes.plan("core").digest
+    assert found["plan"] == wipes.plan("core").stamp.digest
     assert found["confirm"] == "production/core"
     assert found["without_proven_backup"] is False
     assert found["start"] is True
@@ -139,4 +139,4 @@ def test_no_start_is_part_of_the_plan(mmstack: Mmstack, runs: Runs, wipes: FakeW
     assert mmstack("wipe", "cache", "--no-start", "--yes").exit_code == 0
     found = config(runs, "cache")
     assert found["start"] is False
-    assert found["plan"] == wipes.plan("cache", start=False).digest
+    assert found["plan"] == wipes.plan("cache", start=False).stamp.digest

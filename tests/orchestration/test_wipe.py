@@ -104,7 +104,7 @@ def test_without_a_plan_it_shows_one_and_deletes_nothing(launch: Launch, wipes: 
     assert shown is not None
     assert "Nothing was deleted" in str(shown.description)
     assert "redis_data" in str(shown.metadata["goes"].value)
-    assert shown.metadata["digest"].value == wipes.plan("core").digest
+    assert shown.metadata["digest"].value == wipes.plan("core").stamp.digest
     assert shown.metadata["confirmation"].value == "production/core"
     # Whoever copies it still has to type the confirmation.
     assert "production/core" not in str(shown.metadata["run_config"].value)

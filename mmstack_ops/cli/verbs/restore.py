@@ -56,7 +56,6 @@ def restore(
         known_tier,
         known_types,
     )
-    from mmstack_ops.domain.backups.confirmation import plan_digest
     from mmstack_ops.domain.backups.moments import parse_moment
 
     session: Session = context.obj.named(environment)
@@ -102,7 +101,7 @@ def restore(
     runs.carry_out(
         restore_request(
             wanted,
-            digest=plan_digest(planned),
+            digest=planned.stamp.digest,
             confirmation=confirmation,
             types=kinds,
             at=moment.isoformat() if moment is not None else None,
@@ -116,12 +115,11 @@ def restore(
 
 
 def _show(plan: RestorePlan, *, as_json: bool) -> None:
-    from mmstack_ops.domain.backups.confirmation import plan_digest
 
     if as_json:
         from mmstack_ops.cli.output.documents import print_json
 
-        known = {"digest": plan_digest(plan)}
+        known = {"digest": plan.stamp.digest}
         if plan.mode == "in-place":
             known["confirmation"] = plan.confirmation
         print_json({**plan.to_json(), **known})

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from mmstack_ops.domain.backups.reference import BackupRef
+from mmstack_ops.domain.plan_stamp import PlanStamp, digest_of
 
 
 @dataclass(frozen=True, order=True)
@@ -79,7 +80,7 @@ class RestorePlan:
     """Services that are stopped meanwhile: they depend on what is restored."""
     warnings: tuple[str, ...] = ()
     planned_at: datetime | None = None
-    """When the world was looked at; a plan holds for ``CONFIRMED_FOR`` seconds."""
+    """When the world was looked at."""
     without_safety: bool = False
     """The operator lets a service be overwritten that can't be backed up before."""
     accept_differences: bool = False
@@ -90,6 +91,27 @@ class RestorePlan:
         """What the operator must type for an in-place restore: ``production/postgres``."""
         services = dict.fromkeys(item.ref.service for item in self.items)
         return f"{self.environment}/{','.join(services)}"
+
+    @property
+    def stamp(self) -> PlanStamp:
+        """What it is known by. Ages and warnings change while the plan stays what it is."""
+        content = {
+            "accept_differences": self.accept_differences,
+            "daemon": self.daemon_id,
+            "environment": self.environment,
+            "items": [[str(item.ref), item.tier, sorted(item.replaces)] for item in self.items],
+            "mode": self.mode,
+            "stops": sorted(self.stops),
+            "without_safety": self.without_safety,
+        }
+        return PlanStamp(
+            plan="the plan of the restore",
+            command="mmstack restore --plan",
+            made_at=self.planned_at,
+            digest=digest_of(content),
+            daemon_id=self.daemon_id,
+            changes="a newer backup was taken, a tier went away, or containers changed meanwhile",
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
-from mmstack_ops.domain.errors import PlanStaleError
-from mmstack_ops.domain.plan_life import is_old
+from mmstack_ops.domain.plan_stamp import PlanStamp, digest_of
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.stacks.observed import ObservedNetwork, ObservedState
 
@@ -45,41 +43,25 @@ class NetworkCleanupPlan:
         return tuple(one for one in self.decisions if one.orphan)
 
     @property
-    def digest(self) -> str:
-        """Names the engine and what goes."""
+    def stamp(self) -> PlanStamp:
+        """What it is known by: the engine and what goes."""
         parts = [self.daemon_id, *sorted(one.id for one in self.orphans)]
-        return sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-    def raise_unless_valid(
-        self, *, digest: str | None, planned_at: datetime, now: datetime
-    ) -> None:
-        """Raise unless this may be carried out.
-
-        Args:
-            digest: of the plan that was looked at; None: nobody looked.
-            planned_at: when that was made.
-
-        Raises:
-            PlanStaleError: it is another plan, another engine's, or too old.
-        """
-        why = ""
-        if digest is not None and digest != self.digest:
-            why = "networks came, went or got containers since, or this is another engine"
-        elif is_old(planned_at, now):
-            why = f"it was made at {planned_at:%Y-%m-%d %H:%M:%S}"
-        if why:
-            raise PlanStaleError(
-                "the clean-up of networks isn't the one that was looked at",
-                why=why,
-                remedy="look again: `mmstack network cleanup --plan`",
-            )
+        return PlanStamp(
+            plan="the plan to clean networks up",
+            command="mmstack network cleanup --plan",
+            made_at=self.made_at,
+            digest=digest_of(parts),
+            daemon_id=self.daemon_id,
+            changes="networks were created or deleted or got containers since, or this is another"
+            " engine",
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return {
             "daemon_id": self.daemon_id,
             "made_at": self.made_at.isoformat(),
-            "digest": self.digest,
+            "digest": self.stamp.digest,
             "networks": [{**vars(one), "subnets": list(one.subnets)} for one in self.decisions],
         }
 

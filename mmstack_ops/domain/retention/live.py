@@ -6,17 +6,15 @@ be named one by one; so a plan carries the moment, and whoever carries it out us
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any, Literal
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.domain.errors import PlanStaleError
 from mmstack_ops.domain.moments import cutoff
-from mmstack_ops.domain.retention.plan import raise_if_old
+from mmstack_ops.domain.plan_stamp import PlanStamp, digest_of
+from mmstack_ops.domain.retention.plan import RETENTION_PLAN
 from mmstack_ops.domain.schema.retention import RetentionRule, label_of
 
 Things = Literal[
@@ -130,10 +128,15 @@ class LivePlan:
     down: str = ""
 
     @property
-    def digest(self) -> str:
+    def stamp(self) -> PlanStamp:
         """Names which rules delete from what: the same for the same schema and services."""
         acting = [[one.service, one.label, one.age] for one in self.rules if one.expired]
-        return sha256(json.dumps([self.environment, acting]).encode()).hexdigest()[:16]
+        return replace(
+            RETENTION_PLAN,
+            made_at=self.made_at,
+            digest=digest_of([self.environment, acting]),
+            changes="the schema changed, a service started or stopped, or data went meanwhile",
+        )
 
     @property
     def to_do(self) -> bool:
@@ -155,7 +158,7 @@ class LivePlan:
         return {
             "environment": self.environment,
             "made_at": self.made_at.isoformat(),
-            "digest": self.digest,
+            "digest": self.stamp.digest,
             "skipped": dict(self.skipped),
             "down": self.down,
             "rules": [one.to_json() for one in self.rules],
@@ -261,24 +264,3 @@ def _clock_problem(found: Found, now: datetime) -> str:
             " was wrong, so ages mean nothing"
         )
     return ""
-
-
-def raise_if_other(plan: LivePlan, digest: str | None, *, now: datetime) -> None:
-    """Raise unless ``plan`` is the one that was looked at, and young enough.
-
-    Args:
-        plan: made again, for the same moment; with a digest, that moment was given.
-        digest: of the plan that was looked at; None: nobody looked.
-
-    Raises:
-        PlanStaleError: it isn't.
-    """
-    if digest is None:
-        return
-    raise_if_old(plan.made_at, now)
-    if digest != plan.digest:
-        raise PlanStaleError(
-            "the retention plan of live data isn't the one that was looked at",
-            why="the schema changed, a service started or stopped, or data went meanwhile",
-            remedy="look again: `mmstack retention test`, then clean up",
-        )

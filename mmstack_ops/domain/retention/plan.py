@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
-from mmstack_ops.domain import plan_life
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef, moment_of
 from mmstack_ops.domain.backups.status import BackupCopy, BackupRow
-from mmstack_ops.domain.errors import PlanStaleError
 from mmstack_ops.domain.moments import later
+from mmstack_ops.domain.plan_stamp import PlanStamp, digest_of
 from mmstack_ops.domain.retention.keep import Rules, keep
 from mmstack_ops.domain.retention.series import Copy, SeriesPlan, plan_series
 from mmstack_ops.domain.schema.policies import Keep, Tier
 from mmstack_ops.domain.schema.service import ServiceBackup
+
+RETENTION_PLAN = PlanStamp("the retention plan", "mmstack retention test")
+"""What messages say of every plan of retention."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,19 @@ class RetentionPlan:
     down: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def digest(self) -> str:
-        """Names what goes: two plans with the same digest delete the same copies."""
+    def stamp(self) -> PlanStamp:
+        """What it is known by: two with the same digest delete the same copies."""
         going = [
             [one.tier, str(one.series), decision.id]
             for one in self.series
             for decision in one.deletions
         ]
-        return sha256(json.dumps([self.environment, going]).encode()).hexdigest()[:16]
+        return replace(
+            RETENTION_PLAN,
+            made_at=self.made_at,
+            digest=digest_of([self.environment, going]),
+            changes="backups were taken, copied, held, verified or deleted since",
+        )
 
     def narrowed(
         self, services: Collection[str] | None, tiers: Collection[str] | None
@@ -63,37 +68,15 @@ class RetentionPlan:
             down={name: why for name, why in self.down.items() if tiers is None or name in tiers},
         )
 
-    def raise_if_other(self, digest: str | None) -> None:
-        """Raise unless this is the plan that was looked at (None: nobody looked).
-
-        Raises:
-            PlanStaleError: what would go has changed since.
-        """
-        if digest is not None and digest != self.digest:
-            raise PlanStaleError(
-                "the retention plan isn't the one that was looked at",
-                why="backups were taken, copied, held, verified or deleted since",
-                remedy="look again: `mmstack retention test`, then clean up",
-            )
-
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return {
             "environment": self.environment,
             "made_at": self.made_at.isoformat(),
-            "digest": self.digest,
+            "digest": self.stamp.digest,
             "down": dict(self.down),
             "series": [one.to_json() for one in self.series],
         }
-
-
-def raise_if_old(made_at: datetime, now: datetime) -> None:
-    """Raise unless a plan of ``made_at`` is young enough to be carried out.
-
-    Raises:
-        PlanStaleError: it isn't, or it is from the future.
-    """
-    plan_life.raise_if_old(made_at, now, what="the retention plan", look="mmstack retention test")
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from hashlib import sha256
 from typing import Any, Literal
 
-from mmstack_ops.domain import plan_life
-from mmstack_ops.domain.errors import InputError, PlanStaleError
+from mmstack_ops.domain.errors import InputError
+from mmstack_ops.domain.plan_stamp import PlanStamp, digest_of
 
 ItemKind = Literal["container", "volume", "network"]
 
@@ -89,16 +87,20 @@ class WipePlan:
         return bool(self.items or self.starts)
 
     @property
-    def digest(self) -> str:
-        """Names engine, scope and what goes. Sizes and backups change while the plan doesn't."""
-        parts = [
-            self.environment,
-            self.scope,
-            self.daemon_id,
-            sorted([one.kind, one.id] for one in self.items),
-            sorted(self.starts),
-        ]
-        return sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    def stamp(self) -> PlanStamp:
+        """What it is known by. Sizes and backups change while the plan doesn't."""
+        going = sorted([one.kind, one.id] for one in self.items)
+        return PlanStamp(
+            plan=f"the plan to wipe {self.confirmation}",
+            command=f"mmstack -e {self.environment} wipe {self.scope} --plan",
+            made_at=self.made_at,
+            digest=digest_of(
+                [self.environment, self.scope, self.daemon_id, going, sorted(self.starts)]
+            ),
+            daemon_id=self.daemon_id,
+            changes="containers, volumes or networks were created, deleted or recreated since, or"
+            " this is another engine",
+        )
 
     @property
     def size(self) -> int | None:
@@ -118,29 +120,6 @@ class WipePlan:
             for one in self.items
         )
         return replace(self, items=items)
-
-    def raise_if_other(self, digest: str) -> None:
-        """Raise unless this is the plan that was looked at.
-
-        Raises:
-            PlanStaleError: it would remove something else.
-        """
-        if digest != self.digest:
-            raise PlanStaleError(
-                f"the wipe of {self.confirmation} isn't the one that was looked at",
-                why="containers, volumes or networks came, went or were made anew since, or this"
-                " is another engine",
-                remedy=f"look again: `mmstack -e {self.environment} wipe {self.scope} --plan`",
-            )
-
-    def raise_if_old(self, now: datetime) -> None:
-        """Raise unless it is young enough to be carried out.
-
-        Raises:
-            PlanStaleError: it isn't, or it is from the future.
-        """
-        look = f"mmstack -e {self.environment} wipe {self.scope} --plan"
-        plan_life.raise_if_old(self.made_at, now, what="the plan of the wipe", look=look)
 
     def raise_if_unconfirmed(self, typed: str) -> None:
         """Raise unless ``typed`` is this plan's confirmation.
@@ -173,7 +152,7 @@ class WipePlan:
         return {
             **asdict(self),
             "made_at": self.made_at.isoformat(),
-            "digest": self.digest,
+            "digest": self.stamp.digest,
             "confirmation": self.confirmation,
             "size": self.size,
         }

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from mmstack_ops.adapters.stores.backup_type import Instance
-from mmstack_ops.domain.backups.confirmation import raise_if_late
 from mmstack_ops.domain.backups.events import RestoreDone
 from mmstack_ops.domain.backups.facts import compare
 from mmstack_ops.domain.backups.plan import PlannedRestore, RestorePlan
@@ -17,7 +16,6 @@ from mmstack_ops.domain.errors import (
     CancelledError,
     InputError,
     MmstackError,
-    PlanStaleError,
     RestoreError,
 )
 from mmstack_ops.domain.graph import with_dependencies
@@ -82,15 +80,8 @@ def restore(
 
 
 def _raise_if_stale(plan: RestorePlan, means: RestoreContext, now: datetime) -> None:
-    if plan.planned_at is not None:
-        # A clock that went back tells nothing about the plan's age.
-        raise_if_late(abs((now - plan.planned_at).total_seconds()))
-    if (daemon := means.daemon_id()) != plan.daemon_id:
-        raise PlanStaleError(
-            "the restore was planned for another Docker engine",
-            why=f"it was {plan.daemon_id}, and this one is {daemon}",
-            remedy="plan the restore again, then confirm that plan",
-        )
+    plan.stamp.raise_if_old(now)
+    plan.stamp.raise_if_other_engine(means.daemon_id())
 
 
 def _each(

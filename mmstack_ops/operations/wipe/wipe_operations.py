@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.domain.backups.events import BackupEvent, BackupProgress
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.domain.errors import EngineError, MmstackError, PlanStaleError
+from mmstack_ops.domain.errors import EngineError, MmstackError
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress
 from mmstack_ops.domain.wipe.guard import guarded
 from mmstack_ops.domain.wipe.look import Look, SeenVolume, is_ours
@@ -190,14 +190,14 @@ class WipeOperations:
             self._connection(read_only=False) as connection,
         ):
             # Waiting for the others may have taken its time.
-            plan.raise_if_old(self._now())
+            plan.stamp.raise_if_old(self._now())
             engine = EngineWriter(
                 connection,
                 owner=self.catalogue.schema.config.project,
                 environment=self._environment,
                 working_dir=str(self._project.root),
             )
-            _raise_if_other_engine(plan, engine.daemon_id())
+            plan.stamp.raise_if_other_engine(engine.daemon_id())
             with self._journal.record(plan, holder=holder) as record:
                 removal = Removal(
                     connection=connection,
@@ -288,15 +288,6 @@ class WipeOperations:
             yield connection
         finally:
             connection.close()
-
-
-def _raise_if_other_engine(plan: WipePlan, found: str) -> None:
-    if found != plan.daemon_id:
-        raise PlanStaleError(
-            f"the wipe of {plan.confirmation} was planned on another Docker engine",
-            why=f"it was made for {plan.daemon_id}; this one is {found}",
-            remedy="check DOCKER_HOST, then look at the plan again",
-        )
 
 
 def _told(wipe: KilledWipe) -> str:

@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Literal
 
 import dagster as dg
 
-from mmstack_ops.domain.backups.confirmation import raise_if_late, raise_if_other_plan
 from mmstack_ops.domain.backups.events import RestoreDone
 from mmstack_ops.domain.backups.moments import parse_moment
 from mmstack_ops.domain.backups.plan import RestorePlan
@@ -92,10 +91,11 @@ def _restore(
             without_safety=without_safety,
             accept_differences=config.accept_differences,
         )
-        if config.plan is not None:
-            raise_if_other_plan(plan, config.plan)
+        plan.stamp.raise_if_changed(config.plan)
         if mode == "in-place":
-            raise_if_late(_waited(context))
+            # It waited for other runs since it was confirmed.
+            now = datetime.now(UTC)
+            plan.stamp.raise_if_old(now, made_at=now - timedelta(seconds=_waited(context)))
             _raise_if_unconfirmed(plan, confirmation)
         _log_plan(context, plan)
         done = carried_out(

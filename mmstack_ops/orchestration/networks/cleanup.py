@@ -52,7 +52,8 @@ def network_cleanup_job(catalogue: Catalogue, resources: Mapping[str, object]) -
         with only_safe_errors("cleaning up networks"):
             plan = control.plan_network_cleanup()
             at = parse_moment(config.planned_at, None) if config.planned_at else plan.made_at
-            plan.raise_unless_valid(digest=config.plan, planned_at=at, now=datetime.now(UTC))
+            plan.stamp.raise_if_changed(config.plan)
+            plan.stamp.raise_if_old(datetime.now(UTC), made_at=at)
             holder = f"{context.run.job_name} (run {context.run.run_id[:8]})"
             gone, kept = control.clean_networks(plan, holder=holder, tell=context.log.info)
             removed = {one.name for one in gone}
@@ -100,7 +101,7 @@ def network_cleanup_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition:
 
 def cleanup_run_config(plan: NetworkCleanupPlan) -> dict[str, object]:
     """Return run config that carries ``plan`` out, and no other."""
-    settings = {"plan": plan.digest, "planned_at": plan.made_at.isoformat()}
+    settings = {"plan": plan.stamp.digest, "planned_at": plan.made_at.isoformat()}
     return {"ops": {CLEANUP_OP: {"config": settings}}}
 
 

@@ -11,7 +11,7 @@ import dagster as dg
 from mmstack_ops.domain.backups.moments import parse_moment
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import TierUnavailableError
-from mmstack_ops.domain.retention.plan import SeriesCleaned, raise_if_old, rules_of
+from mmstack_ops.domain.retention.plan import SeriesCleaned, rules_of
 from mmstack_ops.domain.retention.series import SeriesPlan
 from mmstack_ops.orchestration import names as stack_names
 from mmstack_ops.orchestration.backups import names as backup_names
@@ -64,8 +64,9 @@ def _tier_retention(catalogue: Catalogue, tier: str) -> dg.AssetsDefinition:
             whole = backups_of(context).plan_retention()
             plan = whole.narrowed(None if of_all else wanted, [tier])
             if config.planned_at is not None:
-                raise_if_old(parse_moment(config.planned_at, None), whole.made_at)
-            plan.raise_if_other(config.plan)
+                looked_at = parse_moment(config.planned_at, None)
+                plan.stamp.raise_if_old(whole.made_at, made_at=looked_at)
+            plan.stamp.raise_if_changed(config.plan)
             if tier in plan.down:
                 raise TierUnavailableError(f"tier {tier} can't be read", why=plan.down[tier])
         if tier not in plan.tiers:

@@ -33,12 +33,12 @@ def cleanup_request(
     assets: list[list[str]] = []
     of_live = names.live_keys(catalogue, _live_services(catalogue, live, services))
     if live is not None and of_live:
-        ops[names.LIVE_OP] = {"config": _settings(live.digest, live.made_at, accept_many)}
+        ops[names.LIVE_OP] = {"config": _settings(live.stamp.digest, live.made_at, accept_many)}
         assets += [list(key.path) for key in of_live]
     if live is not None and services is None:
         assets.append(list(names.runs_key(catalogue).path))
     for tier in plan.tiers:
-        digest = plan.narrowed(None, [tier]).digest
+        digest = plan.narrowed(None, [tier]).stamp.digest
         ops[names.cleanup_op(tier)] = {"config": _settings(digest, plan.made_at, accept_many)}
         assets += [list(key.path) for key in names.retention_keys(catalogue, tier, wanted)]
     return BackupRequest(names.CLEANUP_JOB, {"ops": ops}, assets)

@@ -12,8 +12,8 @@ import dagster as dg
 from mmstack_ops.domain.backups.moments import parse_moment
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import EngineUnavailableError
-from mmstack_ops.domain.retention.live import RuleCleaned, age_of, raise_if_other
-from mmstack_ops.domain.retention.plan import raise_if_old
+from mmstack_ops.domain.retention.live import RuleCleaned, age_of
+from mmstack_ops.domain.retention.plan import RETENTION_PLAN
 from mmstack_ops.domain.schema.retention import label_of
 from mmstack_ops.domain.units import format_seconds
 from mmstack_ops.orchestration import names as stack_names
@@ -57,11 +57,11 @@ def live_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition]:
             made_at = None if config.planned_at is None else parse_moment(config.planned_at, None)
             if made_at is not None:
                 # Also where no plan was looked at: ages must not count from any other day.
-                raise_if_old(made_at, control.now())
+                RETENTION_PLAN.raise_if_old(control.now(), made_at=made_at)
             plan = control.plan(wanted, made_at=made_at)
             if plan.down:
                 raise EngineUnavailableError("no live data was looked at", why=plan.down)
-            raise_if_other(plan, config.plan, now=control.now())
+            plan.stamp.raise_if_changed(config.plan)
         for service, why in plan.skipped.items():
             context.log.warning(f"{service} is left out: {why}")
         parts = Parts(context, "retention", "retentions of live data")

@@ -37,7 +37,7 @@ def cleaned_metadata(cleaned: Sequence[SeriesCleaned], plans: Sequence[SeriesPla
 def plan_metadata(plan: RetentionPlan) -> Metadata:
     """Return a whole plan."""
     metadata: Metadata = {
-        "digest": dg.MetadataValue.text(plan.digest),
+        "digest": dg.MetadataValue.text(plan.stamp.digest),
         "to_delete": dg.MetadataValue.int(sum(len(one.deletions) for one in plan.series)),
         "backups": dg.MetadataValue.int(sum(len(one.decisions) for one in plan.series)),
         "decisions": dg.MetadataValue.md(decisions_table(plan.series)),
@@ -86,7 +86,7 @@ def live_metadata(plans: Sequence[RulePlan], cleaned: Sequence[RuleCleaned]) -> 
 def live_plan_metadata(plan: LivePlan) -> Metadata:
     """Return a whole plan of live data."""
     metadata: Metadata = {
-        "live_digest": dg.MetadataValue.text(plan.digest),
+        "live_digest": dg.MetadataValue.text(plan.stamp.digest),
         "live_rules": dg.MetadataValue.md(rules_table(plan.rules)),
     }
     if plan.skipped:

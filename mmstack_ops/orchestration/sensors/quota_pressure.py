@@ -54,7 +54,7 @@ def quota_sensor(catalogue: Catalogue, jobs: Mapping[str, Job]) -> dg.SensorDefi
         requests = [
             dg.RunRequest(
                 # The same copies are asked for once: a clean-up that failed tells people itself.
-                run_key=f"{tier}-{part.digest}",
+                run_key=f"{tier}-{part.stamp.digest}",
                 asset_selection=list(names.retention_keys(catalogue, tier, services)),
             )
             for tier, part in own.items()

@@ -51,7 +51,7 @@ def wipe_request(plan: WipePlan, confirmation: str, *, start: bool) -> BackupReq
 def wipe_run_config(plan: WipePlan, confirmation: str, *, start: bool) -> dict[str, Any]:
     """Return run config that carries ``plan`` out, and no other."""
     settings: dict[str, Any] = {
-        "plan": plan.digest,
+        "plan": plan.stamp.digest,
         "planned_at": plan.made_at.isoformat(),
         "confirm": confirmation,
         "without_proven_backup": plan.unproven,

@@ -107,10 +107,10 @@ def _wipe(
     )
     if config.plan is None or config.planned_at is None:
         raise _shown(plan, start=config.start)
-    plan.raise_if_other(config.plan)
+    plan.stamp.raise_if_changed(config.plan)
     # It is as old as what somebody looked at, also when it waits for its turn now.
     plan = replace(plan, made_at=parse_moment(config.planned_at, UTC))
-    plan.raise_if_old(datetime.now(UTC))
+    plan.stamp.raise_if_old(datetime.now(UTC))
     plan.raise_if_unconfirmed(config.confirm)
     plan.raise_if_guarded()
     for one in plan.items:

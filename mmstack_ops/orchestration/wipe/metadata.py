@@ -19,7 +19,7 @@ def plan_metadata(plan: WipePlan, *, start: bool) -> Metadata:
     found: Metadata = {
         "goes": dg.MetadataValue.md(table(_COLUMNS, [_row(one) for one in plan.items])),
         "items": dg.MetadataValue.int(len(plan.items)),
-        "digest": dg.MetadataValue.text(plan.digest),
+        "digest": dg.MetadataValue.text(plan.stamp.digest),
         "planned_at": dg.MetadataValue.text(plan.made_at.isoformat()),
         "confirmation": dg.MetadataValue.text(plan.confirmation),
         # The confirmation is left for people to type.

@@ -18,7 +18,6 @@ from mmstack_ops.domain.retention.live import (
     RulePlan,
     age_of,
     plan_rule,
-    raise_if_other,
 )
 from mmstack_ops.domain.schema.parse import parse_schema
 from mmstack_ops.domain.schema.retention import RowsRule
@@ -102,13 +101,13 @@ def test_another_or_an_old_plan_is_refused(catalogue: Catalogue) -> None:
     plan = LivePlan("development", NOW, (planned(catalogue, Found("rows", 100, 5)),))
     more = LivePlan("development", NOW, (planned(catalogue, Found("rows", 100, 6)),))
     none = LivePlan("development", NOW, (planned(catalogue, Found("rows", 100, 0)),))
-    raise_if_other(plan, None, now=NOW + timedelta(days=1))
+    plan.stamp.raise_if_changed(None)
     # Rows come and go; which rules act on which data is what was looked at.
-    raise_if_other(more, plan.digest, now=NOW)
+    more.stamp.raise_if_changed(plan.stamp.digest)
     with pytest.raises(PlanStaleError, match="isn't the one"):
-        raise_if_other(none, plan.digest, now=NOW)
+        none.stamp.raise_if_changed(plan.stamp.digest)
     with pytest.raises(PlanStaleError, match="too old"):
-        raise_if_other(plan, plan.digest, now=NOW + timedelta(minutes=16))
+        plan.stamp.raise_if_old(NOW + timedelta(minutes=16))
 
 
 AGES = st.one_of(

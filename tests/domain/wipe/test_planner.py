@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmstack_ops.domain.errors import InputError, PlanStaleError, UnknownNameError
-from mmstack_ops.domain.plan_life import PLAN_LIFE
+from mmstack_ops.domain.plan_stamp import PLAN_LIFE
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.wipe.look import Look, SeenContainer, SeenNetwork, SeenVolume
 from mmstack_ops.domain.wipe.plan import WipePlan
@@ -191,8 +191,9 @@ def test_an_environments_name_is_no_scope() -> None:
 
 def test_the_digest_names_engine_scope_and_what_goes() -> None:
     plan = planned("core")
-    assert plan.digest == planned("core").digest
-    assert plan.digest == plan.with_sizes({"multimodal-development-core_redis_data": 7}).digest
+    assert plan.stamp.digest == planned("core").stamp.digest
+    sized = plan.with_sizes({"multimodal-development-core_redis_data": 7})
+    assert plan.stamp.digest == sized.stamp.digest
     anew = replace(
         FULL,
         volumes=tuple(
@@ -207,8 +208,8 @@ def test_the_digest_names_engine_scope_and_what_goes() -> None:
     ]
     for other in others:
         with pytest.raises(PlanStaleError):
-            other.raise_if_other(plan.digest)
-    plan.raise_if_other(plan.digest)
+            other.stamp.raise_if_changed(plan.stamp.digest)
+    plan.stamp.raise_if_changed(plan.stamp.digest)
 
 
 def test_a_size_is_known_only_when_all_are() -> None:
@@ -221,10 +222,10 @@ def test_a_size_is_known_only_when_all_are() -> None:
 
 
 def test_a_plan_holds_for_a_quarter_of_an_hour_and_is_never_from_the_future() -> None:
-    planned("core").raise_if_old(NOW + PLAN_LIFE)
+    planned("core").stamp.raise_if_old(NOW + PLAN_LIFE)
     for late in (PLAN_LIFE + timedelta(seconds=1), timedelta(seconds=-1)):
         with pytest.raises(PlanStaleError, match="too old"):
-            planned("core").raise_if_old(NOW + late)
+            planned("core").stamp.raise_if_old(NOW + late)
 
 
 def test_only_its_own_confirmation_counts() -> None:

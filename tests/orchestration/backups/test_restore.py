@@ -8,7 +8,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from mmstack_ops.domain.backups.confirmation import plan_digest
 from mmstack_ops.domain.backups.events import RestoreDone
 from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef
@@ -36,7 +35,7 @@ def backup(staging: World) -> BackupRef:
 def test_a_confirmed_restore_is_carried_out(
     run: Run, staging: World, backup: BackupRef, instance: dg.DagsterInstance
 ) -> None:
-    digest = plan_digest(staging.backups.plan_restore(["postgres"]))
+    digest = staging.backups.plan_restore(["postgres"]).stamp.digest
     assert run("restore", run_config=config(plan=digest)).success
     (done,) = [e for e in staging.events if isinstance(e, RestoreDone)]
     assert done.ref == backup
@@ -91,19 +90,19 @@ def test_another_confirmation_is_refused(
 def test_another_plan_than_the_confirmed_one_is_refused(
     run: Run, staging: World, backup: BackupRef
 ) -> None:
-    digest = plan_digest(staging.backups.plan_restore(["postgres"]))
+    digest = staging.backups.plan_restore(["postgres"]).stamp.digest
     staging.backups.take(FULL)
     result = run("restore", run_config=config(plan=digest))
     assert not result.success
-    assert "something else than what was confirmed" in failure_text(result)
+    assert "the plan of the restore isn't the one that was looked at" in failure_text(result)
     assert not restored(staging)
 
 
 def test_the_digest_is_of_what_is_done_not_of_its_age(staging: World, backup: BackupRef) -> None:
-    first = plan_digest(staging.backups.plan_restore(["postgres"]))
+    first = staging.backups.plan_restore(["postgres"]).stamp.digest
     staging.backups.now += timedelta(minutes=5)
-    assert plan_digest(staging.backups.plan_restore(["postgres"])) == first
-    assert plan_digest(staging.backups.plan_restore(["postgres"], mode="scratch")) != first
+    assert staging.backups.plan_restore(["postgres"]).stamp.digest == first
+    assert staging.backups.plan_restore(["postgres"], mode="scratch").stamp.digest != first
 
 
 def test_re_executing_a_restore_is_refused(run: Run, staging: World, backup: BackupRef) -> None:
@@ -135,7 +134,7 @@ def test_a_restore_that_waited_too_long_is_refused(
     monkeypatch.setattr(restoring.time, "time", lambda: later)
     result = run("restore", run_config=config())
     assert not result.success
-    assert "confirmed 20 minutes ago" in failure_text(result)
+    assert "the plan of the restore is too old" in failure_text(result)
     assert not restored(staging)
 
 

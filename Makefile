@@ -233,7 +233,7 @@ setup-secrets-testing: $(MMSTACK) ## Generate the testing environment's
 ##@ Tests and measurements
 
 .PHONY: lint
-lint: setup ## Style, types, and the rules of the four layers
+lint: setup ## Style, types, and the rules of the layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

@@ -1,8 +1,8 @@
 """mmstack-ops: the operations control plane of a self-hosted multimodal LLM stack.
 
-Four layers, each importing only downwards:
+Five layers and the format of backups, each importing only downwards:
 
-``cli`` → ``orchestration`` → ``adapters`` → ``domain``
+``cli`` → ``orchestration`` → ``operations`` → ``adapters`` → ``artifacts`` → ``domain``
 """
 
 __version__ = "0.1.0"

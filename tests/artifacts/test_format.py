@@ -24,7 +24,7 @@ from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.operations.backups.verify import verify_copy
 from tests.operations.backups.building import take_dump, take_tree
 
-FIXTURE = Path(__file__).parents[2] / "fixtures" / "backups" / "format-1"
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "backups" / "format-1"
 DUMP = BackupRef("testing", "postgres", "full", "20260131T010000Z-00000001")
 TREES = (
     BackupRef("testing", "n8n", "full", "20260131T010000Z-00000002"),

@@ -20,10 +20,10 @@ from docker.errors import BuildError
 from docker.models.containers import Container
 
 from bench.measure import Row, peak_memory, timed
+from mmstack_ops.adapters.storage.local.directory_tier import DirectoryTier
 from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.adapters.stores.postgres.full import PostgresFull
 from mmstack_ops.adapters.stores.postgres.server import Server
-from mmstack_ops.adapters.tiers.directory import DirectoryTier
 from mmstack_ops.artifacts.artifact_writer import taking
 from mmstack_ops.artifacts.encryption import Keys
 from mmstack_ops.artifacts.payload_writer import Packing

@@ -67,9 +67,9 @@ server.serve_forever()
 _OURS = """
 import sys, time
 from bench.measure import peak_memory
-from mmstack_ops.adapters.tiers.s3 import S3Tier
-from mmstack_ops.adapters.tiers.s3_calls import Credentials
-from mmstack_ops.adapters.tiers.s3_location import S3Location
+from mmstack_ops.adapters.storage.s3.s3_tier import S3Tier
+from mmstack_ops.adapters.storage.s3.calls import Credentials
+from mmstack_ops.adapters.storage.s3.location import S3Location
 path, endpoint, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
 tier = S3Tier("bench", S3Location(endpoint, "bucket", ""), Credentials("a", "b"))
 tier.size("warm")

@@ -157,7 +157,7 @@ def _child(sending: Any, work: Callable[..., None], arguments: tuple[Any, ...]) 
 
 
 def _back_up(folder: Path, source: Path, day: int) -> None:
-    from mmstack_ops.adapters.tiers.directory import DirectoryTier
+    from mmstack_ops.adapters.storage.local.directory_tier import DirectoryTier
     from mmstack_ops.artifacts.artifact_writer import newest_manifest, taking
     from mmstack_ops.artifacts.encryption import Keys
     from mmstack_ops.artifacts.payload_writer import Packing
@@ -199,7 +199,7 @@ def _back_up(folder: Path, source: Path, day: int) -> None:
 
 
 def _newest(folder: Path) -> Any:
-    from mmstack_ops.adapters.tiers.directory import DirectoryTier
+    from mmstack_ops.adapters.storage.local.directory_tier import DirectoryTier
     from mmstack_ops.artifacts.artifact_writer import newest_manifest
 
     tier = DirectoryTier("local", folder)
@@ -235,7 +235,7 @@ def _restore(folder: Path, target: Path) -> None:
 
 
 def _copy_row(folder: Path) -> Row:
-    from mmstack_ops.adapters.tiers.directory import DirectoryTier
+    from mmstack_ops.adapters.storage.local.directory_tier import DirectoryTier
     from mmstack_ops.artifacts.throttle import Throttle
     from mmstack_ops.operations.backups.copy import copy_artifact
 
@@ -278,7 +278,7 @@ def _copy_row(folder: Path) -> Row:
 
 
 def _catalogue_rows() -> list[Row]:
-    from mmstack_ops.adapters.tiers.directory import DirectoryTier
+    from mmstack_ops.adapters.storage.local.directory_tier import DirectoryTier
     from mmstack_ops.artifacts.backup_index import list_backups
 
     memory = Path("/dev/shm")

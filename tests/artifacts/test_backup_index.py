@@ -92,7 +92,7 @@ def test_the_work_grows_with_the_backups_and_not_faster() -> None:
 
 
 def test_a_folder_of_many_backups_is_listed_from_a_real_tier(tmp_path: Path) -> None:
-    from mmstack_ops.adapters.tiers.directory import DirectoryTier
+    from mmstack_ops.adapters.storage.local.directory_tier import DirectoryTier
 
     tier = DirectoryTier("local", tmp_path / "tier")
     for hour in range(20):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mmstack_ops.adapters.tiers.directory import DirectoryTier
+from mmstack_ops.adapters.storage.local.directory_tier import DirectoryTier
 from mmstack_ops.artifacts.artifact_reader import Artifact, read_manifest
 from mmstack_ops.artifacts.backup_index import list_backups
 from mmstack_ops.artifacts.encryption import Keys

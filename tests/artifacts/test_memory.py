@@ -17,7 +17,7 @@ from mmstack_ops.artifacts.encryption import Keys
 from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.artifacts.payload_writer import Packing, storing
 from mmstack_ops.artifacts.payload_reader import opened
-from mmstack_ops.adapters.tiers.directory import DirectoryTier
+from mmstack_ops.adapters.storage.local.directory_tier import DirectoryTier
 folder, recipient, megabytes = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 tier = DirectoryTier("local", folder)
 packing = Packing(recipients=(recipient,))

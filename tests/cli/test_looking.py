@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from mmstack_ops.cli.moments import parse_since
+from mmstack_ops.cli.since import parse_since
 from mmstack_ops.domain.errors import InputError
 from mmstack_ops.operations.doctor.host import HostDescription
 from tests.cli.conftest import Mmstack

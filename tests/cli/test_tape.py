@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.tiers.contract import put
-from tests.adapters.tiers.test_tape import tape
+from tests.adapters.storage.contract import put
+from tests.adapters.storage.test_tape import tape
 from tests.cli.conftest import Mmstack
 from tests.cli.faked_backups import Runs
 from tests.operations.backups.test_tape_volumes import volumes_of

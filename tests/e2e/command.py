@@ -22,7 +22,7 @@ from pathlib import Path
 _PRELOADED = (
     "mmstack_ops.cli.main",
     "mmstack_ops.cli.app",
-    "mmstack_ops.cli.changes",
+    "mmstack_ops.cli.run_verb",
     "mmstack_ops.operations.stacks.stack_operations",
     "mmstack_ops.operations.backups.backup_operations",
     "mmstack_ops.operations.wipe.wipe_operations",

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.product import Product, Ui, end_of
-from tests.integration.tiers.mounts import tmpfs
+from tests.integration.storage.mounts import tmpfs
 from tests.integration.world import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.fault]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mmstack_ops.adapters.tiers.directory import DirectoryTier
+from mmstack_ops.adapters.storage.local.directory_tier import DirectoryTier
 from mmstack_ops.artifacts.records import hold, write_verified
 from mmstack_ops.domain.backups.events import VerifyResult
 from mmstack_ops.domain.backups.reference import BackupRef, new_id

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, cast
 
 import pyrage
 
+from mmstack_ops.adapters.storage.local.directory_tier import DirectoryTier
 from mmstack_ops.adapters.stores.volumes.full import VolumesFull
-from mmstack_ops.adapters.tiers.directory import DirectoryTier
 from mmstack_ops.artifacts.artifact_reader import Artifact, read_manifest
 from mmstack_ops.artifacts.artifact_writer import taking
 from mmstack_ops.artifacts.encryption import Keys

@@ -35,8 +35,8 @@ def logs(
     as_json: AsJson = False,
 ) -> None:
     """Print container logs, all services in one stream by time."""
-    from mmstack_ops.cli.moments import parse_since
     from mmstack_ops.cli.output.log_lines import print_lines
+    from mmstack_ops.cli.since import parse_since
 
     session = context.obj.named(environment)
     moment = parse_since(since) if since is not None else None

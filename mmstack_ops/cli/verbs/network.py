@@ -97,7 +97,7 @@ def cleanup(
         _report(session, None, as_json=as_json)
         return
     if not yes:
-        from mmstack_ops.cli.asking import ask
+        from mmstack_ops.cli.confirm import ask
 
         ask(
             lambda: _show(planned, as_json=False),

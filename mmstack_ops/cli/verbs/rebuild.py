@@ -15,6 +15,6 @@ def rebuild(
     as_json: AsJson = False,
 ) -> None:
     """Build or pull the images again, then recreate what they changed."""
-    from mmstack_ops.cli.changes import carry_out
+    from mmstack_ops.cli.run_verb import carry_out
 
     carry_out(context.obj.named(environment), "rebuild", targets, gpu=gpu, as_json=as_json)

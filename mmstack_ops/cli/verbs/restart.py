@@ -14,6 +14,6 @@ def restart(
     as_json: AsJson = False,
 ) -> None:
     """Restart the containers as they are, in dependency order."""
-    from mmstack_ops.cli.changes import carry_out
+    from mmstack_ops.cli.run_verb import carry_out
 
     carry_out(context.obj.named(environment), "restart", targets, as_json=as_json)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mmstack_ops.cli.asking import typed
+from mmstack_ops.cli.confirm import typed
 from mmstack_ops.cli.parameters import AsJson, Environment, Targets, Tier, Types
 from mmstack_ops.domain.errors import InputError
 

@@ -109,7 +109,7 @@ def cleanup(
     session: Session = context.obj.named(environment)
     plans = _plans(session, targets, tiers)
     if plans.to_do and not yes:
-        from mmstack_ops.cli.asking import ask
+        from mmstack_ops.cli.confirm import ask
 
         ask(lambda: _show(plans, keeps=False), "Delete this?", look="mmstack retention test")
 

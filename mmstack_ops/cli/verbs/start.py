@@ -21,7 +21,7 @@ def start(
     as_json: AsJson = False,
 ) -> None:
     """Start stacks, services or the environment; what already runs as declared is left alone."""
-    from mmstack_ops.cli.changes import carry_out
+    from mmstack_ops.cli.run_verb import carry_out
 
     carry_out(
         context.obj.named(environment),

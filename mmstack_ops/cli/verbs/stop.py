@@ -19,7 +19,7 @@ def stop(
     as_json: AsJson = False,
 ) -> None:
     """Stop stacks, services or the environment, in reverse order. Volumes always stay."""
-    from mmstack_ops.cli.changes import carry_out
+    from mmstack_ops.cli.run_verb import carry_out
 
     carry_out(
         context.obj.named(environment),

@@ -50,7 +50,7 @@ def recycle(
     found = session.backups.tapes.find(volume, tier)
     found.raise_if_kept()
     if not yes:
-        from mmstack_ops.cli.asking import ask
+        from mmstack_ops.cli.confirm import ask
 
         ask(lambda: _show((found,)), f"Make {found.name} blank?", look="mmstack tape volumes")
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmstack_ops.cli.asking import typed
 from mmstack_ops.cli.completion import complete_scopes
+from mmstack_ops.cli.confirm import typed
 from mmstack_ops.cli.parameters import AsJson, Environment
 from mmstack_ops.domain.errors import InputError
 

@@ -9,7 +9,7 @@ from mmstack_ops.domain.errors import InputError, UnknownNameError
 from mmstack_ops.domain.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.tiers.tape import TapeTier
+    from mmstack_ops.adapters.storage.tape.tape_tier import TapeTier
     from mmstack_ops.operations.backups.tier_set import TierSet
 
 
@@ -84,7 +84,7 @@ class TapeVolumes:
         return volume
 
     def _tapes(self, tier: str | None) -> list[TapeTier]:
-        from mmstack_ops.adapters.tiers.tape import TapeTier
+        from mmstack_ops.adapters.storage.tape.tape_tier import TapeTier
 
         names = None if tier is None else [tier]
         found = [one for one in self._tiers.configured(names) if isinstance(one, TapeTier)]

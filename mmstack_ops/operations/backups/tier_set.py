@@ -102,7 +102,7 @@ class TierSet:
         """
         policy = self.policy(name)
         if name not in self._opened:
-            from mmstack_ops.adapters.tiers.open import open_tier
+            from mmstack_ops.adapters.storage.open_tier import open_tier
 
             self._opened[name] = open_tier(
                 name,

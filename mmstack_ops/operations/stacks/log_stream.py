@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Iterator
 
-from mmstack_ops.adapters.ending import wait_for_end
+from mmstack_ops.adapters.wait_uninterrupted import wait_for_end
 from mmstack_ops.domain.stacks.events import ApplyEvent
 from mmstack_ops.domain.stacks.plan import Plan
 from mmstack_ops.operations.stacks.stack_operations import StackOperations

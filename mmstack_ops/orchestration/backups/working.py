@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import dagster as dg
 
-from mmstack_ops.adapters.ending import wait_for_end
+from mmstack_ops.adapters.wait_uninterrupted import wait_for_end
 from mmstack_ops.domain.backups.events import BackupEvent, BackupProgress
 from mmstack_ops.domain.backups.outcomes import PartFailed
 from mmstack_ops.domain.units import format_bytes

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+from mmstack_ops.adapters.storage.local.directory_tier import DirectoryTier
 from mmstack_ops.adapters.stores.backup_type import BackupType, Instance, Workbench
 from mmstack_ops.adapters.stores.instances import tool_instance
 from mmstack_ops.adapters.stores.s3.client import s3_client
-from mmstack_ops.adapters.tiers.directory import DirectoryTier
 from mmstack_ops.adapters.undo_journal import Journal
 from mmstack_ops.artifacts.artifact_reader import Artifact
 from mmstack_ops.artifacts.artifact_writer import newest_manifest, taking

@@ -17,11 +17,11 @@ import pyrage
 import pytest
 from docker.models.containers import Container
 
+from mmstack_ops.adapters.storage.local.directory_tier import DirectoryTier
 from mmstack_ops.adapters.stores.backup_type import BackupType, Instance
 from mmstack_ops.adapters.stores.postgres.full import PostgresFull
 from mmstack_ops.adapters.stores.qdrant.collection import QdrantCollection
 from mmstack_ops.adapters.stores.redis.rdb import RedisRdb
-from mmstack_ops.adapters.tiers.directory import DirectoryTier
 from mmstack_ops.artifacts.artifact_writer import taking
 from mmstack_ops.artifacts.encryption import Keys
 from mmstack_ops.artifacts.payload_writer import Packing

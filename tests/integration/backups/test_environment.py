@@ -18,9 +18,9 @@ from mmstack_ops.adapters.engine.client import EngineConnection
 from mmstack_ops.adapters.engine.reader import EngineReader
 from mmstack_ops.adapters.project import Project, open_project
 from mmstack_ops.adapters.secrets.store import generate
+from mmstack_ops.adapters.storage.local.directory_tier import DirectoryTier
 from mmstack_ops.adapters.stores.backup_type import OpenArtifact
 from mmstack_ops.adapters.stores.redis.rdb import RedisRdb
-from mmstack_ops.adapters.tiers.directory import DirectoryTier
 from mmstack_ops.artifacts.artifact_reader import Artifact, read_manifest
 from mmstack_ops.artifacts.artifact_writer import taking
 from mmstack_ops.artifacts.backup_index import list_backups

@@ -24,7 +24,7 @@ def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BackupOperations
     generate(project, project.catalogue("development"))
     tiers = {name: MemoryTier(name) for name in ("local", "remote")}
     monkeypatch.setattr(
-        "mmstack_ops.adapters.tiers.open.open_tier", lambda name, *_, **__: tiers[name]
+        "mmstack_ops.adapters.storage.open_tier.open_tier", lambda name, *_, **__: tiers[name]
     )
     for moment in (NOW - HOUR, NOW + 24 * HOUR):
         take_dump(tiers["local"], named(moment))

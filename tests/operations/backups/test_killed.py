@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mmstack_ops.adapters.tiers.directory import DirectoryTier
+from mmstack_ops.adapters.storage.local.directory_tier import DirectoryTier
 from mmstack_ops.artifacts.artifact_reader import read_manifest
 from mmstack_ops.artifacts.backup_index import list_backups
 from mmstack_ops.artifacts.encryption import Keys

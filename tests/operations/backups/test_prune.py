@@ -36,7 +36,8 @@ class World:
         generate(project, project.catalogue(environment))
         self.tiers = {name: MemoryTier(name) for name in ("local", "remote")}
         monkeypatch.setattr(
-            "mmstack_ops.adapters.tiers.open.open_tier", lambda name, *_, **__: self.tiers.get(name)
+            "mmstack_ops.adapters.storage.open_tier.open_tier",
+            lambda name, *_, **__: self.tiers.get(name),
         )
         self.now = NOW
         self.control = BackupOperations(project, environment, now=lambda: self.now)

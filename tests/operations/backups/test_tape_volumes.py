@@ -17,8 +17,8 @@ from mmstack_ops.domain.errors import (
 )
 from mmstack_ops.operations.backups.tape_volumes import TapeVolumes
 from mmstack_ops.operations.backups.tier_set import TierSet
-from tests.adapters.tiers.contract import get, put
-from tests.adapters.tiers.test_tape import tape
+from tests.adapters.storage.contract import get, put
+from tests.adapters.storage.test_tape import tape
 
 
 def volumes_of(*tiers: Any) -> TapeVolumes:

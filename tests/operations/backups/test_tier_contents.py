@@ -52,7 +52,7 @@ def opened(
     catalogue = project.catalogue(environment)
     generate(project, catalogue)
     monkeypatch.setattr(
-        "mmstack_ops.adapters.tiers.open.open_tier", lambda name, *_, **__: tiers.get(name)
+        "mmstack_ops.adapters.storage.open_tier.open_tier", lambda name, *_, **__: tiers.get(name)
     )
     return TierContents(project, catalogue, lambda: load_values(project, catalogue))
 

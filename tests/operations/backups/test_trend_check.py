@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mmstack_ops.adapters.secrets.store import generate
-from mmstack_ops.adapters.tiers.directory import DirectoryTier
+from mmstack_ops.adapters.storage.local.directory_tier import DirectoryTier
 from mmstack_ops.artifacts.artifact_reader import Artifact
 from mmstack_ops.artifacts.artifact_writer import taking
 from mmstack_ops.artifacts.payload_writer import Packing

@@ -7,7 +7,7 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mmstack_ops.adapters.tiers.directory import DirectoryTier
+from mmstack_ops.adapters.storage.local.directory_tier import DirectoryTier
 from mmstack_ops.artifacts.delete import delete_backup
 from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.operations.backups.copy import copy_artifact

@@ -8,8 +8,8 @@ import dagster as dg
 
 from mmstack_ops.domain.backups.tape import TapeVolume
 from mmstack_ops.orchestration.backups.tapes import recycle_request
-from tests.adapters.tiers.contract import put
-from tests.adapters.tiers.test_tape import tape
+from tests.adapters.storage.contract import put
+from tests.adapters.storage.test_tape import tape
 from tests.operations.backups.test_tape_volumes import volumes_of
 from tests.orchestration.backups.conftest import World, failure_text
 from tests.orchestration.fakes import Run

@@ -1,0 +1,1 @@
+"""Storage tiers: local disk, mounts, S3 and tape. One contract holds for all."""

@@ -1,0 +1,1 @@
+"""A tier that is a folder of this machine."""

@@ -1,0 +1,1 @@
+"""A tier that is a bucket of an S3 store."""

@@ -1,1 +1,0 @@
-"""Storage tiers: one file for each kind, one contract for all."""

@@ -1,4 +1,4 @@
-"""Ask before something goes, after a look at what goes."""
+"""Ask before something is deleted, after a look at what."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import dagster as dg
 
 
 def pool_holder(job: str, pools: Sequence[str]) -> dg.GraphDefinition:
-    """Return a graph to put into ``job``, so that its runs hold ``pools`` from begin to end."""
+    """Return a graph to put into ``job``, so that its runs hold ``pools`` from start to end."""
     ops = [_holder(pool) for pool in dict.fromkeys(pools)]
 
     @dg.graph(

@@ -34,7 +34,7 @@ def test_a_look_shows_what_would_go_and_why(
     assert finished.exit_code == 0
     assert old.id in finished.stdout
     assert "no rule keeps it" in finished.stdout
-    assert "1 of 3 copies would go" in finished.stdout
+    assert "1 of 3 copies would be deleted" in finished.stdout
     assert finished.stdout.count("postgres/full") == 1
     assert mmstack("retention", "test", "--tier", "local", "--keeps").stdout.count("keep ") == 2
     assert runs.calls == []
@@ -117,7 +117,9 @@ def test_a_rule_that_deletes_nothing_says_why(
 ) -> None:
     live.expired = {"minio": 95}
     finished = mmstack("retention", "test", "minio")
-    assert "objects logs of minio deletes nothing: 95 of 100 rows would go" in finished.stdout
+    assert (
+        "objects logs of minio deletes nothing: 95 of 100 rows would be deleted" in finished.stdout
+    )
 
 
 def test_naming_a_tier_leaves_live_data_alone(

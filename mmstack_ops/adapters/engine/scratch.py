@@ -110,7 +110,7 @@ class ScratchEngine(EngineWriter):
         return found
 
     def remove_scratch(self, objects: Iterable[ScratchObject]) -> Iterator[str]:
-        """Remove objects, each by its exact id; yield what went.
+        """Remove objects, each by its exact id; yield what was deleted.
 
         One-shot containers that a killed process left on a scratch network go with it.
         """

@@ -47,7 +47,7 @@ class OwnerLocks:
     def take(self) -> Iterator[OwnerLock]:
         """Hold a claim for the block.
 
-        Its file goes when ``finished`` was set, however the block ends; else it stays.
+        Its file is deleted if ``finished`` was set, however the block ends; otherwise it stays.
         """
         path = self._folder / f"{secrets.token_hex(4)}.json"
         text = {"pid": os.getpid(), "since": int(time.time())}

@@ -65,7 +65,7 @@ class Gone:
 
 @dataclass
 class Tally:
-    """What went so far; see ``Gone``."""
+    """What was deleted so far; see ``Gone``."""
 
     count: int = 0
     freed_bytes: int = 0
@@ -73,7 +73,7 @@ class Tally:
 
 @contextmanager
 def counted(site: Site, things: Things) -> Iterator[Tally]:
-    """Give a tally to a clean-up: an error after something went says how much did.
+    """Give a tally to a clean-up: an error after something was deleted says how much.
 
     Raises:
         RetentionError: it failed half-way; says what was deleted.
@@ -99,13 +99,13 @@ def counted(site: Site, things: Things) -> Iterator[Tally]:
 
 
 class Strategy(Protocol[Rule]):
-    """One way to let old data go. Stateless."""
+    """One way to delete old data. Stateless."""
 
     needs_running: ClassVar[bool]
     """The service's server does the work; else the files of its volumes are enough."""
 
     def look(self, site: Site, rule: Rule) -> Found:
-        """Count what there is and what would go. Changes nothing.
+        """Count what there is and what would be deleted. Changes nothing.
 
         Raises:
             RetentionError: what the rule is about doesn't exist, or can't be judged.
@@ -117,7 +117,7 @@ class Strategy(Protocol[Rule]):
         """Delete what is older than ``site.before``, piece by piece; safe to repeat.
 
         Raises:
-            RetentionError: something stayed that should have gone; says what went.
+            RetentionError: something stayed that should have been deleted; says what was.
             BackupError: the server failed; what was deleted before stays deleted.
             CancelledError: cancelled between two pieces.
         """

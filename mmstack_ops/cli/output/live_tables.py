@@ -1,4 +1,4 @@
-"""Retention of live data: what is there, what goes and why not, as a table."""
+"""Retention of live data: what is there, what is deleted and why not, as a table."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mmstack_ops.domain.units import format_bytes, format_seconds
 
 
 def show_live(plan: LivePlan, *, all_rules: bool) -> None:
-    """Print a row for each rule: its age, what it found, what goes, what it says.
+    """Print a row for each rule: its age, what it found, what is deleted, what it says.
 
     Args:
-        all_rules: also those that let nothing go.
+        all_rules: also those that delete nothing.
     """
     rows = [one for one in plan.rules if all_rules or one.expired or one.problem]
     if rows:
@@ -51,7 +51,7 @@ def show_live(plan: LivePlan, *, all_rules: bool) -> None:
         stdout().print(Text(f"! nothing on the services is decided: {plan.down}", "bold red"))
     for why in dict.fromkeys(plan.skipped.values()):
         services = ", ".join(name for name, reason in plan.skipped.items() if reason == why)
-        stdout().print(Text(f"nothing is decided of {services}: {why}", "dim"))
+        stdout().print(Text(f"skipped: {services}: {why}", "dim"))
     what = sum(one.expired for one in plan.rules)
     stdout().print(Text(f"{what} things on the services are too old", style="bold"))
 

@@ -85,7 +85,7 @@ def _cell(cells: Sequence[Cell]) -> Text:
 
 
 def show_cleanup(plan: NetworkCleanupPlan) -> None:
-    """Print a row for each network that carries our label: what goes, what stays, and why."""
+    """Print a row for each network that carries our label: deleted or kept, and why."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("NETWORK", "SUBNET", "ENVIRONMENT", "DECISION"):
         table.add_column(column, no_wrap=True)
@@ -94,7 +94,7 @@ def show_cleanup(plan: NetworkCleanupPlan) -> None:
         word = Text("remove", "yellow") if one.orphan else Text("keep", "green")
         table.add_row(one.name, ", ".join(one.subnets), one.environment, word, one.reason)
     stdout().print(table)
-    stdout().print(Text(f"{len(plan.orphans)} of {len(plan.decisions)} would go", "bold"))
+    stdout().print(Text(f"{len(plan.orphans)} of {len(plan.decisions)} would be deleted", "bold"))
 
 
 def show_conflicts(report: ConflictReport) -> None:

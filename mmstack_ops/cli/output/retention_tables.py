@@ -1,4 +1,4 @@
-"""Retention: what is kept, what goes and why, as tables."""
+"""Retention: what is kept, what is deleted and why, as tables."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def show_plan(plan: RetentionPlan, *, keeps: bool) -> None:
         stdout().print(table)
     gone = sum(len(one.deletions) for one in plan.series)
     every = sum(len(one.decisions) for one in plan.series)
-    stdout().print(Text(f"{gone} of {every} copies would go", style="bold"))
+    stdout().print(Text(f"{gone} of {every} copies would be deleted", style="bold"))
     _show_problems(plan)
 
 
 def show_status(plan: RetentionPlan, *, next_run: datetime | None) -> None:
-    """Print one row for each series on each tier: rules, ages, what would go."""
+    """Print one row for each series on each tier: rules, ages, what would be deleted."""
     table = _table()
     for column in ("TIER", "SERIES"):
         table.add_column(column, no_wrap=True)

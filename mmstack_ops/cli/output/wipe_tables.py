@@ -37,7 +37,7 @@ def show_wipe_plan(plan: WipePlan) -> None:
 
 
 def show_gone(result: WipeResult) -> None:
-    """Print what went, what stayed and why, and what runs again."""
+    """Print what was deleted, what stayed and why, and what runs again."""
     stdout().print(_items(result.gone))
     for name, why in result.kept.items():
         stdout().print(Text(f"! kept {name}: {why}", "bold red"))
@@ -70,5 +70,5 @@ def _summary(plan: WipePlan) -> str:
         if (count := sum(one.kind == kind for one in plan.items))
     ]
     size = "an unknown amount of data" if plan.size is None else format_bytes(plan.size)
-    goes = f"{', '.join(counts)} would go from {plan.environment}, with {size}"
+    goes = f"{', '.join(counts)} would be deleted from {plan.environment}, with {size}"
     return f"{goes}; backups, secrets and images stay"

@@ -105,7 +105,7 @@ def export(
     ref = find_backup(session, backup)
     source = known_tier(session, tier)
     with backup_display() as display:
-        # It only reads the tiers: no run. Ctrl-C ends it, and the unfinished file goes.
+        # It only reads the tiers: no run. Ctrl-C ends it, and the unfinished file is deleted.
         written = session.backups.export(
             ref, path, tier=source, cancel=threading.Event(), on_event=display.show
         )

@@ -81,7 +81,7 @@ def health(
 def cleanup(
     context: typer.Context,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Only print what would go. Touches nothing.")
+        bool, typer.Option("--plan", help="Only print what would be deleted. Touches nothing.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask; the plan is right.")] = False,
     environment: Environment = None,
@@ -146,6 +146,6 @@ def _report(session: Session, outcome: RunOutcome | None, *, as_json: bool) -> N
     elif outcome is None:
         typer.echo("no network is orphaned")
     elif outcome.success:
-        typer.echo("the orphaned networks are gone")
+        typer.echo("the orphaned networks are deleted")
     else:
         sys.stderr.write(f"error: {outcome.error}\n")

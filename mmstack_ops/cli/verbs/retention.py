@@ -1,4 +1,4 @@
-"""`mmstack retention`: what is kept, what would go, and letting it go."""
+"""`mmstack retention`: what is kept, what would be deleted, and deleting it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def status(
     environment: Environment = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the policy, how old what is there is, the next run, and what would go."""
+    """Show the policy, how old what is there is, the next run, and what would be deleted."""
     session: Session = context.obj.named(environment)
     plans = _plans(session, targets, tiers)
     next_run = session.backups.next_cleanup()

@@ -28,7 +28,7 @@ def wipe(
         ),
     ],
     plan: Annotated[
-        bool, typer.Option("--plan", help="Only print what would go. Touches nothing.")
+        bool, typer.Option("--plan", help="Only print what would be deleted. Touches nothing.")
     ] = False,
     confirm: Annotated[
         str | None,

@@ -62,7 +62,7 @@ class TapeVolume:
             raise PlanStaleError(
                 f"volume {self.name} of {self.tier} isn't as it was looked at",
                 why=f"it held {stored} bytes then, and {self.stored} now",
-                remedy="look again: `mmstack tape volumes`",
+                remedy="run `mmstack tape volumes` again",
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class FileWriter(Protocol):
 
 
 class FileReader(Protocol):
-    """A file that is being read, from its begin to its end."""
+    """A file that is being read, from start to end."""
 
     def read(self, size: int = -1, /) -> bytes:
         """Return up to ``size`` bytes, b"" at the end.

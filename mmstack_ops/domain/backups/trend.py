@@ -126,8 +126,8 @@ def findings(
         share = 1 - unchanged.unchanged / unchanged.files
     if unchanged is not None and share > policy.max_changed:
         found.append(
-            f"{unchanged.files - unchanged.unchanged} of {unchanged.files} files changed or went"
-            f" at once ({_percent(share)}; {_percent(policy.max_changed)} are allowed)"
+            f"{unchanged.files - unchanged.unchanged} of {unchanged.files} files changed or were"
+            f" deleted at once ({_percent(share)}; {_percent(policy.max_changed)} are allowed)"
         )
     return tuple(found)
 

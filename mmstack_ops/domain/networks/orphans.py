@@ -26,7 +26,7 @@ class NetworkDecision:
 
 @dataclass(frozen=True)
 class NetworkCleanupPlan:
-    """Which networks go, by exact id, on which engine.
+    """Which networks are deleted, by exact id, on which engine.
 
     Args:
         daemon_id: the engine it was made for.
@@ -44,7 +44,7 @@ class NetworkCleanupPlan:
 
     @property
     def stamp(self) -> PlanStamp:
-        """What it is known by: the engine and what goes."""
+        """What it is known by: the engine and what is deleted."""
         parts = [self.daemon_id, *sorted(one.id for one in self.orphans)]
         return PlanStamp(
             plan="the plan to clean networks up",

@@ -1,1 +1,1 @@
-"""What is kept and what goes: rules, rails, plans. Nothing here deletes anything."""
+"""What is kept and what is deleted: rules, rails, plans. Nothing here deletes anything."""

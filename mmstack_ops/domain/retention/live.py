@@ -42,7 +42,7 @@ class Found:
         clock: what the service's own clock says; None where it has none.
         names: what goes by name, where things have names; long lists are cut.
         notes: what else an operator wants to know.
-        passing: nothing goes at once: things are only given an end.
+        passing: nothing is deleted at once: things are only given an end.
     """
 
     things: Things
@@ -74,7 +74,7 @@ class RulePlan:
     problem: str = ""
     """Why nothing is deleted, as things are."""
     too_many: bool = False
-    """The problem is the share that would go: an operator may say that it is right."""
+    """The problem is the share that would be deleted: an operator may say that it is right."""
 
     @property
     def label(self) -> str:
@@ -83,7 +83,7 @@ class RulePlan:
 
     @property
     def expired(self) -> int:
-        """How many things would go."""
+        """How many things would be deleted."""
         return self.found.expired if self.found is not None else 0
 
     def to_json(self) -> dict[str, Any]:
@@ -135,7 +135,8 @@ class LivePlan:
             RETENTION_PLAN,
             made_at=self.made_at,
             digest=digest_of([self.environment, acting]),
-            changes="the schema changed, a service started or stopped, or data went meanwhile",
+            changes="the schema changed, a service started or stopped, or data was deleted"
+            " meanwhile",
         )
 
     @property
@@ -246,7 +247,8 @@ def plan_rule(
     going, there = found.expired - found.leftovers, found.total - found.leftovers
     if not found.passing and going > most * there:
         reason = (
-            f"{going} of {there} {found.things} would go, more than {most:.0%} (max_share_deleted)"
+            f"{going} of {there} {found.things} would be deleted, more than {most:.0%}"
+            " (max_share_deleted)"
         )
         return replace(plan, problem=reason, too_many=True)
     return plan

@@ -6,8 +6,8 @@ The rails, each after a way in which others lost a history:
 - the newest copy, the newest verified one and the last proven one stay, whatever the rules say;
 - what is on hold or under object lock stays, and what the next tier wants but hasn't got;
 - what is younger than an hour stays;
-- with nothing verified, with a backup from the future, or when most would go at once, nothing
-  goes: a clock that jumped looks like that.
+- with nothing verified, with a backup from the future, or when most would be deleted at once,
+  nothing is: a clock that jumped looks like that.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ class SeriesPlan:
     decisions: tuple[Decision, ...]
     problem: str = ""
     too_many: bool = False
-    """The problem is that so many would go: an operator may say that this is right."""
+    """The problem is that so many would be deleted: an operator may say that this is right."""
     bytes: int | None = field(default=None, compare=False)
-    """Stored bytes of what goes, shared packs not counted; None while unknown."""
+    """Stored bytes of what is deleted, shared packs not counted; None while unknown."""
 
     @property
     def deletions(self) -> tuple[Decision, ...]:
@@ -116,7 +116,7 @@ def plan_series(
     Args:
         copies: all of them, in any order.
         awaited: ids that ``awaited_by``, the tiers copied from this one, want and haven't got.
-        max_share: when more than this share would go, nothing may.
+        max_share: when more than this share would be deleted, nothing may.
 
     Raises:
         InputError: the rules keep nothing: that is a wipe, and no retention.
@@ -151,7 +151,7 @@ def plan_series(
         _add(kept, f"not on {awaited_by} yet", waiting)
     limit = later(now, -rules.within) if rules.within else EARLIEST
     late = (copy for copy in ordered if copy.safety and moments[copy.id] > limit)
-    _add(kept, "a restore took it of late", late)
+    _add(kept, "recent safety backup", late)
     if not verified:
         unknown = (copy for copy in ordered if copy.id not in kept)
         _add(kept, "nothing of this series is verified here", unknown)
@@ -212,15 +212,15 @@ def _problem(
     gone = sum(decision.delete for decision in decisions)
     if decisions and gone > max_share * len(decisions):
         return (
-            f"{gone} of {len(decisions)} would go, more than the share of {max_share:.0%} that"
-            " may go at once",
+            f"{gone} of {len(decisions)} would be deleted, more than the share of"
+            f" {max_share:.0%} that may be deleted at once",
             True,
         )
     return "", False
 
 
 def _leap(counted: Sequence[Copy], decisions: Sequence[Decision], rules: Rules) -> str:
-    """Say so when most would go only for what came after a pause of a month or more.
+    """Say so when most would be deleted only for what came after a pause of a month or more.
 
     That is what a history looks like after a clock ran ahead for some backups.
     """
@@ -237,7 +237,7 @@ def _leap(counted: Sequence[Copy], decisions: Sequence[Decision], rules: Rules) 
     if leapt <= _LEAP * others:
         return ""
     return (
-        f"{leapt} of {others} would go only for what came after"
+        f"{leapt} of {others} would be deleted only for what came after"
         f" {counted[first].id.partition('-')[0]} (the next is of"
         f" {counted[first - 1].id.partition('-')[0]}): did a clock run ahead?"
     )

@@ -67,7 +67,7 @@ class Trend(SchemaModel):
     max_drop: Share = 0.5
     """Share by which rows, keys, points, objects, files or bytes may fall; 1 allows any fall."""
     min_count: Annotated[int, Number(1, 10**12)] = 20
-    """Fewer than so many of something say nothing when they become fewer."""
+    """Fewer than so many of something are not compared."""
     never_empty: bool = True
     """What held something in all of the last proven backups must hold something."""
     max_ratio_rise: Share = 0.2
@@ -127,11 +127,11 @@ class RetentionPolicy(SchemaModel):
     """Rules for deleting live data that hold in every environment."""
 
     backup_before_cleanup: bool = True
-    """Data is backed up, and that backup verified, before any of it goes."""
+    """Data is backed up, and that backup verified, before any of it is deleted."""
     max_share_deleted: Share = 0.9
     """When a rule would delete more than this share of what it is about, it deletes nothing."""
     archive: str = ""
-    """Folder of the rows that are archived before they go; `${NAME}` is taken from the
+    """Folder of the rows that are archived before they are deleted; `${NAME}` is taken from the
     environment file. Empty: the environment's state folder."""
     runs: Age = 30 * 86400.0
     """How long Dagster keeps runs that ended; an asset's newest stays."""

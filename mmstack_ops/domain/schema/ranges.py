@@ -111,7 +111,7 @@ class Bytes:
 
 
 Age = Annotated[float, Seconds("1h", LONGEST)]
-"""How old something may become before it goes: an hour, at least."""
+"""How old something may become before it is deleted: an hour, at least."""
 Period = Annotated[float, Seconds("1m", LONGEST)]
 """How often something happens, or how long it holds."""
 Interval = Annotated[float, Seconds("100ms", "1d")]

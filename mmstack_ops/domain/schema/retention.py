@@ -1,4 +1,4 @@
-"""Retention of live data: which part of a service's data goes, and when."""
+"""Retention of live data: which part of a service's data is deleted, and when."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RowsRule(_Rule):
     database: str | None = None
     """None: the server's own (`POSTGRES_DB`)."""
     archive: bool = False
-    """Write rows to compressed CSV files before they go (`retention.archive`)."""
+    """Write rows to compressed CSV files before they are deleted (`retention.archive`)."""
 
 
 class KeysRule(_Rule):

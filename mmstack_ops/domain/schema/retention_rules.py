@@ -64,7 +64,7 @@ def _backed_up(
         wanted = schema.retention.backup_before_cleanup
     if wanted and not set(service.backup.types) - {"config"}:
         message = (
-            "its data is to be backed up before it goes, but the service has no backup of its"
+            "its data is to be backed up before it is deleted, but the service has no backup of its"
             " data: declare one, or say backup_before_cleanup: false"
         )
         yield Problem(at, message)

@@ -106,7 +106,7 @@ class Environment(SchemaModel):
     """What the sensor on container events does with a service that became unhealthy."""
     credential_rules: Literal["lenient", "strict"]
     protected: bool = False
-    """A wipe must be confirmed by typing, and needs a proven backup of all that goes."""
+    """A wipe must be confirmed by typing, and needs a proven backup of all that is deleted."""
     backup: EnvironmentBackup
     retention: EnvironmentRetention
 

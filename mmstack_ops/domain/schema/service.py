@@ -293,7 +293,7 @@ class Service(SchemaModel):
     """Who answers for it: e-mail addresses or `team:<name>`, shown in Dagster."""
     backup: ServiceBackup = ServiceBackup()
     retention: list[RetentionRule] = []
-    """What of its live data goes when it is too old."""
+    """What of its live data is deleted when it is too old."""
 
     @model_validator(mode="after")
     def _fixed_name_means_one(self) -> Service:

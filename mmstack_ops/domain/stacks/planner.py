@@ -87,7 +87,7 @@ def plan_down(
 ) -> Plan:
     """Plan how to stop ``services`` (in dependency order): dependants first, volumes never.
 
-    Containers are removed unless ``keep_containers``; a network goes when no container is
+    Containers are removed unless ``keep_containers``; a network is removed when no container is
     left on it.
     """
     containers = _by_service(environment, observed)

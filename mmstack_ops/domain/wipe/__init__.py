@@ -1,1 +1,1 @@
-"""Deleting an environment's data on purpose: what goes, what stays, and when it is refused."""
+"""Deleting an environment's data on purpose: what, what stays, and when it is refused."""

@@ -15,7 +15,7 @@ ItemKind = Literal["container", "volume", "network"]
 
 @dataclass(frozen=True)
 class WipeItem:
-    """One thing that goes, by exactly what it is.
+    """One thing to delete, by exactly what it is.
 
     Args:
         id: the engine's id; of a volume its name and the mark it got when it was made, since
@@ -48,8 +48,8 @@ class WipePlan:
 
     Args:
         scope: the word it was asked for by.
-        items: what goes: containers, then volumes, then networks.
-        stays: what one might think would go, and doesn't.
+        items: what is deleted: containers, then volumes, then networks.
+        stays: what one might think would be deleted, and doesn't.
         starts: services that ran and are started again afterwards.
         gpu: with the GPUs they declare, since they ran with them.
         affected: services that go on running though they need what goes.
@@ -104,13 +104,13 @@ class WipePlan:
 
     @property
     def size(self) -> int | None:
-        """Bytes of all volumes that go; None when one of them is unknown."""
+        """Bytes of all volumes to delete; None when one of them is unknown."""
         sizes = [one.size for one in self.items if one.kind == "volume"]
         known = [size for size in sizes if size is not None]
         return sum(known) if len(known) == len(sizes) else None
 
     def of_kind(self, kind: ItemKind) -> tuple[WipeItem, ...]:
-        """Return the containers, volumes or networks that go."""
+        """Return the containers, volumes or networks to delete."""
         return tuple(one for one in self.items if one.kind == kind)
 
     def with_sizes(self, sizes: Mapping[str, int]) -> WipePlan:
@@ -141,7 +141,7 @@ class WipePlan:
         """
         if self.refusals:
             raise InputError(
-                f"{self.environment} is protected, and not all that would go is backed up",
+                f"{self.environment} is protected, and not all that would be deleted is backed up",
                 why="; ".join(self.refusals),
                 remedy="back it up and prove it (`mmstack backup run`, `mmstack drill`), or say"
                 " --without-proven-backup, which is recorded",
@@ -175,7 +175,7 @@ class WipeResult:
 
     @property
     def freed_bytes(self) -> int:
-        """Bytes of the volumes that went, as far as they are known."""
+        """Bytes of the deleted volumes, as far as they are known."""
         return sum(one.size or 0 for one in self.gone if one.kind == "volume")
 
     def to_json(self) -> dict[str, Any]:

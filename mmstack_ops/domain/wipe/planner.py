@@ -26,7 +26,7 @@ def plan_wipe(
     interrupted_starts: Collection[str] = (),
     interrupted_gpu: bool = False,
 ) -> WipePlan:
-    """Return what goes, what stays and why, and what is started again.
+    """Return what is deleted, what stays and why, and what is started again.
 
     A stack goes with its containers, the volumes it owns and its network. A kind of data goes
     with the containers that mount it, which are started again. An environment goes whole.

@@ -63,7 +63,7 @@ def find_scope(catalogue: Catalogue, name: str) -> Scope:
     known = {scope.name: scope for scope in scopes(catalogue.schema.stacks)}
     if name not in known:
         raise UnknownNameError(
-            f"{name!r} is nothing that can be wiped{did_you_mean(name, known)}",
+            f"{name!r} cannot be wiped{did_you_mean(name, known)}",
             remedy=f"use one of: {', '.join(known)}",
         )
     return known[name]

@@ -34,7 +34,7 @@ def sweep_series(
     throttle: Throttle,
     grace: timedelta = GRACE,
 ) -> tuple[str, ...]:
-    """Delete the garbage of one series; return the keys that went.
+    """Delete the garbage of one series; return the deleted keys.
 
     The caller holds the series' lock. Killed at any point, nothing that a backup names is
     lost: manifests are never touched here.

@@ -78,7 +78,7 @@ class ScratchServers:
     def server(
         self, recipe: Recipe, *, started: bool, cancel: threading.Event
     ) -> Iterator[Instance]:
-        """Give an empty server for the block; container, volumes and network go after it.
+        """Give an empty server for the block; container, volumes and network are deleted after it.
 
         Args:
             started: it runs and is healthy; else it was never started, and its volumes hold

@@ -49,7 +49,7 @@ def ended_containers(
 def remove_ended(
     connection: EngineConnection, planned: Sequence[EndedContainer]
 ) -> tuple[EndedContainer, ...]:
-    """Remove what was planned and still stands as it did; return what went."""
+    """Remove what was planned and still stands as it did; return what was deleted."""
     gone: list[EndedContainer] = []
     for one in planned:
         try:

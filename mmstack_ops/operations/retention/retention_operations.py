@@ -76,7 +76,7 @@ class LiveRetention:
     def plan(
         self, services: Collection[str] | None = None, *, made_at: datetime | None = None
     ) -> LivePlan:
-        """Return what would go from the services. Changes nothing.
+        """Return what would be deleted from the services. Changes nothing.
 
         A service that isn't there is named, and nothing about it decided; one that fails has the
         reason in its rules' plans. An engine that doesn't answer is the plan's ``down``.
@@ -132,7 +132,7 @@ class LiveRetention:
             accept_many: an operator said that so many may go.
 
         Raises:
-            RetentionError: naming what stayed, why, and what went.
+            RetentionError: naming what stayed, why, and what was deleted.
             BackupError: no verified backup could be made: nothing was deleted.
             CancelledError: ``cancel`` was set; what was deleted before stays deleted.
         """
@@ -171,7 +171,7 @@ class LiveRetention:
             raise RetentionError(
                 f"{len(failed)} of {len(planned)} rules of {service} weren't carried out",
                 why="; ".join(failed),
-                remedy=f"by the other rules went: {went or 'nothing'};"
+                remedy=f"deleted by the other rules: {went or 'nothing'};"
                 f" look at `mmstack retention test {service}`"
                 " (--accept-many where so many may go), mend the cause, then clean up again",
             )
@@ -190,7 +190,7 @@ class LiveRetention:
             )
 
     def clean_containers(self, planned: Sequence[EndedContainer]) -> tuple[EndedContainer, ...]:
-        """Remove what was planned, by id; return what went."""
+        """Remove what was planned, by id; return what was deleted."""
         from mmstack_ops.operations.retention.ended_containers import remove_ended
 
         with self._place("retention", lambda _: None) as place:
@@ -228,7 +228,7 @@ class LiveRetention:
             things = "files" if fresh.found is None else fresh.found.things
             return RuleCleaned(planned.service, planned.label, things, 0, 0, 0.0)
         gone = retention_strategy(planned.rule).clean(site, planned.rule)
-        site.tell(f"{planned.label}: {gone.count} {fresh.found.things} went")
+        site.tell(f"{planned.label}: {gone.count} {fresh.found.things} deleted")
         return RuleCleaned(
             planned.service,
             planned.label,

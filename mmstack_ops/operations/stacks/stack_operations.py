@@ -169,7 +169,7 @@ class StackOperations:
         """Plan a stop of ``targets``, with what left the schema: dependants first, volumes never.
 
         Args:
-            keep_containers: stop only; else containers go, and networks that are left empty.
+            keep_containers: stop only; else remove containers, and networks left empty.
         """
         observed = self._reader.observe(self._owner)
         names, left = select_present(self.catalogue, targets, observed)

@@ -48,7 +48,7 @@ class Removal:
         What can't be removed hinders nothing that doesn't depend on it.
 
         Raises:
-            EngineUnavailableError: the engine went away; the record says what went before.
+            EngineUnavailableError: the engine went away; the record says what was deleted before.
             CancelledError: ``cancel`` was set; likewise.
         """
         with ThreadPoolExecutor(_PARALLEL) as pool:
@@ -62,7 +62,8 @@ class Removal:
             raise CancelledError(
                 f"the wipe of {self.plan.confirmation} was cancelled after {len(self.gone)} of"
                 f" {len(self.plan.items)} things",
-                remedy="what went is gone; wipe again to finish, or start what should run",
+                remedy="what was deleted stays deleted; run the wipe again to finish, or start what"
+                " should run",
             )
         try:
             look = look_around(self.connection, self.plan.daemon_id)
@@ -115,7 +116,7 @@ def _refusal(look: Look, item: WipeItem, owner: str, environment: str) -> str | 
 
 def _remove(engine: EngineWriter, item: WipeItem) -> None:
     if item.kind == "container":
-        # Asked to stop first: what it holds elsewhere isn't torn. Its data goes anyway.
+        # Asked to stop first: what it holds elsewhere isn't torn. Its data is deleted anyway.
         engine.stop(item.id, item.name, grace=_STOP_SECONDS)
         engine.remove(item.id, item.name)
     elif item.kind == "network":

@@ -1,7 +1,7 @@
-"""What a wipe was to remove and what went, on disk before and after each step.
+"""What a wipe was to delete and what it deleted, on disk before and after each step.
 
 One file for each wipe, in the environment's state: a line with the plan, a line for each
-thing that went, and a last line when it came to its end. A file without that last line whose
+deleted thing, and a last line when it came to its end. A file without that last line whose
 process is gone is a wipe that was killed.
 """
 

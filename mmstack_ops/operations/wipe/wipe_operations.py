@@ -151,18 +151,18 @@ class WipeOperations:
         cancel: threading.Event,
         on_event: Listener,
     ) -> WipeResult:
-        """Carry ``plan`` out: exactly that one, each thing looked at again before it goes.
+        """Carry ``plan`` out: exactly that one, each thing looked at again before it is deleted.
 
         Schedules and sensors, starts, backups and restores of the environment wait meanwhile.
 
         Args:
             confirmation: what the operator typed.
             holder: what this is, for whoever waits.
-            cancel: stops it between two things; what went is gone.
+            cancel: stops it between two items; what was deleted stays deleted.
 
         Raises:
             InputError: it isn't confirmed, or the environment is protected and something
-                that would go has no proven backup. Nothing was touched.
+                that would be deleted has no proven backup. Nothing was touched.
             PlanStaleError: it is too old, or for another engine. Nothing was touched.
             EngineUnavailableError: the engine went away half-way; wiping again finishes it.
             CancelledError: ``cancel`` was set.
@@ -293,7 +293,7 @@ class WipeOperations:
 def _told(wipe: KilledWipe) -> str:
     """Return what is left of a killed wipe, for people."""
     left = ", ".join(name for _, _, name in wipe.left)
-    parts = [f"{wipe.gone} things went"]
+    parts = [f"{wipe.gone} items deleted"]
     if left:
         parts.append(f"still there: {left}")
     if wipe.starts:

@@ -226,7 +226,7 @@ def sweep_op(catalogue: Catalogue) -> dg.OpDefinition:
                 context.log_event(
                     dg.AssetObservation(
                         asset_key=names.tier_key(catalogue, tier),
-                        description=f"swept: {len(gone)} files taken away",
+                        description=f"swept: {len(gone)} files deleted",
                         metadata={"swept_files": dg.MetadataValue.int(len(gone))},
                     )
                 )

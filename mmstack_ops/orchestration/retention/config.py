@@ -19,5 +19,5 @@ class CleanupConfig(dg.Config):
     )
     accept_many: bool = Field(
         default=False,
-        description="Delete also where so many would go that a clock may be wrong.",
+        description="Delete also where so many would be deleted that a clock may be wrong.",
     )

@@ -60,7 +60,9 @@ def _test_job(
             plan = backups_of(context).plan_retention()
         for one in live.rules:
             context.log.info(f"{one.service}: {one.label}: {one.problem or one.expired}")
-        context.log.info(f"{sum(len(one.deletions) for one in plan.series)} copies would go")
+        context.log.info(
+            f"{sum(len(one.deletions) for one in plan.series)} copies would be deleted"
+        )
         context.log_event(
             dg.AssetObservation(
                 asset_key=names.whole_key(catalogue),

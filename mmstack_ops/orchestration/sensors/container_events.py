@@ -82,7 +82,7 @@ def container_events_sensor(
 
 
 def _is_unhealthy(control: "StackOperations", service: str) -> bool:
-    """Look again: somebody may have restarted or stopped it meanwhile."""
+    """Look a second time: somebody may have restarted or stopped it meanwhile."""
     with only_safe_errors("reading the status"):
         return any(
             status.service == service and status.condition == "unhealthy"

@@ -38,7 +38,7 @@ class WipeConfig(dg.Config):
     )
     start: bool = Field(
         default=True,
-        description="Start again what ran, where only one kind of data goes.",
+        description="Start again what ran, where only one kind of data is deleted.",
     )
 
 

@@ -151,7 +151,7 @@ def _record(context: dg.OpExecutionContext, catalogue: Catalogue, result: WipeRe
     context.log_event(
         dg.AssetObservation(
             asset_key=names.wipe_key(catalogue),
-            description=f"wiped {result.scope}: {len(result.gone)} things went",
+            description=f"wiped {result.scope}: {len(result.gone)} items deleted",
             metadata=result_metadata(result),
         )
     )
@@ -177,7 +177,7 @@ def _fail_unless_whole(result: WipeResult) -> None:
     if wrong:
         raise EngineError(
             f"the wipe of {result.environment}/{result.scope} isn't whole:"
-            f" {len(result.gone)} things went",
+            f" {len(result.gone)} items deleted",
             why="; ".join(wrong),
             remedy="correct that, then wipe again: it goes on with what is left",
         )

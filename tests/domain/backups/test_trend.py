@@ -106,7 +106,7 @@ def test_new_content_that_cant_be_compressed_is_no_encryption() -> None:
 def test_a_tree_whose_files_all_changed_at_once_is_told() -> None:
     before = content()
     (found,) = findings(content(), [before], POLICY, Unchanged(files=400, unchanged=3))
-    assert found.startswith("397 of 400 files changed or went at once (99 %")
+    assert found.startswith("397 of 400 files changed or were deleted at once (99 %")
     assert findings(content(), [before], POLICY, Unchanged(files=400, unchanged=90)) == ()
     assert findings(content(), [before], POLICY, Unchanged(files=3, unchanged=0)) == ()
 

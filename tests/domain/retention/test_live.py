@@ -69,7 +69,7 @@ def test_what_is_older_than_the_age_goes(catalogue: Catalogue) -> None:
 def test_more_than_the_share_goes_only_when_somebody_says_so(catalogue: Catalogue) -> None:
     plan = planned(catalogue, Found("rows", 100, 91))
     assert plan.too_many
-    assert "91 of 100 rows would go, more than 90%" in plan.problem
+    assert "91 of 100 rows would be deleted, more than 90%" in plan.problem
     assert not planned(catalogue, Found("rows", 100, 90)).problem
     assert not planned(catalogue, Found("rows", 100, 100), max_share_deleted=1).problem
     # Nothing goes at once: keys only get an end.
@@ -80,7 +80,7 @@ def test_what_belongs_to_nothing_counts_for_no_share(catalogue: Catalogue) -> No
     assert not planned(catalogue, Found("revisions", 13, 12, leftovers=12)).problem
     assert not planned(catalogue, Found("revisions", 1, 1, leftovers=1)).problem
     plan = planned(catalogue, Found("revisions", 12, 12, leftovers=2))
-    assert "10 of 10 revisions would go" in plan.problem
+    assert "10 of 10 revisions would be deleted" in plan.problem
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_what_the_next_tier_waits_for_stays() -> None:
 def test_a_safety_copy_counts_for_nothing_and_goes_by_age() -> None:
     plan = planned(copy(0, safety=True), copy(1), copy(9, safety=True), rules=WEEK)
     assert gone(plan) == {backup_id(9)}
-    assert why(plan, 0) == ("a restore took it of late",)
+    assert why(plan, 0) == ("recent safety backup",)
     assert why(plan, 1) == (
         "within 7d 0h of the newest",
         "the newest",
@@ -137,14 +137,14 @@ def test_clocks_may_differ_a_little() -> None:
 
 
 def test_a_clock_that_ran_ahead_and_took_a_backup_stops_everything() -> None:
-    """All but the one of the wrong time would go at once."""
+    """All but the one of the wrong time would be deleted at once."""
     copies = [copy(0), *(copy(300 + day) for day in range(5))]
     plan = planned(*copies, max_share=0.75)
     assert plan.too_many
-    assert "5 of 6 would go, more than" in plan.problem
+    assert "5 of 6 would be deleted, more than" in plan.problem
     plan = planned(*copies)
     assert plan.too_many
-    assert "5 of 6 would go only for what came after" in plan.problem
+    assert "5 of 6 would be deleted only for what came after" in plan.problem
 
 
 def test_two_nights_of_a_wrong_clock_are_no_better_than_one() -> None:

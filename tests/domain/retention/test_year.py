@@ -138,7 +138,7 @@ def test_a_clock_that_jumps_ahead_for_one_backup_deletes_nothing() -> None:
     world.take(wrong=timedelta(days=400))
     world.copy()
     assert all("from the future" in problem for problem in world.clean())
-    # The clock is still wrong when retention runs: now most would go at once.
+    # The clock is still wrong when retention runs: now most would be deleted at once.
     world.now += timedelta(days=400)
     problems = world.clean()
     assert len(problems) == 3

@@ -134,7 +134,7 @@ def test_a_tree_that_ransomware_went_through_is_suspicious(tier: Tier, tmp_path:
     bad = tree(tier, tmp_path / "source", 2, worse)
     found = trend_check(bad, [lambda: healthy], POLICY)
     assert not found.passed
-    assert "40 of 40 files changed or went at once (100 %" in found.words
+    assert "40 of 40 files changed or were deleted at once (100 %" in found.words
     assert "the tree compresses to " in found.words
 
 

@@ -162,7 +162,7 @@ def test_a_rule_that_fails_half_way_says_what_went_and_keeps_no_other_back(
         )
     assert "1 files of worker went, then one couldn't be deleted" in raised.value.why
     assert "2.json: Input/output error" in raised.value.why
-    assert raised.value.remedy.startswith("by the other rules went: 1 files, 1 files;")
+    assert raised.value.remedy.startswith("deleted by the other rules: 1 files, 1 files;")
     assert [one.name for one in volume.iterdir()] == ["2.json"]
 
 

@@ -59,7 +59,7 @@ def test_too_many_go_only_when_somebody_says_so(run: Run, staging: World) -> Non
     staging.live.expired = {"postgres": 99}
     result = run("retention_cleanup")
     assert not result.success
-    assert "99 of 100 rows would go" in failure_text(result)
+    assert "99 of 100 rows would be deleted" in failure_text(result)
     plan, live = staging.backups.plan_retention(), staging.live.plan()
     request = cleanup_request(staging.catalogue, plan, None, live=live, accept_many=True)
     assert run("retention_cleanup", run_config=request.run_config).success

@@ -68,7 +68,7 @@ class Writer:
 
 
 class Reader:
-    """A published file, read from its begin to its end."""
+    """A published file, read from start to end."""
 
     def __init__(self, failure: Failure, key: str, descriptor: int) -> None:
         self._failure = failure

@@ -19,7 +19,7 @@ _MOST_CUTS = 5
 
 
 class Download:
-    """An object, from its begin to its end. A cut connection is taken up where it ended.
+    """An object, from start to end. A cut connection is taken up where it ended.
 
     Args:
         name: the key within the tier, for messages.

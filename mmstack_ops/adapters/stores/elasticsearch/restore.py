@@ -171,7 +171,7 @@ class IndicesRestore:
                 why=next(iter(self._refused.values())),
                 remedy=f"look at its log: `mmstack logs {self._instance.service}`",
             )
-        # Last: old data goes when the new is in.
+        # Last: old data is deleted when the new is in.
         kept = {one.place for one in held}
         for place, one in live.items():
             if not (one.own or place in kept or is_below(place, self._facts.left_out)):

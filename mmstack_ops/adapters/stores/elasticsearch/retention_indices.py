@@ -80,11 +80,11 @@ class ElasticsearchIndices:
                     continue
                 site.check()
                 answer = server.ask("DELETE", f"/{quote(one.name, safe='')}", missing_is_fine=True)
-                # Without it there was no such index. False: it goes, but not all nodes said so yet.
+                # Without it there was no such index. False: not all nodes confirmed yet.
                 if "acknowledged" not in answer:
                     site.tell(f"index {one.name} was gone already")
                     continue
-                site.tell(f"index {one.name} went")
+                site.tell(f"index {one.name} deleted")
                 tally.count += 1
                 tally.freed_bytes += one.size
         return Gone(tally.count, tally.freed_bytes)

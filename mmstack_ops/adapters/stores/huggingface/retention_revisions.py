@@ -142,7 +142,7 @@ def _clean_up(site: Site, rule: RevisionsRule, folder: Path, tally: Tally) -> No
             size = _unlink(blob.name, blobs, site.before)
             if size is not None:
                 tally.freed_bytes += size
-                # Blobs of the revisions that went are part of those.
+                # Blobs of the deleted revisions are part of those.
                 tally.count += blob in found.leftovers
 
 
@@ -168,7 +168,7 @@ def _goes(revision: _Revision, site: Site) -> bool:
 
 
 def _only_of(going: list[_Revision], every: list[_Revision]) -> list[Path]:
-    """Return the blobs that only revisions which go need."""
+    """Return the blobs that only revisions to be deleted need."""
     needed = {blob for one in every if one not in going for blob in one.blobs}
     return sorted({blob for one in going for blob in one.blobs} - needed)
 

@@ -111,7 +111,7 @@ class PostgresRows:
             for leaf in table.leaves:
                 for gone in _batches(connection, site, table, leaf, archive):
                     tally.count += gone
-                    site.tell(f"{tally.count} rows went")
+                    site.tell(f"{tally.count} rows deleted")
             if archive is not None and archive.files:
                 notes.append(f"archived in {archive.folder}: {', '.join(archive.files)}")
             # Also after nothing was deleted: a clean-up that was killed may have left it undone.

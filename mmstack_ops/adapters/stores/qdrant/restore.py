@@ -219,7 +219,7 @@ class CollectionsRestore:
                 or collection in needed
             )
 
-        # Last: old data goes when the new is in.
+        # Last: old data is deleted when the new is in.
         for extra in live:
             if extra not in held and not stays(extra):
                 self._touched = True

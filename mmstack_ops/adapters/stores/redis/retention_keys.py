@@ -1,4 +1,4 @@
-"""Redis keys get a time to live: nothing is searched for by KEYS, nothing goes at once."""
+"""Redis keys get a time to live: nothing is searched for by KEYS, nothing is deleted at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RedisKeys:
             for keys in _matching(client, rule):
                 site.check()
                 for left in _times_left(client, keys):
-                    # A key that went since has -2.
+                    # A key that expired since has -2.
                     total += left >= _NO_END
                     endless += left == _NO_END
                     late += left > site.age * 1000
@@ -70,7 +70,7 @@ def _matching(client: Any, rule: KeysRule) -> Iterator[list[bytes]]:
 
 
 def _times_left(client: Any, keys: list[bytes]) -> list[int]:
-    """Return milliseconds to each key's end: -1 without one, -2 for a key that went."""
+    """Return milliseconds to each key's end: -1 without one, -2 for a key that expired."""
     pipeline = client.pipeline(transaction=False)
     for key in keys:
         pipeline.pttl(key)

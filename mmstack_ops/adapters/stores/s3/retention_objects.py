@@ -89,7 +89,7 @@ class S3Objects:
                     site.check()
                     _delete(client, rule, batch, refused, tally)
                     batch = []
-                    site.tell(f"{tally.count} objects went")
+                    site.tell(f"{tally.count} objects deleted")
                 batch.append(one)
             if batch:
                 _delete(client, rule, batch, refused, tally)
@@ -144,7 +144,7 @@ def _stale_uploads(client: Any, site: Site, rule: ObjectsRule) -> Iterator[tuple
 def _delete(
     client: Any, rule: ObjectsRule, batch: list[_Version], refused: dict[str, str], tally: Tally
 ) -> None:
-    """Delete a batch by exact version; note what went and what the store refused."""
+    """Delete a batch by exact version; note what was deleted and what the store refused."""
     objects = [{"Key": one.key, "VersionId": one.id} for one in batch]
     answer = client.delete_objects(Bucket=rule.bucket, Delete={"Objects": objects, "Quiet": True})
     stayed = {(one["Key"], one.get("VersionId")) for one in answer.get("Errors", ())}

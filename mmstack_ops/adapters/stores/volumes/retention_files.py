@@ -160,7 +160,7 @@ def _to_rotate(rule: FilesRule, name: str, seen: os.stat_result) -> bool:
 
 
 def _unlink(site: Site, file: _File) -> bool:
-    """Delete a file unless it was written again; say whether it went."""
+    """Delete a file unless it was written again; return whether it was deleted."""
     try:
         seen = os.stat(file.name, dir_fd=file.folder, follow_symlinks=False)
         if from_epoch(seen.st_mtime) >= site.before:
@@ -228,7 +228,7 @@ def _remove_empty(root: int, emptied: set[str]) -> None:
             try:
                 _remove_folder(root, parts)
             except OSError:
-                # Something is in it, it went, or a link stands on the way: nothing of ours.
+                # Something is in it, it was deleted, or a link stands on the way: nothing of ours.
                 break
             parts.pop()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mmstack_ops.adapters.project import Project
     from mmstack_ops.domain.catalogue.resolve import Catalogue
-    from mmstack_ops.operations.backups.facade import Backups
+    from mmstack_ops.operations.backups.backup_operations import BackupOperations
     from mmstack_ops.operations.retention.retention_operations import LiveRetention
     from mmstack_ops.operations.stacks.stack_operations import StackOperations
     from mmstack_ops.operations.wipe.wipe_operations import WipeOperations
@@ -59,7 +59,7 @@ class Session:
         return StackOperations(self.project, self._environment)
 
     @cached_property
-    def backups(self) -> Backups:
+    def backups(self) -> BackupOperations:
         """What acts on the environment's backups."""
         from mmstack_ops.operations.backups.backup_operations import BackupOperations
 

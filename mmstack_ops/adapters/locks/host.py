@@ -36,6 +36,7 @@ def host_lock(
     wait: float,
     cancel: threading.Event,
     on_wait: Callable[[str], None],
+    busy: str = "another process is changing this environment",
 ) -> Iterator[None]:
     """Hold the lock at ``path`` for the duration of a ``with`` block.
 
@@ -47,6 +48,7 @@ def host_lock(
         wait: seconds to wait for another holder.
         cancel: stops the wait.
         on_wait: told once, with the holder's description, when there is a wait.
+        busy: what it means that somebody else holds it, for the error.
 
     Raises:
         LockHeldError: when the holder keeps it for longer than ``wait``, or the lock is
@@ -76,7 +78,7 @@ def host_lock(
                     told = True
                 if time.monotonic() >= deadline:
                     raise LockHeldError(
-                        f"another process is changing this environment: {other}",
+                        f"{busy}: {other}",
                         why=f"waited {wait:.0f} s for {path}",
                         remedy="wait until it is done, or cancel it, then run this again",
                     ) from None

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mmstack_ops.adapters.locks.host import host_lock
-from mmstack_ops.domain.errors import LockHeldError
 
 
 @contextmanager
@@ -42,28 +41,12 @@ def series_lock(
         CancelledError: cancelled while waiting.
     """
     name = f"mmstack-{project}-{tier}-{series.replace('/', '.')}.lock"
-    with _renamed(series, tier, wait):
-        entered = host_lock(
-            directory / name, holder=holder, wait=wait, cancel=cancel, on_wait=on_wait
-        )
-        entered.__enter__()
-    try:
+    with host_lock(
+        directory / name,
+        holder=holder,
+        wait=wait,
+        cancel=cancel,
+        on_wait=on_wait,
+        busy=f"another process works on the backups of {series} on tier {tier}",
+    ):
         yield
-    finally:
-        entered.__exit__(None, None, None)
-
-
-@contextmanager
-def _renamed(series: str, tier: str, wait: float) -> Iterator[None]:
-    """Say what is locked: the host's lock speaks of an environment."""
-    try:
-        yield
-    except LockHeldError as error:
-        _, colon, other = error.what.partition(": ")
-        if not colon:
-            raise
-        raise LockHeldError(
-            f"another process works on the backups of {series} on tier {tier}: {other}",
-            why=f"waited {wait:.0f} s",
-            remedy=error.remedy,
-        ) from None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.stores.backup_type import Instance
     from mmstack_ops.adapters.stores.retention_strategy import Site
     from mmstack_ops.domain.retention.runs import EndedContainer
-    from mmstack_ops.operations.backups.facade import Backups
+    from mmstack_ops.operations.backups.backup_operations import BackupOperations
     from mmstack_ops.operations.backups.restore_environment import RestoreEnvironment
 
 Listener = Callable[[BackupEvent], None]
@@ -55,7 +55,7 @@ class LiveRetention:
         self,
         project: Project,
         environment: str,
-        backups: Backups,
+        backups: BackupOperations,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:

@@ -26,7 +26,7 @@ from mmstack_ops.operations.wipe.wipe_lock import running_wipe, wipe_turn
 if TYPE_CHECKING:
     from mmstack_ops.adapters.engine.client import EngineConnection
     from mmstack_ops.domain.backups.status import SeriesStatus
-    from mmstack_ops.operations.backups.facade import Backups
+    from mmstack_ops.operations.backups.backup_operations import BackupOperations
     from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
 Listener = Callable[[BackupEvent], None]
@@ -51,7 +51,7 @@ class WipeOperations:
         project: Project,
         environment: str,
         stacks: StackOperations,
-        backups: Backups,
+        backups: BackupOperations,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:

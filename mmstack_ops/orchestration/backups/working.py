@@ -19,7 +19,7 @@ from mmstack_ops.orchestration.backups.names import BACKUPS
 from mmstack_ops.orchestration.interrupts import interrupts_wait
 
 if TYPE_CHECKING:
-    from mmstack_ops.operations.backups.facade import Backups
+    from mmstack_ops.operations.backups.backup_operations import BackupOperations
 
 Context = dg.AssetExecutionContext | dg.OpExecutionContext
 AnyContext = Context | dg.AssetCheckExecutionContext
@@ -34,9 +34,9 @@ _NEWS_SECONDS = 15.0
 """A line about how far a long transfer is, in the run's log."""
 
 
-def backups_of(context: AnyContext) -> Backups:
+def backups_of(context: AnyContext) -> BackupOperations:
     """Return the step's backups."""
-    return cast("Backups", getattr(context.resources, BACKUPS))
+    return cast("BackupOperations", getattr(context.resources, BACKUPS))
 
 
 def holder_of(context: Context) -> str:

@@ -19,7 +19,7 @@ from mmstack_ops.orchestration.wipe.names import WIPE
 from mmstack_ops.orchestration.wipe.pausing import paused_sensor
 
 if TYPE_CHECKING:
-    from mmstack_ops.operations.backups.facade import Backups
+    from mmstack_ops.operations.backups.backup_operations import BackupOperations
 
 MISSED = "missed_backups"
 TIERS = "backup_tiers"
@@ -45,7 +45,7 @@ def _missed_sensor(catalogue: Catalogue, job: Job) -> dg.SensorDefinition:
     def watch_ages(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         if rest := paused_sensor(context):
             return rest
-        control: Backups = context.resources.backups
+        control: BackupOperations = context.resources.backups
         now = time.time()
         told = Told.from_cursor(context.cursor, now=now)
         with only_safe_errors("reading the ages of backups"):
@@ -110,7 +110,7 @@ def _tier_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
         description="Tell people about tiers that are nearly full or can't be used.",
     )
     def watch_tiers(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        control: Backups = context.resources.backups
+        control: BackupOperations = context.resources.backups
         now = time.time()
         told = Told.from_cursor(context.cursor, now=now)
         limit = catalogue.schema.backup.quota_warning

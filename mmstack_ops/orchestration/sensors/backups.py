@@ -17,7 +17,9 @@ from mmstack_ops.orchestration.wipe.names import WIPE
 from mmstack_ops.orchestration.wipe.pausing import paused_sensor
 
 if TYPE_CHECKING:
-    from mmstack_ops.operations.backups.facade import Backups
+    from mmstack_ops.operations.backups.backup_operations import BackupOperations
+
+    pass
 
 COPY_SECONDS = 60
 PROBE_SECONDS = 300
@@ -108,7 +110,7 @@ def _version_sensor(
     name: str,
     job: Job,
     series: list[Series],
-    probe: Callable[["Backups"], str],
+    probe: Callable[["BackupOperations"], str],
     description: str,
 ) -> dg.SensorDefinition:
     first = catalogue.settings.backup.tiers[0]
@@ -187,9 +189,9 @@ def _sensor(
     return evaluate
 
 
-def _control(context: dg.SensorEvaluationContext) -> "Backups":
+def _control(context: dg.SensorEvaluationContext) -> "BackupOperations":
     resources: Any = context.resources
-    return cast("Backups", getattr(resources, names.BACKUPS))
+    return cast("BackupOperations", getattr(resources, names.BACKUPS))
 
 
 def _nothing(why: str, cursor: str | None) -> dg.SensorResult:

@@ -14,7 +14,7 @@ from mmstack_ops.orchestration.wipe.names import WIPE
 from mmstack_ops.orchestration.wipe.pausing import paused_sensor
 
 if TYPE_CHECKING:
-    from mmstack_ops.operations.backups.facade import Backups
+    from mmstack_ops.operations.backups.backup_operations import BackupOperations
 
 INTERVAL_SECONDS = 900
 
@@ -36,7 +36,7 @@ def quota_sensor(catalogue: Catalogue, jobs: Mapping[str, Job]) -> dg.SensorDefi
     def watch_quotas(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         if rest := paused_sensor(context):
             return rest
-        control: Backups = context.resources.backups
+        control: BackupOperations = context.resources.backups
         limit = catalogue.schema.backup.quota_warning
         with only_safe_errors("reading the tiers"):
             full = [

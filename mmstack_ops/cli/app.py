@@ -13,12 +13,13 @@ from mmstack_ops.cli.completion import complete_environments
 from mmstack_ops.cli.session import DEFAULT_ENVIRONMENT, Session
 from mmstack_ops.cli.verbs.backup import backup
 from mmstack_ops.cli.verbs.doctor import doctor
+from mmstack_ops.cli.verbs.drill import drill
+from mmstack_ops.cli.verbs.export import export
+from mmstack_ops.cli.verbs.hold import accept, hold, unhold
 from mmstack_ops.cli.verbs.jmeter import jmeter
-from mmstack_ops.cli.verbs.keeping import accept, export, hold, unhold
 from mmstack_ops.cli.verbs.logs import logs
 from mmstack_ops.cli.verbs.network import network
 from mmstack_ops.cli.verbs.plan import plan
-from mmstack_ops.cli.verbs.proving import drill, verify
 from mmstack_ops.cli.verbs.rebuild import rebuild
 from mmstack_ops.cli.verbs.render import render
 from mmstack_ops.cli.verbs.restart import restart
@@ -31,6 +32,7 @@ from mmstack_ops.cli.verbs.stop import stop
 from mmstack_ops.cli.verbs.tape import tape
 from mmstack_ops.cli.verbs.ui import ui
 from mmstack_ops.cli.verbs.validate import validate
+from mmstack_ops.cli.verbs.verify import verify
 from mmstack_ops.cli.verbs.wipe import wipe
 
 _OPTIONS_WITH_A_VALUE = ("-e", "--environment", "--project")

@@ -52,3 +52,18 @@ Tiers = Annotated[
     list[str] | None,
     typer.Option("--tier", metavar="TIER", help="Only this tier; may be repeated."),
 ]
+
+Backup = Annotated[
+    str, typer.Argument(metavar="BACKUP", help="environment/service/type/id, or the id alone.")
+]
+"""A single backup."""
+
+BackupTargets = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[STACK|SERVICE|BACKUP]",
+        help="Stacks, services or single backups; none: those that are due.",
+        show_default=False,
+    ),
+]
+"""What `verify` and `drill` work on."""

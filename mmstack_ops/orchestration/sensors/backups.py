@@ -19,7 +19,6 @@ from mmstack_ops.orchestration.wipe.pausing import paused_sensor
 if TYPE_CHECKING:
     from mmstack_ops.operations.backups.backup_operations import BackupOperations
 
-    pass
 
 COPY_SECONDS = 60
 PROBE_SECONDS = 300

@@ -1,26 +1,21 @@
-"""`mmstack hold`, `mmstack unhold`, `mmstack accept` and `mmstack export`."""
+"""`mmstack hold`, `mmstack unhold` and `mmstack accept`."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmstack_ops.cli.parameters import AsJson, Environment, Tier
+from mmstack_ops.cli.parameters import AsJson, Backup, Environment
 from mmstack_ops.domain.errors import InputError
 
 if TYPE_CHECKING:
     from mmstack_ops.cli.session import Session
 
-_Backup = Annotated[
-    str, typer.Argument(metavar="BACKUP", help="environment/service/type/id, or the id alone.")
-]
-
 
 def hold(
     context: typer.Context,
-    backup: _Backup,
+    backup: Backup,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why it must be kept.")],
     environment: Environment = None,
     as_json: AsJson = False,
@@ -32,7 +27,7 @@ def hold(
 
 def unhold(
     context: typer.Context,
-    backup: _Backup,
+    backup: Backup,
     environment: Environment = None,
     as_json: AsJson = False,
 ) -> None:
@@ -67,7 +62,7 @@ def _checked_reason(reason: str) -> str:
 
 def accept(
     context: typer.Context,
-    backup: _Backup,
+    backup: Backup,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why it is as it should be.")],
     environment: Environment = None,
     as_json: AsJson = False,
@@ -85,33 +80,3 @@ def accept(
     runs = BackupRuns(session, "accept", command_line("accept", str(ref)))
     runs.carry_out(accept_request(ref, reason=reason))
     runs.report(as_json=as_json, done=f"the trend of {ref} is accepted: its next drill proves it")
-
-
-def export(
-    context: typer.Context,
-    backup: _Backup,
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="The tar to write.")],
-    tier: Tier = None,
-    environment: Environment = None,
-    as_json: AsJson = False,
-) -> None:
-    """Write one backup as a plain tar, to carry away and restore by hand anywhere."""
-    import threading
-
-    from mmstack_ops.cli.backup_choice import find_backup, known_tier
-    from mmstack_ops.cli.output.backup_progress import backup_display
-
-    session: Session = context.obj.named(environment)
-    ref = find_backup(session, backup)
-    source = known_tier(session, tier)
-    with backup_display() as display:
-        # It only reads the tiers: no run. Ctrl-C ends it, and the unfinished file is deleted.
-        written = session.backups.export(
-            ref, path, tier=source, cancel=threading.Event(), on_event=display.show
-        )
-    if as_json:
-        from mmstack_ops.cli.output.documents import print_json
-
-        print_json({"backup": str(ref), "file": str(path), "bytes": written})
-    else:
-        typer.echo(f"{path}: {written} bytes")

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from mmstack_ops.cli.app import make_app
 
     try:
-        make_app(given)(args=given, prog_name="mmstack")
+        make_app()(args=given, prog_name="mmstack")
     except MmstackError as error:
         from mmstack_ops.cli.output.errors import show_error
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mmstack_ops.domain.retention.plan import RetentionPlan
 
 retention = typer.Typer(
-    name="retention", help="Keep what the policy keeps; let the rest go.", no_args_is_help=True
+    name="retention", help="Keep what the policy keeps; delete the rest.", no_args_is_help=True
 )
 
 

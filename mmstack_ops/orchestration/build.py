@@ -18,6 +18,7 @@ from mmstack_ops.orchestration.backups.checks import backup_checks
 from mmstack_ops.orchestration.backups.jobs import backup_jobs
 from mmstack_ops.orchestration.backups.names import BACKUPS
 from mmstack_ops.orchestration.backups.schedules import backup_schedules
+from mmstack_ops.orchestration.executor import in_process_executor
 from mmstack_ops.orchestration.networks.checks import (
     network_assets,
     network_checks,
@@ -131,7 +132,7 @@ def build_definitions(
             quota_sensor(catalogue, of_retention),
         ],
         resources=resources,
-        executor=dg.in_process_executor,
+        executor=in_process_executor,
         metadata={"environment": catalogue.environment, "schema": str(project.schema_path)},
     )
 

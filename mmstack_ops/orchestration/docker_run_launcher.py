@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dagster_docker import DockerRunLauncher
 
-from mmstack_ops.orchestration.run_launcher import RunsOfTaggedProcesses
+from mmstack_ops.orchestration.run_launcher import ProcessTagMixin
 
 
-class StackDockerRunLauncher(RunsOfTaggedProcesses, DockerRunLauncher):
-    """Dagster's Docker launcher (a container a run), and runs of the command line."""
+class StackDockerRunLauncher(ProcessTagMixin, DockerRunLauncher):
+    """Dagster's Docker launcher (a container a run)."""

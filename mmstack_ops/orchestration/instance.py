@@ -10,12 +10,10 @@ from pathlib import Path
 
 import dagster as dg
 
-# There is no public way to open an instance with one setting replaced.
-from dagster._core.instance.ref import InstanceRef
-
 from mmstack_ops.adapters.locks.host import host_lock
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.domain.errors import InputError
+from mmstack_ops.orchestration._dagster_compat import NO_COMPUTE_LOGS, InstanceRef
 
 _PREPARE_SECONDS = 60.0
 
@@ -76,13 +74,6 @@ def open_instance(project: Project) -> Iterator[dg.DagsterInstance]:
         InputError: there is no instance in the folder.
     """
     home = prepare_instance(project)
-    overrides = {
-        "compute_logs": {
-            "module": "dagster._core.storage.noop_compute_log_manager",
-            "class": "NoOpComputeLogManager",
-            "config": {},
-        }
-    }
-    ref = InstanceRef.from_dir(str(home), overrides=overrides)
+    ref = InstanceRef.from_dir(str(home), overrides={"compute_logs": NO_COMPUTE_LOGS})
     with dg.DagsterInstance.from_ref(ref) as instance:
         yield instance

@@ -19,23 +19,20 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterRunStatus
 
-# Dagster's public ways to execute a job (execute_in_process, execute_job, materialize) can't
-# attach a run to a code location: it would stand in the UI under no job. These can.
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run_iterator
-from dagster._core.remote_origin import (
-    ManagedGrpcPythonEnvCodeLocationOrigin,
-    RemoteJobOrigin,
-    RemoteRepositoryOrigin,
-)
-from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.domain import errors as known_errors
 from mmstack_ops.domain.errors import UnexpectedError
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
 from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration._dagster_compat import (
+    REPOSITORY_LABEL_TAG,
+    InMemoryJob,
+    LoadableTargetOrigin,
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+    execute_run_iterator,
+)
 from mmstack_ops.orchestration.build import build_definitions
 from mmstack_ops.orchestration.instance import open_instance
 from mmstack_ops.orchestration.processes import process_tag

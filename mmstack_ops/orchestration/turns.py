@@ -66,7 +66,7 @@ def _holder(instance: dg.DagsterInstance, wanted: set[str]) -> dg.DagsterRun | N
     holders: dict[str, list[dg.DagsterRun]] = {}
     for run in active:
         if is_gone(run.tags):
-            instance.report_run_failed(run, "The command-line process that executed it is gone.")
+            instance.report_run_failed(run, "The process that executed it is gone.")
             continue
         for pool in _pools_of(run) & wanted:
             holders.setdefault(pool, []).append(run)

@@ -23,6 +23,7 @@ from docker.models.networks import Network
 
 from mmstack_ops.adapters.project import open_project
 from mmstack_ops.adapters.secrets.store import read_store
+from mmstack_ops.adapters.ui.supervise import DAEMON
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.orchestration.instance import prepare_instance
 from tests import allocation
@@ -262,15 +263,15 @@ class Ui:
             prepare_instance(open_project())
         workspace = ["-w", str(product.root / "workspace.yaml")]
         address = ["-h", "127.0.0.1", "-p", str(ui.port)]
-        ui._spawn("webserver", "dagster_webserver", *address, *workspace)
-        ui._spawn("daemon", "mmstack_ops.orchestration.daemon", "run", *workspace)
+        ui._spawn("webserver", sys.executable, "-m", "dagster_webserver", *address, *workspace)
+        ui._spawn("daemon", str(DAEMON), "run", *workspace)
         return ui
 
-    def _spawn(self, name: str, *module: str) -> None:
+    def _spawn(self, name: str, *command: str) -> None:
         log = (self.product.root / f"{name}.log").open("wb")
         self.processes.append(
             subprocess.Popen(
-                [sys.executable, "-m", *module],
+                command,
                 cwd=self.product.root,
                 env={**os.environ, **self.product.environment},
                 stdout=log,

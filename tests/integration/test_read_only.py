@@ -45,7 +45,7 @@ def test_the_engines_version_is_asked_for_in_the_quick_way(
     monkeypatch.setattr(docker.APIClient, "send", listen)
     connection = EngineConnection(world.base_url, read_only=True)
     try:
-        version = connection.client._version
+        version = connection.client.api_version
         # A second client of the same connection knows it already.
         connection.new_client()
     finally:

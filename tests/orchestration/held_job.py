@@ -6,8 +6,10 @@ from pathlib import Path
 
 import dagster as dg
 
+from mmstack_ops.orchestration.executor import in_process_executor
 
-@dg.op(config_schema={"folder": str})
+
+@dg.op(config_schema={"folder": str}, pool="held")
 def hold(context: dg.OpExecutionContext) -> None:
     """Write our pid, wait for the file ``go``, and leave the file ``over`` in any case."""
     folder = Path(context.op_config["folder"])
@@ -20,7 +22,10 @@ def hold(context: dg.OpExecutionContext) -> None:
         (folder / "over").touch()
 
 
-@dg.job(executor_def=dg.in_process_executor)
+@dg.job(executor_def=in_process_executor)
 def held_job() -> None:
     """Hold."""
     hold()
+
+
+defs = dg.Definitions(jobs=[held_job])

@@ -13,7 +13,7 @@ from dagster._core.launcher import RunLauncher
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 from dagster._serdes import ConfigurableClassData
 
-from mmstack_ops.orchestration.run_launcher import RunsOfTaggedProcesses
+from mmstack_ops.orchestration.run_launcher import ProcessTagMixin
 from tests.orchestration.fakes import ENVIRONMENTS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ def test_the_launcher_knows_runs_of_the_command_line(configuration: dict[str, An
         chosen["module"], chosen["class"], yaml.safe_dump(chosen["config"])
     )
     launcher = data.rehydrate(as_type=RunLauncher)  # type: ignore[type-abstract]
-    assert isinstance(launcher, RunsOfTaggedProcesses)
+    assert isinstance(launcher, ProcessTagMixin)
     assert launcher.supports_check_run_worker_health
 
 

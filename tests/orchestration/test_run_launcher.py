@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -11,16 +12,24 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
-from dagster._core.launcher.base import LaunchRunContext
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import ModuleTarget
+from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
 
 from mmstack_ops.adapters.project import Project
-from mmstack_ops.orchestration import run_worker
+from mmstack_ops.orchestration._dagster_compat import (
+    CheckRunHealthResult,
+    LaunchRunContext,
+    WorkerStatus,
+)
 from mmstack_ops.orchestration.instance import open_instance
 from mmstack_ops.orchestration.names import PROCESS_TAG
 from mmstack_ops.orchestration.processes import process_tag
-from tests.orchestration.held_job import held_job
+from mmstack_ops.orchestration.turns import wait_for_pools
+from tests.orchestration import held_job
 
 SECONDS = 120
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -30,12 +39,23 @@ def instance(project: Project) -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def run_id(instance: dg.DagsterInstance, tmp_path: Path) -> str:
+def daemon(instance: dg.DagsterInstance) -> Iterator[WorkspaceProcessContext]:
+    """What the daemon has: a code server with the job in it."""
+    target = ModuleTarget(held_job.__name__, "defs", str(REPOSITORY), "held")
+    with WorkspaceProcessContext(instance, target) as context:
+        yield context
+
+
+@pytest.fixture
+def run_id(instance: dg.DagsterInstance, daemon: WorkspaceProcessContext, tmp_path: Path) -> str:
     """A run that the daemon would launch now."""
+    location = daemon.create_request_context().get_code_location("held")
+    job = location.get_repository("__repository__").get_full_job("held_job")
     return instance.create_run_for_job(
-        held_job,
+        held_job.held_job,
         run_config={"ops": {"hold": {"config": {"folder": str(tmp_path)}}}},
-        job_code_origin=dg.reconstructable(held_job).get_python_origin(),
+        job_code_origin=job.get_python_origin(),
+        remote_job_origin=job.get_remote_origin(),
     ).run_id
 
 
@@ -46,114 +66,137 @@ def _wait(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def _run(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun:
-    found = instance.get_run_by_id(run_id)
+def _run(daemon: WorkspaceProcessContext, run_id: str) -> dg.DagsterRun:
+    found = daemon.instance.get_run_by_id(run_id)
     assert found is not None
     return found
 
 
-def _launch(instance: dg.DagsterInstance, run_id: str, folder: Path) -> int:
+def _launch(daemon: WorkspaceProcessContext, run_id: str, folder: Path) -> int:
     """Launch the run; return the process that executes it."""
-    launcher = instance.run_launcher
-    launcher.launch_run(LaunchRunContext(_run(instance, run_id), workspace=None))
+    daemon.instance.launch_run(run_id, daemon.create_request_context())
     _wait((folder / "pid").exists)
     return int((folder / "pid").read_text())
 
 
-def _wait_for(instance: dg.DagsterInstance, run_id: str, status: DagsterRunStatus) -> None:
-    _wait(lambda: _run(instance, run_id).status == status)
+def _wait_for(daemon: WorkspaceProcessContext, run_id: str, status: DagsterRunStatus) -> None:
+    _wait(lambda: _run(daemon, run_id).status == status)
+
+
+def _code_server(pid: int) -> int:
+    """Return the process that started the process of a run."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _health(daemon: WorkspaceProcessContext, run_id: str) -> str:
+    launcher = daemon.instance.run_launcher
+    return launcher.check_run_worker_health(_run(daemon, run_id)).status.value
 
 
 def test_the_run_tells_the_process_that_executes_it(
-    instance: dg.DagsterInstance, run_id: str, tmp_path: Path
+    daemon: WorkspaceProcessContext, run_id: str, tmp_path: Path
 ) -> None:
-    pid = _launch(instance, run_id, tmp_path)
+    pid = _launch(daemon, run_id, tmp_path)
     assert pid != os.getpid()
-    run = _run(instance, run_id)
-    assert run.tags[PROCESS_TAG] == process_tag(pid)
-    assert instance.run_launcher.check_run_worker_health(run).status.value == "RUNNING"
+    assert _run(daemon, run_id).tags[PROCESS_TAG] == process_tag(pid)
+    assert _health(daemon, run_id) == "RUNNING"
     (tmp_path / "go").touch()
-    _wait_for(instance, run_id, DagsterRunStatus.SUCCESS)
+    _wait_for(daemon, run_id, DagsterRunStatus.SUCCESS)
 
 
 def test_terminate_cancels_it_and_waits_for_its_clean_up(
-    instance: dg.DagsterInstance, run_id: str, tmp_path: Path
+    daemon: WorkspaceProcessContext, run_id: str, tmp_path: Path
 ) -> None:
-    _launch(instance, run_id, tmp_path)
-    assert instance.run_launcher.terminate(run_id)
-    _wait_for(instance, run_id, DagsterRunStatus.CANCELED)
+    _launch(daemon, run_id, tmp_path)
+    assert daemon.instance.run_launcher.terminate(run_id)
+    _wait_for(daemon, run_id, DagsterRunStatus.CANCELED)
     assert (tmp_path / "over").exists()
 
 
 def test_a_terminated_run_that_has_not_begun_does_not_begin(
-    instance: dg.DagsterInstance, run_id: str, tmp_path: Path
+    daemon: WorkspaceProcessContext, run_id: str, tmp_path: Path
 ) -> None:
-    instance.report_run_canceling(_run(instance, run_id))
-    instance.run_launcher.launch_run(LaunchRunContext(_run(instance, run_id), workspace=None))
-    _wait_for(instance, run_id, DagsterRunStatus.CANCELED)
+    instance = daemon.instance
+    instance.report_run_canceling(_run(daemon, run_id))
+    context = LaunchRunContext(_run(daemon, run_id), daemon.create_request_context())
+    instance.run_launcher.launch_run(context)
+    # The code server takes it for one that died; Dagster has no other way to end it.
+    _wait(lambda: _run(daemon, run_id).is_finished)
     assert not (tmp_path / "pid").exists()
 
 
-def test_a_killed_one_is_found_dead(
-    instance: dg.DagsterInstance, run_id: str, tmp_path: Path
+def test_the_code_server_notices_that_it_was_killed(
+    daemon: WorkspaceProcessContext, run_id: str, tmp_path: Path
 ) -> None:
-    os.kill(_launch(instance, run_id, tmp_path), signal.SIGKILL)
-    launcher = instance.run_launcher
-    _wait(lambda: launcher.check_run_worker_health(_run(instance, run_id)).status.value == "FAILED")
-    assert not launcher.terminate(run_id), "nobody is left to ask"
-    assert _run(instance, run_id).status == DagsterRunStatus.CANCELED
+    os.kill(_launch(daemon, run_id, tmp_path), signal.SIGKILL)
+    _wait_for(daemon, run_id, DagsterRunStatus.FAILURE)
 
 
-def test_the_end_of_the_daemon_interrupts_it(
-    instance: dg.DagsterInstance, run_id: str, tmp_path: Path
+def test_one_killed_with_its_code_server_is_found_dead_and_frees_its_pools(
+    daemon: WorkspaceProcessContext, run_id: str, tmp_path: Path
 ) -> None:
-    _launch(instance, run_id, tmp_path)
-    instance.run_launcher.dispose()
+    _kill_with_its_code_server(_launch(daemon, run_id, tmp_path))
+    _wait(lambda: _health(daemon, run_id) == "FAILED")
+    assert _run(daemon, run_id).status == DagsterRunStatus.STARTED
+    errors = list(execute_run_monitoring_iteration(daemon, logging.getLogger()))
+    assert errors == [None]
+    assert _run(daemon, run_id).status == DagsterRunStatus.FAILURE
+    wait_for_pools(daemon.instance, ["held"], on_wait=pytest.fail, seconds=0)
+
+
+def test_one_killed_with_its_code_server_can_be_terminated(
+    daemon: WorkspaceProcessContext, run_id: str, tmp_path: Path
+) -> None:
+    _kill_with_its_code_server(_launch(daemon, run_id, tmp_path))
+    _wait(lambda: _health(daemon, run_id) == "FAILED")
+    assert not daemon.instance.run_launcher.terminate(run_id), "nobody is left to ask"
+    assert _run(daemon, run_id).status == DagsterRunStatus.CANCELED
+
+
+def _kill_with_its_code_server(pid: int) -> None:
+    # The server first, so that it can't notice.
+    os.kill(_code_server(pid), signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_an_interrupt_of_run_and_code_server_lets_it_clean_up(
+    daemon: WorkspaceProcessContext, run_id: str, tmp_path: Path
+) -> None:
+    """The end of `mmstack ui` sends it to both."""
+    pid = _launch(daemon, run_id, tmp_path)
+    for process in (_code_server(pid), pid):
+        os.kill(process, signal.SIGTERM)
     _wait((tmp_path / "over").exists)
-    _wait_for(instance, run_id, DagsterRunStatus.FAILURE)
-
-
-def test_after_a_change_of_the_code_a_fresh_process_executes_it(
-    instance: dg.DagsterInstance,
-    run_id: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    left_to_dagster: list[str] = []
-
-    def launch_run(_: object, context: LaunchRunContext) -> None:
-        left_to_dagster.append(context.dagster_run.run_id)
-
-    monkeypatch.setattr(dg.DefaultRunLauncher, "launch_run", launch_run)
-    monkeypatch.setattr(run_worker, "fork_worker", pytest.fail)
-    forked_from = run_worker.start_fork_server(instance)
-    monkeypatch.setattr(run_worker, "code_version", lambda: forked_from + 1)
-    instance.run_launcher.launch_run(LaunchRunContext(_run(instance, run_id), workspace=None))
-    assert left_to_dagster == [run_id]
+    _wait_for(daemon, run_id, DagsterRunStatus.FAILURE)
 
 
 def test_a_re_executed_run_is_not_taken_for_its_dead_original(
-    instance: dg.DagsterInstance, run_id: str, monkeypatch: pytest.MonkeyPatch
+    daemon: WorkspaceProcessContext, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dagster's re-execution copies the tags, also that of the process."""
     host, boot, pid, started = process_tag(os.getpid()).rsplit("/", 3)
     stale = {PROCESS_TAG: f"{host}/{boot}/{pid}/{int(started) - 1}"}
-    instance.add_run_tags(run_id, stale)
-    launcher = instance.run_launcher
-    dead = launcher.check_run_worker_health(_run(instance, run_id))
-    assert dead.status.value == "FAILED"
-    monkeypatch.setattr(dg.DefaultRunLauncher, "launch_run", lambda *_: None)
-    forked_from = run_worker.start_fork_server(instance)
-    monkeypatch.setattr(run_worker, "code_version", lambda: forked_from + 1)
-    launcher.launch_run(LaunchRunContext(_run(instance, run_id), workspace=None))
-    alive = launcher.check_run_worker_health(_run(instance, run_id))
-    assert alive.status.value == "RUNNING"
+    daemon.instance.add_run_tags(run_id, stale)
+    assert _health(daemon, run_id) == "FAILED"
+    context = LaunchRunContext(_run(daemon, run_id), daemon.create_request_context())
+    with monkeypatch.context() as patch:
+        patch.setattr(dg.DefaultRunLauncher, "launch_run", lambda *_: None)
+        daemon.instance.run_launcher.launch_run(context)
+    assert _health(daemon, run_id) == "RUNNING"
+    worker = _launch(daemon, run_id, tmp_path)
+    assert _run(daemon, run_id).tags[PROCESS_TAG] == process_tag(worker)
+    (tmp_path / "go").touch()
+    _wait_for(daemon, run_id, DagsterRunStatus.SUCCESS)
 
 
-def test_the_codes_version_is_that_of_its_newest_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_launcher_that_can_look_after_its_runs_is_asked(
+    daemon: WorkspaceProcessContext, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_worker, "_PACKAGE", tmp_path)
-    for name, moment in (("old.py", 10), ("new.py", 20), ("note.txt", 30)):
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, ns=(moment, moment))
-    assert run_worker.code_version() == 20
+    """Docker's can, and the process in the tag is one of a container: another host's."""
+    daemon.instance.add_run_tags(run_id, {PROCESS_TAG: "container/boot/1/1"})
+    assert _health(daemon, run_id) == "RUNNING"
+    lost = CheckRunHealthResult(WorkerStatus.NOT_FOUND)
+    dagsters = dg.DefaultRunLauncher
+    monkeypatch.setattr(dagsters, "supports_check_run_worker_health", True, raising=False)
+    monkeypatch.setattr(dagsters, "check_run_worker_health", lambda *_: lost, raising=False)
+    assert _health(daemon, run_id) == "NOT_FOUND"

@@ -73,7 +73,12 @@ class EngineConnection:
         """
         if not self.base_url.startswith(SOCKET):
             with self.translated(doing) as client:
-                return client._result(client._get(client._url(path), params=params), True)
+                from mmstack_ops.adapters.engine.docker_py import raise_for_status, versioned_url
+
+                url = versioned_url(client, path)
+                answer = client.get(url, params=params, timeout=self._timeout)
+                raise_for_status(answer)
+                return answer.json()
         try:
             status, body = get(self.base_url, path, params or {}, timeout=self._timeout)
         except (OSError, http.client.HTTPException) as error:
@@ -94,7 +99,7 @@ class EngineConnection:
         except FAILURES as error:
             raise unavailable(self.base_url, error) from None
         with self._lock:
-            self._version = client._version
+            self._version = client.api_version
             self._clients.append(client)
         return client
 
@@ -106,18 +111,20 @@ class EngineConnection:
         """
         from docker.constants import DEFAULT_DOCKER_API_VERSION
 
+        from mmstack_ops.adapters.engine.docker_py import raise_for_status
+
         asking = kind(
             base_url=self.base_url, version=DEFAULT_DOCKER_API_VERSION, timeout=self._timeout
         )
         with contextlib.closing(asking):
-            answer = asking.get(asking._url("/_ping", versioned_api=False), timeout=self._timeout)
-            asking._raise_for_status(answer)
+            answer = asking.get(f"{asking.base_url}/_ping", timeout=self._timeout)
+            raise_for_status(answer)
         return str(answer.headers.get("Api-Version", "auto"))
 
     @property
     def api_version(self) -> tuple[int, int]:
         """The negotiated API version, such as ``(1, 41)``."""
-        major, minor = str(self.client._version).split(".")[:2]
+        major, minor = str(self.client.api_version).split(".")[:2]
         return int(major), int(minor)
 
     def close(self) -> None:

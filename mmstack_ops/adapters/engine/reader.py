@@ -151,6 +151,8 @@ class EngineReader:
             since: seconds since the epoch.
             tail: the last so many lines; None for all.
         """
+        from mmstack_ops.adapters.engine.docker_py import raise_for_status, versioned_url
+
         client = self._connection.new_client()
         params = {
             "stdout": 1,
@@ -165,12 +167,12 @@ class EngineReader:
                 # docker-py's own reader drops which of the two streams a frame belongs to.
                 # Following has no read timeout: a silent container is not a dead engine.
                 response = client.get(
-                    client._url("/containers/{0}/logs", container_id),
+                    versioned_url(client, f"/containers/{container_id}/logs"),
                     params=params,
                     stream=True,
                     timeout=(10.0, None) if follow else 60.0,
                 )
-                client._raise_for_status(response)
+                raise_for_status(response)
                 while len(header := response.raw.read(8)) == 8:
                     kind, length = struct.unpack(">BxxxL", header)
                     yield ("stderr" if kind == 2 else "stdout"), response.raw.read(length)

@@ -30,9 +30,11 @@ from mmstack_ops.domain.errors import MmstackError
 
 # Four code locations load one after the other, two to three seconds each on a slow machine.
 _READY_SECONDS = 120.0
-# The daemon interrupts its runs and waits until they cleaned up; that is within ten seconds.
+# The daemon waits until its runs, which are interrupted, cleaned up: that is within ten seconds.
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.3
+DAEMON = Path(sys.executable).with_name("dagster-daemon")
+"""Dagster's own program, beside the interpreter that has Dagster."""
 _LOG_TAIL_LINES = 15
 
 
@@ -65,12 +67,13 @@ def run_ui(project: Project, *, host: str, port: int, on_ready: Callable[[UiReco
     children: list[_Child] = []
     with _stop_requested() as stop:
         try:
-            webserver = ["dagster_webserver", "--host", host, "--port", str(port)]
+            address = ["--host", host, "--port", str(port)]
+            webserver = [sys.executable, "-m", "dagster_webserver", *address]
             children.append(_start(project, "webserver", webserver))
             # The daemon only after it: on a new instance both would create the same tables.
             if not _wait_until_ready(record, children[0], stop):
                 return
-            children.append(_start(project, "daemon", ["mmstack_ops.orchestration.daemon", "run"]))
+            children.append(_start(project, "daemon", [str(DAEMON), "run"]))
             write_record(project, record)
             on_ready(record)
             _watch(children, stop)
@@ -138,12 +141,12 @@ def _stop_requested() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _start(project: Project, name: str, module: list[str]) -> _Child:
+def _start(project: Project, name: str, command: list[str]) -> _Child:
     log = ui_folder(project) / f"{name}.log"
     workspace = project.root / "workspace.yaml"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", *module, "--workspace", str(workspace)],
+            [*command, "--workspace", str(workspace)],
             cwd=project.root,
             env={**os.environ, "DAGSTER_HOME": _dagster_home(project)},
             stdin=subprocess.DEVNULL,
@@ -200,7 +203,8 @@ def _watch(children: list[_Child], stop: list[int]) -> None:
 def _stop(children: list[_Child]) -> None:
     for child in reversed(children):
         if child.process.poll() is None:
-            child.process.terminate()
+            # The whole group: the daemon waits for its runs, and it doesn't interrupt them.
+            os.killpg(child.process.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     for child in reversed(children):
         try:

@@ -21,6 +21,7 @@ from mmstack_ops.orchestration.backups.operations import (
 )
 from mmstack_ops.orchestration.backups.restoring import restore_into_scratch_op, restore_op
 from mmstack_ops.orchestration.backups.tapes import RECYCLE_JOB, recycle_op
+from mmstack_ops.orchestration.executor import in_process_executor
 from mmstack_ops.orchestration.holding import pool_holder
 
 Job = dg.JobDefinition | Any
@@ -92,7 +93,7 @@ def _copy_jobs(catalogue: Catalogue) -> list[Job]:
         dg.define_asset_job(
             name=names.COPY_JOB,
             selection=dg.AssetSelection.assets(*keys),
-            executor_def=dg.in_process_executor,
+            executor_def=in_process_executor,
             description="Copy to later tiers what is missing there: select a tier's assets.",
         )
     ]
@@ -104,7 +105,7 @@ def _asset_job(
     return dg.define_asset_job(
         name=name,
         selection=dg.AssetSelection.assets(*names.backup_keys(catalogue, tier, series)),
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
         description=description,
     )
 
@@ -113,7 +114,7 @@ def _check_job(catalogue: Catalogue) -> Job:
     return dg.define_asset_job(
         name=names.CHECK_JOB,
         selection=dg.AssetSelection.checks(*watched_keys(catalogue)),
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
         description="Judge age, proof and quota of what is backed up. Changes nothing.",
     )
 
@@ -134,7 +135,7 @@ def _op_job(
 
     @dg.job(
         name=name,
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
         resource_defs=dict(resources),
         description=op.description,
     )

@@ -11,6 +11,7 @@ from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan
 from mmstack_ops.domain.networks.validate import NetworkState
 from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.backups.jobs import Job
+from mmstack_ops.orchestration.executor import in_process_executor
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.schedules import environment_schedule
 from mmstack_ops.orchestration.stacks.metadata import table
@@ -172,7 +173,7 @@ def network_job(catalogue: Catalogue) -> Job:
     return dg.define_asset_job(
         name=CONFLICTS_JOB,
         selection=dg.AssetSelection.checks(*keys),
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
         description="Check every subnet against engine, default pools and the host.",
     )
 

@@ -12,6 +12,7 @@ from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import EngineError
 from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan
 from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration.executor import in_process_executor
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.networks.checks import whole_key
 from mmstack_ops.orchestration.schedules import environment_schedule
@@ -77,7 +78,7 @@ def network_cleanup_job(catalogue: Catalogue, resources: Mapping[str, object]) -
 
     @dg.job(
         name=CLEANUP_JOB,
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
         resource_defs={
             names.CONTROL: dg.ResourceDefinition.hardcoded_resource(resources[names.CONTROL])
         },

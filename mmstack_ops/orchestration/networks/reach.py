@@ -10,6 +10,7 @@ from mmstack_ops.domain.errors import EngineError, EngineUnavailableError
 from mmstack_ops.domain.networks.reach import Reach
 from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.backups.jobs import Job
+from mmstack_ops.orchestration.executor import in_process_executor
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.networks.checks import network_key
 from mmstack_ops.orchestration.schedules import environment_schedule
@@ -104,7 +105,7 @@ def reach_job(catalogue: Catalogue) -> Job:
     return dg.define_asset_job(
         name=REACH_JOB,
         selection=dg.AssetSelection.checks(*keys),
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
         description="Ask from inside every running service whose ports it can open.",
     )
 

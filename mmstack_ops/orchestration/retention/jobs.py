@@ -8,6 +8,7 @@ from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.orchestration.backups import names as backup_names
 from mmstack_ops.orchestration.backups.jobs import Job
 from mmstack_ops.orchestration.backups.working import backups_of
+from mmstack_ops.orchestration.executor import in_process_executor
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.retention import names
 from mmstack_ops.orchestration.retention.live import live_of
@@ -40,7 +41,7 @@ def _cleanup_job(catalogue: Catalogue) -> Job:
     return dg.define_asset_job(
         name=names.CLEANUP_JOB,
         selection=dg.AssetSelection.assets(*keys),
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
         description="Delete what is too old: live data, backups on each tier, ended runs.",
     )
 
@@ -73,7 +74,7 @@ def _test_job(
 
     @dg.job(
         name=names.TEST_JOB,
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
         resource_defs=dict(resources),
         description="Show what a clean-up would do now. Deletes nothing.",
     )

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import dagster as dg
 from dagster import DagsterRunStatus
-from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.moments import cutoff
 from mmstack_ops.domain.units import format_seconds
+from mmstack_ops.orchestration._dagster_compat import REPOSITORY_LABEL_TAG
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.interrupts import interrupts_wait
 from mmstack_ops.orchestration.retention import names

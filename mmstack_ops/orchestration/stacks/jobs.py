@@ -10,6 +10,7 @@ import dagster as dg
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.orchestration import names
 from mmstack_ops.orchestration.backups.names import data_pools
+from mmstack_ops.orchestration.executor import in_process_executor
 from mmstack_ops.orchestration.holding import pool_holder
 from mmstack_ops.orchestration.stacks.checks import check_keys
 from mmstack_ops.orchestration.stacks.operations import restart_op, stop_op
@@ -78,7 +79,7 @@ def _start_job(catalogue: Catalogue, stack: str | None, *, rebuild: bool) -> Job
         name=names.job_name("rebuild" if rebuild else "start", stack),
         selection=dg.AssetSelection.assets(*(names.asset_key(catalogue, s) for s in services)),
         config=bring_up_run_config(rebuild=own) if rebuild else None,
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
         description=(
             f"Get the images of {what} anew, then bring it up."
             if rebuild
@@ -92,7 +93,7 @@ def _check_job(catalogue: Catalogue) -> Job:
     return dg.define_asset_job(
         name=CHECK_HEALTH_JOB,
         selection=dg.AssetSelection.checks(*keys),
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
         description="Check health and drift of every service. Changes nothing.",
     )
 
@@ -110,7 +111,7 @@ def _op_job(
 
     @dg.job(
         name=name,
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
         resource_defs={
             key: dg.ResourceDefinition.hardcoded_resource(resources[key])
             for key in (names.CONTROL, names.LISTENER)

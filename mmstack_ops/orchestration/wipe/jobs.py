@@ -16,6 +16,7 @@ from mmstack_ops.domain.wipe.scope import Scope, scopes, services_in
 from mmstack_ops.orchestration import names as stack_names
 from mmstack_ops.orchestration.backups.names import data_pools, work_pool
 from mmstack_ops.orchestration.backups.working import carried_out, holder_of
+from mmstack_ops.orchestration.executor import in_process_executor
 from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.holding import pool_holder
 from mmstack_ops.orchestration.wipe import names
@@ -62,7 +63,7 @@ def _job(
 
     @dg.job(
         name=names.wipe_job(scope.name),
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
         resource_defs=dict(resources),
         description=description,
     )

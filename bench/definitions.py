@@ -9,7 +9,7 @@ from bench.measure import Row, median_of, seconds_row, timed
 from mmstack_ops.domain.catalogue.resolve import Catalogue, resolve
 from mmstack_ops.domain.schema.parse import parse_schema
 from mmstack_ops.domain.stacks.desired import build_desired
-from mmstack_ops.domain.stacks.planner import plan_up
+from mmstack_ops.domain.stacks.stack_planner import plan_up
 from tests.domain import synthetic
 
 TITLE = "Loading"

@@ -13,8 +13,6 @@ import yaml
 from bench.measure import Row, alternating, command_seconds, seconds_row, timed
 from mmstack_ops.adapters.engine.client import EngineConnection
 from mmstack_ops.adapters.engine.writer import EngineWriter
-from mmstack_ops.domain.stacks.plan import Plan
-from mmstack_ops.domain.stacks.planner import plan_down, plan_up
 from mmstack_ops.domain.stacks.spec import (
     Attachment,
     ContainerSpec,
@@ -26,6 +24,8 @@ from mmstack_ops.domain.stacks.spec import (
     ServiceSpec,
     config_hash,
 )
+from mmstack_ops.domain.stacks.stack_plan import Plan
+from mmstack_ops.domain.stacks.stack_planner import plan_down, plan_up
 from mmstack_ops.operations.stacks.apply import PlanApplier
 
 TITLE = "Reconcile six services, against docker-compose"

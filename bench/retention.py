@@ -14,7 +14,7 @@ _PROGRAM = """
 import json, time
 from datetime import UTC, datetime, timedelta
 from bench.measure import peak_memory
-from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.retention.keep import Rules
 from mmstack_ops.domain.retention.series import Copy, plan_series
 begin = datetime(2020, 1, 1, tzinfo=UTC)

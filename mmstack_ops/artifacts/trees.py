@@ -12,7 +12,7 @@ from typing import BinaryIO
 from mmstack_ops.artifacts.packs import END_OF_TAR, PackWriter, header
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.backups.manifest import Payload
-from mmstack_ops.domain.backups.names import MemberNames
+from mmstack_ops.domain.backups.pack_entry_names import MemberNames
 from mmstack_ops.domain.backups.tree import (
     FOLDERS,
     INDEX,

@@ -13,8 +13,8 @@ from mmstack_ops.cli.session import Session
 
 if TYPE_CHECKING:
     from mmstack_ops.cli.output.backup_progress import Event
-    from mmstack_ops.orchestration.backups.commands import BackupRequest
-    from mmstack_ops.orchestration.launch import RunOutcome
+    from mmstack_ops.orchestration.backups.backup_requests import BackupRequest
+    from mmstack_ops.orchestration.inline_run import RunOutcome
 
 _EXIT_CANCELLED = 130
 
@@ -50,7 +50,7 @@ class BackupRuns:
         from mmstack_ops.cli.output.backup_progress import backup_display
         from mmstack_ops.domain.backups.events import BackupProgress
         from mmstack_ops.domain.stacks.events import Progress
-        from mmstack_ops.orchestration.launch import run_job
+        from mmstack_ops.orchestration.inline_run import run_job
 
         found: list[Event] = []
         with backup_display() as display:

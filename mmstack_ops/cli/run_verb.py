@@ -12,8 +12,8 @@ from mmstack_ops.cli.output.progress import progress_display
 from mmstack_ops.cli.session import Session
 
 if TYPE_CHECKING:
-    from mmstack_ops.orchestration.commands import Verb
-    from mmstack_ops.orchestration.launch import RunOutcome
+    from mmstack_ops.orchestration.inline_run import RunOutcome
+    from mmstack_ops.orchestration.run_requests import Verb
 
 _EXIT_CANCELLED = 130
 
@@ -42,8 +42,8 @@ def carry_out(
     else:
         wanted = session.targets(targets)
 
-    from mmstack_ops.orchestration.commands import Options, run_request
-    from mmstack_ops.orchestration.launch import run_job
+    from mmstack_ops.orchestration.inline_run import run_job
+    from mmstack_ops.orchestration.run_requests import Options, run_request
 
     options = Options(dependencies, gpu, profiles, keep_containers)
     request = run_request(session.catalogue, verb, wanted, options, removed=removed)

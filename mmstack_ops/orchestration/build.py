@@ -12,11 +12,11 @@ from mmstack_ops.adapters.notifications.log import NotificationLog
 from mmstack_ops.adapters.project import Project, open_project
 from mmstack_ops.domain.stacks.events import ApplyEvent
 from mmstack_ops.domain.suggest import require_known
-from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration import dagster_names
 from mmstack_ops.orchestration.backups.assets import backup_assets
+from mmstack_ops.orchestration.backups.backup_names import BACKUPS
 from mmstack_ops.orchestration.backups.checks import backup_checks
 from mmstack_ops.orchestration.backups.jobs import backup_jobs
-from mmstack_ops.orchestration.backups.names import BACKUPS
 from mmstack_ops.orchestration.backups.schedules import backup_schedules
 from mmstack_ops.orchestration.executor import in_process_executor
 from mmstack_ops.orchestration.networks.checks import (
@@ -32,7 +32,7 @@ from mmstack_ops.orchestration.networks.cleanup import (
 from mmstack_ops.orchestration.networks.reach import reach_checks, reach_job, reach_schedule
 from mmstack_ops.orchestration.retention.assets import retention_assets
 from mmstack_ops.orchestration.retention.jobs import retention_jobs, retention_schedule
-from mmstack_ops.orchestration.retention.names import LIVE
+from mmstack_ops.orchestration.retention.retention_names import LIVE
 from mmstack_ops.orchestration.schedules import health_schedule
 from mmstack_ops.orchestration.sensors.backup_watch import watch_sensors
 from mmstack_ops.orchestration.sensors.backups import change_sensors
@@ -43,11 +43,19 @@ from mmstack_ops.orchestration.stacks.assets import service_assets
 from mmstack_ops.orchestration.stacks.checks import stack_checks
 from mmstack_ops.orchestration.stacks.jobs import stack_jobs
 from mmstack_ops.orchestration.wipe.jobs import wipe_asset, wipe_jobs
-from mmstack_ops.orchestration.wipe.names import WIPE
+from mmstack_ops.orchestration.wipe.wipe_names import WIPE
 
 NOTIFICATION_LOG = "notifications.jsonl"
 _PROJECT = "project"
-_KEYS = (_PROJECT, names.CONTROL, BACKUPS, LIVE, WIPE, names.LISTENER, names.NOTIFIER)
+_KEYS = (
+    _PROJECT,
+    dagster_names.CONTROL,
+    BACKUPS,
+    LIVE,
+    WIPE,
+    dagster_names.LISTENER,
+    dagster_names.NOTIFIER,
+)
 
 
 def build_definitions(
@@ -76,21 +84,25 @@ def build_definitions(
     project = cast(Project, given.get(_PROJECT)) or open_project()
     catalogue = project.catalogue(environment)
     stacks = list(catalogue.schema.stacks)
-    names.raise_if_duplicates("stack", stacks)
+    dagster_names.raise_if_duplicates("stack", stacks)
     resources: dict[str, object] = {
-        names.CONTROL: given.get(names.CONTROL) or _control(project, catalogue.environment),
-        names.LISTENER: given.get(names.LISTENER) or _ignore,
-        names.NOTIFIER: given.get(names.NOTIFIER) or NotificationLog(_log_path(project)),
+        dagster_names.CONTROL: given.get(dagster_names.CONTROL)
+        or _control(project, catalogue.environment),
+        dagster_names.LISTENER: given.get(dagster_names.LISTENER) or _ignore,
+        dagster_names.NOTIFIER: given.get(dagster_names.NOTIFIER)
+        or NotificationLog(_log_path(project)),
         BACKUPS: _backups(project, catalogue.environment, given.get(BACKUPS)),
         LIVE: _live(project, catalogue.environment, given.get(LIVE)),
         WIPE: _wipes(project, catalogue.environment, given.get(WIPE)),
     }
     jobs = stack_jobs(catalogue, resources)
-    restart_names = {names.job_name("restart", stack) for stack in stacks}
+    restart_names = {dagster_names.job_name("restart", stack) for stack in stacks}
     restarts = [
         job for job in jobs if isinstance(job, dg.JobDefinition) and job.name in restart_names
     ]
-    bound = {key: _definition(resources[key]) for key in (BACKUPS, LIVE, WIPE, names.LISTENER)}
+    bound = {
+        key: _definition(resources[key]) for key in (BACKUPS, LIVE, WIPE, dagster_names.LISTENER)
+    }
     of_backups = backup_jobs(catalogue, bound)
     of_retention = retention_jobs(catalogue, bound)
     return dg.Definitions(

@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from mmstack_ops.orchestration.names import PROCESS_TAG
+from mmstack_ops.orchestration.dagster_names import PROCESS_TAG
 from mmstack_ops.orchestration.processes import process_tag
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmstack_ops.adapters.ui.state import start_time
-from mmstack_ops.orchestration.names import PROCESS_TAG
+from mmstack_ops.orchestration.dagster_names import PROCESS_TAG
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 

@@ -10,7 +10,7 @@ from mmstack_ops.orchestration._dagster_compat import (
     RunLauncher,
     WorkerStatus,
 )
-from mmstack_ops.orchestration.names import PROCESS_TAG
+from mmstack_ops.orchestration.dagster_names import PROCESS_TAG
 from mmstack_ops.orchestration.processes import is_gone
 
 

@@ -6,8 +6,8 @@ import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.orchestration.stacks.jobs import CHECK_HEALTH_JOB
-from mmstack_ops.orchestration.wipe.names import WIPE
-from mmstack_ops.orchestration.wipe.pausing import paused
+from mmstack_ops.orchestration.wipe.pause_during_wipe import paused
+from mmstack_ops.orchestration.wipe.wipe_names import WIPE
 
 HEALTH_SCHEDULE = "health_schedule"
 

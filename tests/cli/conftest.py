@@ -86,5 +86,5 @@ def live(project: Project, monkeypatch: pytest.MonkeyPatch) -> FakeLive:
 @pytest.fixture
 def runs(backups: FakeBackups, monkeypatch: pytest.MonkeyPatch) -> Runs:
     made = Runs()
-    monkeypatch.setattr("mmstack_ops.orchestration.launch.run_job", made)
+    monkeypatch.setattr("mmstack_ops.orchestration.inline_run.run_job", made)
     return made

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mmstack_ops.adapters.project import Project
-from mmstack_ops.domain.backups.plan import Series
-from mmstack_ops.orchestration.launch import RunOutcome
+from mmstack_ops.domain.backups.backup_plan import Series
+from mmstack_ops.orchestration.inline_run import RunOutcome
 
 RUN_ID = "1a2b3c4d-0000-0000-0000-000000000000"
 FULL = Series("postgres", "full")

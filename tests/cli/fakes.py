@@ -12,7 +12,7 @@ from mmstack_ops.adapters.project import Project
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.stacks.diff import FieldChange
 from mmstack_ops.domain.stacks.events import ApplyEvent, LogLine, Progress, ServiceResult
-from mmstack_ops.domain.stacks.plan import Action, Plan
+from mmstack_ops.domain.stacks.stack_plan import Action, Plan
 from mmstack_ops.domain.stacks.status import ServiceStatus
 
 

@@ -11,9 +11,9 @@ from mmstack_ops.adapters.project import Project
 from mmstack_ops.cli.output import live_bars
 from mmstack_ops.cli.output.backup_bars import BackupBars
 from mmstack_ops.cli.output.backup_progress import BackupLines, Event, backup_display
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.events import BackupDone, BackupProgress, VerifyResult
 from mmstack_ops.domain.backups.outcomes import PartFailed
-from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.stacks.events import Progress
 from tests.orchestration.backups.fake import NOW, FakeBackups
 

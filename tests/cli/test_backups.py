@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.events import (
     BackupDone,
     BackupProgress,
@@ -17,8 +18,7 @@ from mmstack_ops.domain.backups.events import (
 )
 from mmstack_ops.domain.backups.facts import Comparison
 from mmstack_ops.domain.backups.outcomes import PartFailed
-from mmstack_ops.domain.backups.plan import Series
-from mmstack_ops.orchestration.launch import RunOutcome
+from mmstack_ops.orchestration.inline_run import RunOutcome
 from tests.cli.conftest import Mmstack
 from tests.cli.faked_backups import FULL, RUN_ID, Runs
 from tests.orchestration.backups.fake import NOW, FakeBackups

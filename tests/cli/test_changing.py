@@ -6,7 +6,7 @@ import pytest
 
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.adapters.ui.state import UiRecord, start_time, write_record
-from mmstack_ops.orchestration.launch import RunOutcome
+from mmstack_ops.orchestration.inline_run import RunOutcome
 from tests.cli.conftest import Mmstack
 from tests.cli.fakes import POSTGRES_UP, REDIS_DOWN, STARTING, FakeRuns, use_fake_control
 
@@ -15,7 +15,7 @@ RUN_ID = "1a2b3c4d-0000-0000-0000-000000000000"
 
 def runs_with(monkeypatch: pytest.MonkeyPatch, *outcomes: RunOutcome) -> FakeRuns:
     runs = FakeRuns(list(outcomes), events=[STARTING])
-    monkeypatch.setattr("mmstack_ops.orchestration.launch.run_job", runs)
+    monkeypatch.setattr("mmstack_ops.orchestration.inline_run.run_job", runs)
     return runs
 
 

@@ -78,9 +78,9 @@ def test_what_dagster_caught_itself_shows_the_places(
     mmstack: Mmstack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where an exception is raised outside of what our steps guard."""
-    from mmstack_ops.orchestration.stacks import operations
+    from mmstack_ops.orchestration.stacks import stack_ops
 
-    monkeypatch.setattr(operations, "_apply", _broken)
+    monkeypatch.setattr(stack_ops, "_apply", _broken)
     finished = mmstack("stop", "core", "--json")
     assert finished.exit_code == 1
     assert "in _fail" in finished.document["error"] or "in _broken" in finished.document["error"]

@@ -8,7 +8,7 @@ import pytest
 
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.cli.session import Session
-from mmstack_ops.domain.wipe.plan import WipeResult
+from mmstack_ops.domain.wipe.wipe_plan import WipeResult
 from tests.cli.conftest import Mmstack
 from tests.cli.faked_backups import Runs
 from tests.orchestration.fake_wipe import ITEMS, FakeWipes

@@ -13,8 +13,6 @@ from mmstack_ops.domain.stacks.observed import (
     ObservedState,
     ObservedVolume,
 )
-from mmstack_ops.domain.stacks.plan import Plan
-from mmstack_ops.domain.stacks.planner import plan_down
 from mmstack_ops.domain.stacks.spec import (
     Attachment,
     ContainerSpec,
@@ -27,6 +25,8 @@ from mmstack_ops.domain.stacks.spec import (
     VolumeSpec,
     config_hash,
 )
+from mmstack_ops.domain.stacks.stack_plan import Plan
+from mmstack_ops.domain.stacks.stack_planner import plan_down
 
 OWNER, ENVIRONMENT, STACK, PROJECT = "shop", "test", "core", "shop-test-core"
 MARKS = {labels.OWNER: OWNER, labels.ENVIRONMENT: ENVIRONMENT}

@@ -13,8 +13,8 @@ from mmstack_ops.domain.catalogue.resolve import resolve
 from mmstack_ops.domain.schema.parse import parse_schema
 from mmstack_ops.domain.stacks.desired import build_desired
 from mmstack_ops.domain.stacks.diff import diff_specs
-from mmstack_ops.domain.stacks.planner import plan_up
 from mmstack_ops.domain.stacks.spec import DesiredState, config_hash
+from mmstack_ops.domain.stacks.stack_planner import plan_up
 from tests.domain import synthetic
 from tests.profiles import examples
 

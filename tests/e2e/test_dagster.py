@@ -9,7 +9,7 @@ import pytest
 
 from mmstack_ops.adapters.project import open_project
 from mmstack_ops.domain.stacks.events import ApplyEvent
-from mmstack_ops.orchestration.launch import run_job
+from mmstack_ops.orchestration.inline_run import run_job
 from tests.e2e.product import ENVIRONMENTS, Product, Ui
 from tests.integration.world import wait_until
 

@@ -18,7 +18,7 @@ import pytest
 from mmstack_ops.adapters.project import open_project
 from mmstack_ops.domain.errors import CancelledError, PlanStaleError
 from mmstack_ops.domain.stacks import labels
-from mmstack_ops.domain.wipe.plan import WipePlan, WipeResult
+from mmstack_ops.domain.wipe.wipe_plan import WipePlan, WipeResult
 from mmstack_ops.operations.backups.backup_operations import BackupOperations
 from mmstack_ops.operations.stacks.stack_operations import StackOperations
 from mmstack_ops.operations.wipe.wipe_lock import wipe_turn

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mmstack_ops.domain.stacks.plan import Plan
+from mmstack_ops.domain.stacks.stack_plan import Plan
 from tests.integration.world import NEVER, World, wait_until_quiet
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault]

@@ -10,7 +10,7 @@ import pytest
 from mmstack_ops.adapters.project import open_project
 from mmstack_ops.adapters.secrets.store import generate
 from mmstack_ops.domain.errors import UnknownNameError
-from mmstack_ops.domain.stacks.plan import Plan
+from mmstack_ops.domain.stacks.stack_plan import Plan
 from mmstack_ops.operations.stacks.stack_operations import StackOperations
 from tests.integration.world import STAND_IN, World
 

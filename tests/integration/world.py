@@ -21,8 +21,6 @@ from mmstack_ops.domain.secrets.redact import redactor
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
 from mmstack_ops.domain.stacks.observed import ObservedState
-from mmstack_ops.domain.stacks.plan import Plan
-from mmstack_ops.domain.stacks.planner import plan_down, plan_restart, plan_up
 from mmstack_ops.domain.stacks.spec import (
     Attachment,
     ContainerSpec,
@@ -38,6 +36,8 @@ from mmstack_ops.domain.stacks.spec import (
     VolumeSpec,
     config_hash,
 )
+from mmstack_ops.domain.stacks.stack_plan import Plan
+from mmstack_ops.domain.stacks.stack_planner import plan_down, plan_restart, plan_up
 from mmstack_ops.operations.stacks.apply import PlanApplier
 from tests.allocation import free_port as free_port
 from tests.allocation import process_of

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from mmstack_ops.domain.backups.events import BackupEvent, BackupProgress
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.domain.wipe.plan import WipeItem, WipePlan, WipeResult
+from mmstack_ops.domain.wipe.wipe_plan import WipeItem, WipePlan, WipeResult
 
 ITEMS = (
     WipeItem("container", "c1", "multimodal-core-redis-1", "redis", "runs"),

@@ -22,8 +22,8 @@ from mmstack_ops.domain.stacks.events import (
     Progress,
     ServiceResult,
 )
-from mmstack_ops.domain.stacks.plan import Action, Plan
 from mmstack_ops.domain.stacks.spec import ImageSource, ServiceSpec
+from mmstack_ops.domain.stacks.stack_plan import Action, Plan
 from mmstack_ops.domain.stacks.status import Condition, ServiceStatus
 
 ENVIRONMENTS = ("development", "staging", "production", "testing")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mmstack_ops.orchestration.sensors.changes import Copies, Told
-from mmstack_ops.orchestration.sensors.watch import Watch
+from mmstack_ops.domain.backups.sensor_cursors import Copies, Told
+from mmstack_ops.domain.stacks.event_cursor import Watch
 
 NOW = 1_790_000_000.0
 AHEAD = NOW + 10 * 365 * 86400

@@ -9,9 +9,9 @@ import pytest
 
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.domain.errors import EngineUnavailableError
+from mmstack_ops.domain.stacks import event_cursor as watching
 from mmstack_ops.domain.stacks.events import ContainerEvent
 from mmstack_ops.orchestration.build import build_definitions
-from mmstack_ops.orchestration.sensors import watch as watching
 from tests.orchestration.fake_wipe import FakeWipes
 from tests.orchestration.fakes import FakeControl
 

@@ -10,7 +10,7 @@ import pytest
 
 from mmstack_ops.domain.stacks.events import Progress
 from mmstack_ops.orchestration.interrupts import interrupts_wait
-from mmstack_ops.orchestration.stacks.applying import log_progress
+from mmstack_ops.orchestration.stacks.apply_plan import log_progress
 
 
 @pytest.fixture(autouse=True)

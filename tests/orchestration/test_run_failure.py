@@ -84,7 +84,7 @@ def test_the_sensor_is_on_everywhere(project: Project) -> None:
 def test_no_value_of_the_environment_enters_a_run(
     project: Project, control: FakeControl, job: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mmstack_ops.orchestration.launch import run_job
+    from mmstack_ops.orchestration.inline_run import run_job
 
     monkeypatch.setenv("POSTGRES_PASSWORD", "correct-horse-battery-staple")
     control.raises = RuntimeError("password is correct-horse-battery-staple")

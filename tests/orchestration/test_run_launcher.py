@@ -22,10 +22,10 @@ from mmstack_ops.orchestration._dagster_compat import (
     LaunchRunContext,
     WorkerStatus,
 )
+from mmstack_ops.orchestration.dagster_names import PROCESS_TAG
 from mmstack_ops.orchestration.instance import open_instance
-from mmstack_ops.orchestration.names import PROCESS_TAG
+from mmstack_ops.orchestration.pool_wait import wait_for_pools
 from mmstack_ops.orchestration.processes import process_tag
-from mmstack_ops.orchestration.turns import wait_for_pools
 from tests.orchestration import held_job
 
 SECONDS = 120

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from mmstack_ops.adapters.project import Project
-from mmstack_ops.domain.wipe.plan import WipePlan
+from mmstack_ops.domain.wipe.wipe_plan import WipePlan
 from mmstack_ops.orchestration.build import build_definitions
 from mmstack_ops.orchestration.wipe.config import wipe_run_config
 from tests.orchestration.backups.conftest import failure_text

@@ -79,7 +79,7 @@ def run_plan(
             remedy="name a .jmx file",
         ) from None
     from mmstack_ops.adapters.engine.client import EngineConnection
-    from mmstack_ops.adapters.engine.commands import execute
+    from mmstack_ops.adapters.engine.exec_command import execute
     from mmstack_ops.adapters.engine.one_shots import OneShotEngine
 
     connection = EngineConnection(project.settings.docker_base_url, read_only=False)

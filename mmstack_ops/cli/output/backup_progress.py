@@ -17,10 +17,10 @@ from mmstack_ops.domain.backups.events import (
 from mmstack_ops.domain.backups.outcomes import PartFailed
 from mmstack_ops.domain.backups.tape import TapeVolume
 from mmstack_ops.domain.retention.live import RuleCleaned
-from mmstack_ops.domain.retention.plan import SeriesCleaned
+from mmstack_ops.domain.retention.retention_plan import SeriesCleaned
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
 from mmstack_ops.domain.units import format_bytes, format_seconds
-from mmstack_ops.domain.wipe.plan import WipeResult
+from mmstack_ops.domain.wipe.wipe_plan import WipeResult
 
 Event = BackupEvent | PartFailed | ApplyEvent | WipeResult | TapeVolume
 

@@ -13,7 +13,7 @@ from mmstack_ops.cli.output.terminal import stderr, stdout
 from mmstack_ops.cli.output.wipe_tables import show_gone
 from mmstack_ops.domain.backups.events import Proof, RestoreDone, VerifyResult
 from mmstack_ops.domain.backups.outcomes import PartFailed
-from mmstack_ops.domain.wipe.plan import WipeResult
+from mmstack_ops.domain.wipe.wipe_plan import WipeResult
 
 
 def show_outcomes(events: Sequence[Event]) -> None:

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mmstack_ops.cli.output.terminal import stdout
+from mmstack_ops.domain.backups.backup_plan import RestorePlan
 from mmstack_ops.domain.backups.manifest import Manifest, Omission
-from mmstack_ops.domain.backups.plan import RestorePlan
 from mmstack_ops.domain.backups.status import BackupCopy, BackupRow, SeriesStatus, TierStatus
 from mmstack_ops.domain.backups.tape import TapeVolume
 from mmstack_ops.domain.units import format_bytes, format_seconds

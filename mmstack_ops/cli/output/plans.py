@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmstack_ops.cli.output.terminal import stdout
-from mmstack_ops.domain.stacks.plan import Plan
+from mmstack_ops.domain.stacks.stack_plan import Plan
 
 _STYLES = {
     "create": "green",

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmstack_ops.cli.output.terminal import stdout
-from mmstack_ops.domain.retention.plan import RetentionPlan
+from mmstack_ops.domain.retention.retention_plan import RetentionPlan
 from mmstack_ops.domain.retention.series import SeriesPlan
 from mmstack_ops.domain.units import format_bytes
 

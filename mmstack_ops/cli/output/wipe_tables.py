@@ -9,7 +9,7 @@ from rich.text import Text
 
 from mmstack_ops.cli.output.terminal import stdout
 from mmstack_ops.domain.units import format_bytes
-from mmstack_ops.domain.wipe.plan import WipeItem, WipePlan, WipeResult
+from mmstack_ops.domain.wipe.wipe_plan import WipeItem, WipePlan, WipeResult
 
 
 def show_wipe_plan(plan: WipePlan) -> None:

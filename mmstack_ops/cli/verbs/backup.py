@@ -11,7 +11,7 @@ from mmstack_ops.cli.parameters import AsJson, Environment, Targets, Tier, Tiers
 if TYPE_CHECKING:
     from mmstack_ops.cli.backup_runs import BackupRuns
     from mmstack_ops.cli.session import Session
-    from mmstack_ops.domain.backups.plan import Series
+    from mmstack_ops.domain.backups.backup_plan import Series
 
 backup = typer.Typer(
     name="backup",
@@ -46,7 +46,7 @@ def run(
     session: Session = context.obj.named(environment)
     wanted, kinds = known_targets(session, targets), known_types(session, types)
 
-    from mmstack_ops.orchestration.backups.commands import backup_request, chosen_series
+    from mmstack_ops.orchestration.backups.backup_requests import backup_request, chosen_series
 
     runs = BackupRuns(session, "backup", command_line("backup", "run", lists=[targets]))
     left_out = _left_out(session, wanted, kinds)
@@ -79,12 +79,12 @@ def copy(
     tiers = known_tiers(session, to)
     refs = [find_backup(session, text) for text in backups or ()]
 
-    from mmstack_ops.orchestration.backups.commands import copy_request
-    from mmstack_ops.orchestration.backups.names import all_series
+    from mmstack_ops.orchestration.backups.backup_names import all_series
+    from mmstack_ops.orchestration.backups.backup_requests import copy_request
 
     runs = BackupRuns(session, "copy", command_line("backup", "copy", lists=[backups]))
     if refs:
-        from mmstack_ops.domain.backups.plan import Series
+        from mmstack_ops.domain.backups.backup_plan import Series
 
         series = list(dict.fromkeys(Series(ref.service, ref.type) for ref in refs))
         for tier in tiers or session.catalogue.settings.backup.tiers[1:]:
@@ -102,7 +102,7 @@ def _left_out(session: Session, wanted: list[str], kinds: list[str]) -> dict[Ser
         BackupError: nothing can.
     """
     from mmstack_ops.domain.errors import BackupError
-    from mmstack_ops.orchestration.backups.commands import requested_series
+    from mmstack_ops.orchestration.backups.backup_requests import requested_series
 
     plan = session.backups.plan(wanted, kinds)
     requested = set(requested_series(session.catalogue, wanted, kinds))
@@ -124,9 +124,9 @@ def _copy(
     Args:
         only: tiers that were asked for by name: these fail when they are down.
     """
-    from mmstack_ops.domain.backups.plan import Series
+    from mmstack_ops.domain.backups.backup_plan import Series
     from mmstack_ops.domain.errors import TierError
-    from mmstack_ops.orchestration.backups.commands import copy_request
+    from mmstack_ops.orchestration.backups.backup_requests import copy_request
 
     for tier in only or session.catalogue.settings.backup.tiers[1:]:
         if runs.cancelled:
@@ -270,7 +270,7 @@ def sweep(
     session: Session = context.obj.named(environment)
     wanted = known_tiers(session, tiers)
 
-    from mmstack_ops.orchestration.backups.commands import sweep_request
+    from mmstack_ops.orchestration.backups.backup_requests import sweep_request
 
     runs = BackupRuns(session, "sweep", command_line("backup", "sweep"))
     runs.carry_out(sweep_request(wanted))

@@ -32,7 +32,7 @@ def drill(
     targets, refs = targets_and_backups(session, what)
     kinds, source = known_types(session, types), known_tier(session, tier)
 
-    from mmstack_ops.orchestration.backups.commands import drill_request
+    from mmstack_ops.orchestration.backups.backup_requests import drill_request
 
     runs = BackupRuns(session, "drill", command_line("drill", lists=[what]))
     runs.carry_out(drill_request(targets, refs, types=kinds, tier=source, limit=limit))

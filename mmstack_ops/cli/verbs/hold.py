@@ -41,7 +41,7 @@ def _hold(session: Session, backup: str, reason: str, *, release: bool, as_json:
 
     ref = find_backup(session, backup)
 
-    from mmstack_ops.orchestration.backups.commands import hold_request
+    from mmstack_ops.orchestration.backups.backup_requests import hold_request
 
     verb = "unhold" if release else "hold"
     runs = BackupRuns(session, verb, command_line(verb, str(ref)))
@@ -75,7 +75,7 @@ def accept(
     reason = _checked_reason(reason)
     ref = find_backup(session, backup)
 
-    from mmstack_ops.orchestration.backups.commands import accept_request
+    from mmstack_ops.orchestration.backups.backup_requests import accept_request
 
     runs = BackupRuns(session, "accept", command_line("accept", str(ref)))
     runs.carry_out(accept_request(ref, reason=reason))

@@ -12,7 +12,7 @@ from mmstack_ops.cli.parameters import AsJson, Environment
 if TYPE_CHECKING:
     from mmstack_ops.cli.session import Session
     from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan
-    from mmstack_ops.orchestration.launch import RunOutcome
+    from mmstack_ops.orchestration.inline_run import RunOutcome
 
 network = typer.Typer(
     name="network", help="Check the stacks' networks, and tidy them.", no_args_is_help=True
@@ -105,7 +105,7 @@ def cleanup(
             look="mmstack network cleanup --plan",
         )
 
-    from mmstack_ops.orchestration.launch import run_job
+    from mmstack_ops.orchestration.inline_run import run_job
     from mmstack_ops.orchestration.networks.cleanup import CLEANUP_JOB, cleanup_run_config
 
     outcome = run_job(

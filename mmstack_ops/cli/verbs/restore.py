@@ -12,7 +12,7 @@ from mmstack_ops.domain.errors import InputError
 
 if TYPE_CHECKING:
     from mmstack_ops.cli.session import Session
-    from mmstack_ops.domain.backups.plan import RestorePlan
+    from mmstack_ops.domain.backups.backup_plan import RestorePlan
 
 
 def restore(
@@ -95,7 +95,7 @@ def restore(
     confirmation = None if into_scratch else _confirmed(planned, confirm)
 
     from mmstack_ops.cli.backup_runs import BackupRuns, command_line
-    from mmstack_ops.orchestration.backups.commands import restore_request
+    from mmstack_ops.orchestration.backups.backup_requests import restore_request
 
     runs = BackupRuns(session, "restore", command_line("restore", lists=[targets]))
     runs.carry_out(

@@ -12,7 +12,7 @@ from mmstack_ops.cli.parameters import AsJson, Environment, Targets, Tiers
 if TYPE_CHECKING:
     from mmstack_ops.cli.session import Session
     from mmstack_ops.domain.retention.live import LivePlan
-    from mmstack_ops.domain.retention.plan import RetentionPlan
+    from mmstack_ops.domain.retention.retention_plan import RetentionPlan
 
 retention = typer.Typer(
     name="retention", help="Keep what the policy keeps; delete the rest.", no_args_is_help=True
@@ -114,7 +114,7 @@ def cleanup(
         ask(lambda: _show(plans, keeps=False), "Delete this?", look="mmstack retention test")
 
     from mmstack_ops.cli.backup_runs import BackupRuns, command_line
-    from mmstack_ops.orchestration.retention.commands import cleanup_request
+    from mmstack_ops.orchestration.retention.retention_requests import cleanup_request
 
     runs = BackupRuns(session, "retention", command_line("retention", "cleanup", lists=[targets]))
     if plans.to_do:

@@ -55,7 +55,7 @@ def recycle(
         ask(lambda: _show((found,)), f"Make {found.name} blank?", look="mmstack tape volumes")
 
     from mmstack_ops.cli.backup_runs import BackupRuns, command_line
-    from mmstack_ops.orchestration.backups.tapes import recycle_request
+    from mmstack_ops.orchestration.backups.tape_ops import recycle_request
 
     runs = BackupRuns(session, "tape", command_line("tape", "recycle", found.name))
     runs.carry_out(recycle_request(found))

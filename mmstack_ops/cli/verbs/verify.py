@@ -39,7 +39,7 @@ def verify(
     targets, refs = targets_and_backups(session, what)
     kinds, wanted = known_types(session, types), known_tiers(session, tiers)
 
-    from mmstack_ops.orchestration.backups.commands import verify_request
+    from mmstack_ops.orchestration.backups.backup_requests import verify_request
 
     runs = BackupRuns(session, "verify", command_line("verify", lists=[what]))
     runs.carry_out(

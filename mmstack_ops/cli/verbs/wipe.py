@@ -13,7 +13,7 @@ from mmstack_ops.domain.errors import InputError
 
 if TYPE_CHECKING:
     from mmstack_ops.cli.session import Session
-    from mmstack_ops.domain.wipe.plan import WipePlan
+    from mmstack_ops.domain.wipe.wipe_plan import WipePlan
 
 
 def wipe(

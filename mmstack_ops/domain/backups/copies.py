@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mmstack_ops.domain.backups.plan import PlannedCopy
+from mmstack_ops.domain.backups.backup_plan import PlannedCopy
 from mmstack_ops.domain.backups.status import BackupRow
 
 

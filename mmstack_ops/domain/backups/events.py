@@ -11,7 +11,7 @@ from mmstack_ops.domain.backups.facts import Comparison
 from mmstack_ops.domain.backups.manifest import Manifest
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.retention.live import RuleCleaned
-from mmstack_ops.domain.retention.plan import SeriesCleaned
+from mmstack_ops.domain.retention.retention_plan import SeriesCleaned
 
 Phase = Literal[
     "waiting",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from mmstack_ops.domain.backups.backup_kind import data_rank
-from mmstack_ops.domain.backups.plan import PlannedRestore, RestorePlan
+from mmstack_ops.domain.backups.backup_plan import PlannedRestore, RestorePlan
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.backups.status import BackupRow
 from mmstack_ops.domain.errors import InputError

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.moments import cutoff
 from mmstack_ops.domain.plan_stamp import PlanStamp, digest_of
-from mmstack_ops.domain.retention.plan import RETENTION_PLAN
+from mmstack_ops.domain.retention.retention_plan import RETENTION_PLAN
 from mmstack_ops.domain.schema.retention import RetentionRule, label_of
 
 Things = Literal[

@@ -19,7 +19,7 @@ from itertools import islice, pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.reference import moment_of, second_of
 from mmstack_ops.domain.errors import InputError
 from mmstack_ops.domain.moments import EARLIEST, YOUNGEST, cutoff, later

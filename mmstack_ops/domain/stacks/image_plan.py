@@ -7,8 +7,8 @@ from dataclasses import replace
 from mmstack_ops.domain.errors import ImageUnavailableError
 from mmstack_ops.domain.stacks.diff import FieldChange
 from mmstack_ops.domain.stacks.observed import ObservedState
-from mmstack_ops.domain.stacks.plan import Action
 from mmstack_ops.domain.stacks.spec import ServiceSpec
+from mmstack_ops.domain.stacks.stack_plan import Action
 
 
 def image_action(

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from mmstack_ops.domain.errors import AddressConflictError
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.stacks.observed import ObservedNetwork, ObservedState
-from mmstack_ops.domain.stacks.plan import Action
 from mmstack_ops.domain.stacks.spec import DesiredState, NetworkSpec
+from mmstack_ops.domain.stacks.stack_plan import Action
 
 
 def network_actions(desired: DesiredState, observed: ObservedState) -> list[Action]:

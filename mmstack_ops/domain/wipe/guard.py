@@ -13,8 +13,8 @@ from mmstack_ops.domain.backups.status import SeriesStatus
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import InputError
 from mmstack_ops.domain.units import format_seconds
-from mmstack_ops.domain.wipe.plan import WipeItem, WipePlan
-from mmstack_ops.domain.wipe.planner import writers_of
+from mmstack_ops.domain.wipe.wipe_plan import WipeItem, WipePlan
+from mmstack_ops.domain.wipe.wipe_planner import writers_of
 
 
 def guarded(

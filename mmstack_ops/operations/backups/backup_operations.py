@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mmstack_ops.artifacts.throttle import Throttle
+from mmstack_ops.domain.backups.backup_plan import RestorePlan, Series
 from mmstack_ops.domain.backups.events import (
     BackupDone,
     BackupEvent,
@@ -18,7 +19,6 @@ from mmstack_ops.domain.backups.events import (
     RestoreDone,
     VerifyResult,
 )
-from mmstack_ops.domain.backups.plan import RestorePlan, Series
 from mmstack_ops.domain.backups.reference import BackupRef, new_id
 from mmstack_ops.domain.suggest import require_known
 from mmstack_ops.operations.backups.progress import ProgressReporter
@@ -27,7 +27,7 @@ from mmstack_ops.operations.backups.queries import BackupQueries
 if TYPE_CHECKING:
     from mmstack_ops.adapters.stores.backup_type import BackupType, OpenArtifact
     from mmstack_ops.artifacts.encryption import Keys
-    from mmstack_ops.domain.retention.plan import SeriesCleaned
+    from mmstack_ops.domain.retention.retention_plan import SeriesCleaned
     from mmstack_ops.domain.retention.series import SeriesPlan
     from mmstack_ops.operations.backups.service_locks import ServiceLocks
 

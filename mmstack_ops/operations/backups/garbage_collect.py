@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from mmstack_ops.artifacts.artifact_reader import read_manifest
 from mmstack_ops.artifacts.throttle import Throttle
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.keys import QUARANTINE
 from mmstack_ops.domain.backups.listing import Listing, group
-from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef, is_backup_id
 from mmstack_ops.domain.errors import ArtifactError, FileMissingError
 

@@ -15,7 +15,7 @@ from mmstack_ops.domain.errors import (
     ImmutableError,
     RetentionError,
 )
-from mmstack_ops.domain.retention.plan import (
+from mmstack_ops.domain.retention.retention_plan import (
     RetentionPlan,
     SeriesCleaned,
     TierRules,
@@ -25,7 +25,7 @@ from mmstack_ops.operations.backups.garbage_collect import sweep_series
 
 if TYPE_CHECKING:
     from mmstack_ops.artifacts.throttle import Throttle
-    from mmstack_ops.domain.backups.plan import Series
+    from mmstack_ops.domain.backups.backup_plan import Series
     from mmstack_ops.domain.backups.tier import Tier
     from mmstack_ops.domain.catalogue.resolve import Catalogue
     from mmstack_ops.domain.retention.series import SeriesPlan

@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 
 from mmstack_ops.adapters.environment.values import load_values
 from mmstack_ops.adapters.project import Project
+from mmstack_ops.domain.backups.backup_plan import BackupPlan, PlannedCopy, RestorePlan, Series
 from mmstack_ops.domain.backups.drills import due_drills
 from mmstack_ops.domain.backups.events import BackupEvent, Proof
 from mmstack_ops.domain.backups.listing import series_status
 from mmstack_ops.domain.backups.manifest import Manifest
-from mmstack_ops.domain.backups.plan import BackupPlan, PlannedCopy, RestorePlan, Series
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.backups.status import BackupRow, SeriesStatus, TierStatus
 from mmstack_ops.domain.backups.verifications import due_verifications
@@ -30,7 +30,7 @@ from mmstack_ops.operations.backups.tier_contents import TierContents
 
 if TYPE_CHECKING:
     from mmstack_ops.adapters.stores.backup_type import Instance, Workbench
-    from mmstack_ops.domain.retention.plan import RetentionPlan
+    from mmstack_ops.domain.retention.retention_plan import RetentionPlan
     from mmstack_ops.domain.secrets.values import EnvironmentValues
     from mmstack_ops.operations.backups.restore_environment import RestoreEnvironment
     from mmstack_ops.operations.backups.tape_volumes import TapeVolumes

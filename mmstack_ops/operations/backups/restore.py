@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from mmstack_ops.adapters.stores.backup_type import Instance
+from mmstack_ops.domain.backups.backup_plan import PlannedRestore, RestorePlan
 from mmstack_ops.domain.backups.events import RestoreDone
 from mmstack_ops.domain.backups.facts import compare
-from mmstack_ops.domain.backups.plan import PlannedRestore, RestorePlan
 from mmstack_ops.domain.errors import (
     CancelledError,
     InputError,

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from mmstack_ops.adapters.stores.backup_type import BackupType, Instance, OpenArtifact, Workbench
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.events import BackupDone, BackupEvent, BackupProgress, Phase
-from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.operations.backups.live_services import LiveServices
 from mmstack_ops.operations.backups.scratch_servers import Recipe, ScratchServers

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.environment.values import load_values, write_runtime_files
 from mmstack_ops.adapters.tool_containers.workbench import EngineWorkbench
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.events import BackupDone, BackupEvent, BackupProgress
-from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.errors import BackupError, EngineError
 from mmstack_ops.domain.secrets.redact import redactor
 from mmstack_ops.domain.stacks.desired import build_desired

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mmstack_ops.adapters.stores.backup_type import BackupType, Instance, OpenArtifact, Workbench
+from mmstack_ops.domain.backups.backup_plan import PlannedRestore, RestorePlan, Series
 from mmstack_ops.domain.backups.events import BackupDone, RestoreDone
 from mmstack_ops.domain.backups.facts import Comparison, Facts, compare
-from mmstack_ops.domain.backups.plan import PlannedRestore, RestorePlan, Series
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.backups.restore_plan import safety_type
 from mmstack_ops.domain.errors import (

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from mmstack_ops.adapters.locks.host import lock_directory
 from mmstack_ops.adapters.project import Project
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.events import BackupEvent
-from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.operations.backups.progress import ProgressReporter
 from mmstack_ops.operations.backups.series_lock import series_lock

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from mmstack_ops.domain.backups.backup_plan import PlannedCopy, Series
 from mmstack_ops.domain.backups.copies import missing_copies, nearest_usable
-from mmstack_ops.domain.backups.plan import PlannedCopy, Series
 from mmstack_ops.domain.errors import InputError, TierError
 from mmstack_ops.operations.backups.tier_set import TierSet
 

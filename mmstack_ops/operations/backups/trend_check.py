@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from mmstack_ops.adapters.stores.backup_type import OpenArtifact
 from mmstack_ops.artifacts.artifact_reader import Artifact, read_manifest
 from mmstack_ops.artifacts.records import accepted_reason
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.events import DrillCheck
-from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.trend import (
     Content,
     Unchanged,

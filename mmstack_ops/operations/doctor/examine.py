@@ -13,7 +13,7 @@ from mmstack_ops.operations.doctor.engine import check_engine
 from mmstack_ops.operations.doctor.finding import Finding
 from mmstack_ops.operations.doctor.gpu import check_gpu
 from mmstack_ops.operations.doctor.images import check_images
-from mmstack_ops.operations.doctor.names import check_names
+from mmstack_ops.operations.doctor.name_resolution import check_names
 from mmstack_ops.operations.doctor.permissions import check_permissions
 from mmstack_ops.operations.doctor.ports import check_ports
 from mmstack_ops.operations.doctor.secret_store import check_secrets

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.files import make_private_directory
 from mmstack_ops.adapters.project import Project
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.events import BackupEvent, BackupProgress
-from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import (
     BackupError,

@@ -18,8 +18,8 @@ from mmstack_ops.domain.errors import (
 )
 from mmstack_ops.domain.stacks.events import ApplyEvent, Outcome, Phase, Progress, ServiceResult
 from mmstack_ops.domain.stacks.observed import ObservedContainer
-from mmstack_ops.domain.stacks.plan import Action, Plan
 from mmstack_ops.domain.stacks.spec import ServiceSpec
+from mmstack_ops.domain.stacks.stack_plan import Action, Plan
 from mmstack_ops.operations.stacks.images import ImageWork
 from mmstack_ops.operations.stacks.replica import ReplicaFailedError, ReplicaWork
 from mmstack_ops.operations.stacks.staleness import raise_if_stale

@@ -11,8 +11,8 @@ from typing import Any
 from mmstack_ops.adapters.engine.writer import EngineWriter
 from mmstack_ops.domain.errors import CancelledError, MmstackError
 from mmstack_ops.domain.stacks.events import Phase
-from mmstack_ops.domain.stacks.plan import Action
 from mmstack_ops.domain.stacks.spec import ServiceSpec
+from mmstack_ops.domain.stacks.stack_plan import Action
 
 Tell = Callable[[str, str, Phase, str, float | None], None]
 _POLL_SECONDS = 0.2

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from mmstack_ops.adapters.wait_uninterrupted import wait_for_end
 from mmstack_ops.domain.stacks.events import ApplyEvent
-from mmstack_ops.domain.stacks.plan import Plan
+from mmstack_ops.domain.stacks.stack_plan import Plan
 from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
 # A cancelled run should take ten seconds, and on a machine with time to spare takes three. On

@@ -15,8 +15,8 @@ from mmstack_ops.domain.errors import CancelledError, EngineUnavailableError, Mm
 from mmstack_ops.domain.stacks.events import Phase
 from mmstack_ops.domain.stacks.naming import aside_name, incoming_name
 from mmstack_ops.domain.stacks.observed import ObservedContainer
-from mmstack_ops.domain.stacks.plan import Action
 from mmstack_ops.domain.stacks.spec import ReplicaSpec, ServiceSpec
+from mmstack_ops.domain.stacks.stack_plan import Action
 from mmstack_ops.operations.stacks.undo import GRACE_WHEN_CANCELLED
 
 Tell = Callable[[Phase, str], None]

@@ -26,10 +26,10 @@ from mmstack_ops.domain.stacks.events import (
     Progress,
     ServiceResult,
 )
-from mmstack_ops.domain.stacks.plan import Plan
-from mmstack_ops.domain.stacks.planner import plan_down, plan_restart, plan_up
 from mmstack_ops.domain.stacks.selection import select_present
 from mmstack_ops.domain.stacks.spec import DesiredState, ServiceSpec
+from mmstack_ops.domain.stacks.stack_plan import Plan
+from mmstack_ops.domain.stacks.stack_planner import plan_down, plan_restart, plan_up
 from mmstack_ops.domain.stacks.status import ServiceStatus, build_status
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmstack_ops.adapters.engine.reader import EngineReader
 from mmstack_ops.domain.errors import PlanStaleError
-from mmstack_ops.domain.stacks.plan import Action, Plan
+from mmstack_ops.domain.stacks.stack_plan import Action, Plan
 
 _RUNS = frozenset({"running", "restarting"})
 # A container that is to go may have gone already: that is what was asked for.

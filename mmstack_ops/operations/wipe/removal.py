@@ -12,7 +12,7 @@ from mmstack_ops.adapters.engine.failures import MissingObjectError
 from mmstack_ops.adapters.engine.writer import EngineWriter
 from mmstack_ops.domain.errors import CancelledError, EngineError, EngineUnavailableError
 from mmstack_ops.domain.wipe.look import Look, is_ours
-from mmstack_ops.domain.wipe.plan import WipeItem, WipePlan
+from mmstack_ops.domain.wipe.wipe_plan import WipeItem, WipePlan
 from mmstack_ops.operations.wipe.inventory import look_around
 from mmstack_ops.operations.wipe.wipe_journal import WipeRecord
 

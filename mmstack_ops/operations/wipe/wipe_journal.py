@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from mmstack_ops.adapters.locks.owned_file import owned_file, owner_of
-from mmstack_ops.domain.wipe.plan import WipeItem, WipePlan
 from mmstack_ops.domain.wipe.scope import ENVIRONMENT_SCOPE
+from mmstack_ops.domain.wipe.wipe_plan import WipeItem, WipePlan
 
 
 @dataclass(frozen=True)

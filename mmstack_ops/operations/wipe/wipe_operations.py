@@ -17,9 +17,9 @@ from mmstack_ops.domain.errors import EngineError, MmstackError
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress
 from mmstack_ops.domain.wipe.guard import guarded
 from mmstack_ops.domain.wipe.look import Look, SeenVolume, is_ours
-from mmstack_ops.domain.wipe.plan import WipePlan, WipeResult
-from mmstack_ops.domain.wipe.planner import plan_wipe
 from mmstack_ops.domain.wipe.scope import ENVIRONMENT_SCOPE, find_scope
+from mmstack_ops.domain.wipe.wipe_plan import WipePlan, WipeResult
+from mmstack_ops.domain.wipe.wipe_planner import plan_wipe
 from mmstack_ops.operations.wipe.wipe_journal import KilledWipe, WipeJournal
 from mmstack_ops.operations.wipe.wipe_lock import running_wipe, wipe_turn
 

@@ -10,20 +10,20 @@ from functools import partial
 
 import dagster as dg
 
+from mmstack_ops.domain.backups.backup_plan import PlannedCopy, Series
 from mmstack_ops.domain.backups.events import BackupDone
-from mmstack_ops.domain.backups.plan import PlannedCopy, Series
 from mmstack_ops.domain.backups.reference import BackupRef, parse_ref
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import TierUnavailableError
-from mmstack_ops.orchestration import names as stack_names
-from mmstack_ops.orchestration.backups import names
+from mmstack_ops.orchestration import dagster_names
+from mmstack_ops.orchestration.backups import backup_names
 from mmstack_ops.orchestration.backups.config import CopyConfig
 from mmstack_ops.orchestration.backups.metadata import done_metadata
-from mmstack_ops.orchestration.backups.parts import Parts
-from mmstack_ops.orchestration.backups.working import backups_of, carried_out, holder_of, tell
-from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.backups.partial_failures import Parts
+from mmstack_ops.orchestration.backups.step_runner import backups_of, carried_out, holder_of, tell
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
 
-_RESOURCES = {names.BACKUPS, stack_names.LISTENER}
+_RESOURCES = {backup_names.BACKUPS, dagster_names.LISTENER}
 _TIER_KINDS = {"directory": "file", "mount": "nfs", "s3": "s3", "tape": "tape"}
 _ICONS = ("postgres", "redis", "qdrant", "minio", "grafana", "prometheus", "elasticsearch")
 """Services whose name Dagster has an icon for."""
@@ -32,26 +32,26 @@ _ICONS = ("postgres", "redis", "qdrant", "minio", "grafana", "prometheus", "elas
 def backup_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Return all backup assets of an environment, and each of its tiers as a whole."""
     tiers = catalogue.settings.backup.tiers
-    stack_names.raise_if_duplicates("tier", tiers)
-    stack_names.raise_if_duplicates("service", catalogue.services)
+    dagster_names.raise_if_duplicates("tier", tiers)
+    dagster_names.raise_if_duplicates("service", catalogue.services)
     made: list[dg.AssetsDefinition | dg.AssetSpec] = [_tier_spec(catalogue, t) for t in tiers]
     made += [
         _first_tier(catalogue, service)
         for service in catalogue.services
-        if names.series_of(catalogue, service)
+        if backup_names.series_of(catalogue, service)
     ]
     return made + [_later_tier(catalogue, tier) for tier in tiers[1:]]
 
 
 def _first_tier(catalogue: Catalogue, service: str) -> dg.AssetsDefinition:
     tier = catalogue.settings.backup.tiers[0]
-    by_key = names.backup_keys(catalogue, tier, names.series_of(catalogue, service))
+    by_key = backup_names.backup_keys(catalogue, tier, backup_names.series_of(catalogue, service))
 
     @dg.multi_asset(
-        name=names.backup_op(service),
+        name=backup_names.backup_op(service),
         specs=[_series_spec(catalogue, tier, one) for one in by_key.values()],
         can_subset=True,
-        pool=names.backup_pool(catalogue.environment, service),
+        pool=backup_names.backup_pool(catalogue.environment, service),
         required_resource_keys=_RESOURCES,
         description=f"Back {service} up onto {tier}.",
     )
@@ -63,7 +63,7 @@ def _first_tier(catalogue: Catalogue, service: str) -> dg.AssetsDefinition:
             plan = control.plan([service], types)
         parts = Parts(context, "backup", f"backups of {service}")
         for series, why in plan.skipped.items():
-            if context.run.job_name in names.NIGHTLY_JOBS:
+            if context.run.job_name in backup_names.NIGHTLY_JOBS:
                 context.log.warning(f"{series} is left out: {why}")
             else:
                 # Somebody asked for this one: a run that succeeds would say that it was taken.
@@ -87,13 +87,13 @@ def _first_tier(catalogue: Catalogue, service: str) -> dg.AssetsDefinition:
 
 
 def _later_tier(catalogue: Catalogue, tier: str) -> dg.AssetsDefinition:
-    by_key = names.backup_keys(catalogue, tier, names.all_series(catalogue))
+    by_key = backup_names.backup_keys(catalogue, tier, backup_names.all_series(catalogue))
 
     @dg.multi_asset(
-        name=names.copy_op(tier),
+        name=backup_names.copy_op(tier),
         specs=[_series_spec(catalogue, tier, one) for one in by_key.values()],
         can_subset=True,
-        pool=names.copy_pool(catalogue.environment, tier),
+        pool=backup_names.copy_pool(catalogue.environment, tier),
         required_resource_keys=_RESOURCES,
         description=f"Copy to {tier} what is missing there, the newest backups first.",
     )
@@ -157,7 +157,7 @@ def _copied(
                 gone.add(one.source)
                 raise
             tell(context, done)
-            key = names.backup_key(catalogue, tier, Series(one.ref.service, one.ref.type))
+            key = backup_names.backup_key(catalogue, tier, Series(one.ref.service, one.ref.type))
             if newest.setdefault(key, done) is not done:
                 # A step yields one result an asset; the older ones are recorded beside it.
                 context.log_event(
@@ -173,7 +173,7 @@ def _copied(
 def _result(catalogue: Catalogue, done: BackupDone) -> dg.MaterializeResult[None]:
     ref = done.manifest.ref
     return dg.MaterializeResult(
-        asset_key=names.backup_key(catalogue, done.tier, Series(ref.service, ref.type)),
+        asset_key=backup_names.backup_key(catalogue, done.tier, Series(ref.service, ref.type)),
         metadata=done_metadata(done),
     )
 
@@ -183,19 +183,19 @@ def _series_spec(catalogue: Catalogue, tier: str, series: Series) -> dg.AssetSpe
     tiers = catalogue.settings.backup.tiers
     before = tiers.index(tier) - 1
     source = (
-        stack_names.asset_key(catalogue, series.service)
+        dagster_names.asset_key(catalogue, series.service)
         if before < 0
-        else names.backup_key(catalogue, tiers[before], series)
+        else backup_names.backup_key(catalogue, tiers[before], series)
     )
     definition = catalogue.schema.backup.tiers[tier]
     kinds = {_TIER_KINDS[definition.kind], *(icon for icon in _ICONS if icon == series.service)}
     return dg.AssetSpec(
-        key=names.backup_key(catalogue, tier, series),
+        key=backup_names.backup_key(catalogue, tier, series),
         deps=[source],
         # What failed, or is on the tier already, isn't materialized while others are.
         skippable=True,
         description=f"Backups of type {series.type} of {series.service} on {tier}.",
-        group_name=names.group(tier),
+        group_name=backup_names.group(tier),
         kinds=kinds,
         owners=entry.definition.owners,
         metadata={
@@ -212,9 +212,9 @@ def _series_spec(catalogue: Catalogue, tier: str, series: Series) -> dg.AssetSpe
 def _tier_spec(catalogue: Catalogue, tier: str) -> dg.AssetSpec:
     definition = catalogue.schema.backup.tiers[tier]
     return dg.AssetSpec(
-        key=names.tier_key(catalogue, tier),
+        key=backup_names.tier_key(catalogue, tier),
         description=definition.description or f"The tier {tier} as a whole.",
-        group_name=names.group(tier),
+        group_name=backup_names.group(tier),
         kinds={_TIER_KINDS[definition.kind]},
         metadata={
             "location": definition.location,

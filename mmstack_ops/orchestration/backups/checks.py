@@ -6,18 +6,18 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.status import BackupRow
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.orchestration.backups import names, verdicts
-from mmstack_ops.orchestration.backups.working import backups_of
-from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.backups import backup_names, check_results
+from mmstack_ops.orchestration.backups.step_runner import backups_of
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
 
 _DESCRIPTIONS = {
-    names.AGE_CHECK: "The newest backup is younger than the policy's maximum.",
-    names.PROVEN_CHECK: "A restore drill restored a backup and found it the same, lately enough.",
-    names.VERIFIED_CHECK: "No copy on this tier is known to be corrupt.",
-    names.QUOTA_CHECK: "The tier can be used and is below its quota.",
+    backup_names.AGE_CHECK: "The newest backup is younger than the policy's maximum.",
+    backup_names.PROVEN_CHECK: "A drill restored a backup and found it the same, lately enough.",
+    backup_names.VERIFIED_CHECK: "No copy on this tier is known to be corrupt.",
+    backup_names.QUOTA_CHECK: "The tier can be used and is below its quota.",
 }
 
 
@@ -35,26 +35,29 @@ def watched_keys(catalogue: Catalogue) -> list[dg.AssetCheckKey]:
     """
     tiers = catalogue.settings.backup.tiers
     wanted = {
-        names.backup_key(catalogue, tiers[0], series)
-        for series in names.all_series(catalogue)
+        backup_names.backup_key(catalogue, tiers[0], series)
+        for series in backup_names.all_series(catalogue)
         if series.service in catalogue.started
     }
     return [
         spec.key
         for tier in tiers
         for spec in _specs(catalogue, tier)
-        if spec.name == names.QUOTA_CHECK
-        or (spec.name != names.VERIFIED_CHECK and spec.asset_key in wanted)
+        if spec.name == backup_names.QUOTA_CHECK
+        or (spec.name != backup_names.VERIFIED_CHECK and spec.asset_key in wanted)
     ]
 
 
 def _specs(catalogue: Catalogue, tier: str) -> list[dg.AssetCheckSpec]:
     first = tier == catalogue.settings.backup.tiers[0]
-    own = [names.VERIFIED_CHECK, *([names.AGE_CHECK, names.PROVEN_CHECK] if first else [])]
-    wanted = [(names.tier_key(catalogue, tier), names.QUOTA_CHECK)]
+    own = [
+        backup_names.VERIFIED_CHECK,
+        *([backup_names.AGE_CHECK, backup_names.PROVEN_CHECK] if first else []),
+    ]
+    wanted = [(backup_names.tier_key(catalogue, tier), backup_names.QUOTA_CHECK)]
     wanted += [
-        (names.backup_key(catalogue, tier, series), name)
-        for series in names.all_series(catalogue)
+        (backup_names.backup_key(catalogue, tier, series), name)
+        for series in backup_names.all_series(catalogue)
         for name in own
     ]
     return [
@@ -64,13 +67,13 @@ def _specs(catalogue: Catalogue, tier: str) -> list[dg.AssetCheckSpec]:
 
 
 def _tier_checks(catalogue: Catalogue, tier: str) -> dg.AssetChecksDefinition:
-    by_key = names.backup_keys(catalogue, tier, names.all_series(catalogue))
+    by_key = backup_names.backup_keys(catalogue, tier, backup_names.all_series(catalogue))
 
     @dg.multi_asset_check(
-        name=names.check_op(tier),
+        name=backup_names.check_op(tier),
         specs=_specs(catalogue, tier),
         can_subset=True,
-        required_resource_keys={names.BACKUPS},
+        required_resource_keys={backup_names.BACKUPS},
         description=f"Judge the backups on {tier}: age, proof, verification, quota.",
     )
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
@@ -96,27 +99,27 @@ def _results(
     now = datetime.now(UTC)
     services = sorted({by_key[k.asset_key].service for k in wanted if k.asset_key in by_key})
     statuses = {}
-    if asked & {names.AGE_CHECK, names.PROVEN_CHECK}:
+    if asked & {backup_names.AGE_CHECK, backup_names.PROVEN_CHECK}:
         statuses = {status.series: status for status in control.status(services)}
     rows: dict[Series, list[BackupRow]] = defaultdict(list)
-    if names.VERIFIED_CHECK in asked:
+    if backup_names.VERIFIED_CHECK in asked:
         for row in control.backups(tiers=[tier], targets=services):
             rows[Series(row.ref.service, row.ref.type)].append(row)
     for key in wanted:
-        if key.name == names.QUOTA_CHECK:
+        if key.name == backup_names.QUOTA_CHECK:
             (status,) = [one for one in control.tiers() if one.name == tier]
-            yield verdicts.quota(key.asset_key, status, warn_at=policy.quota_warning)
+            yield check_results.quota(key.asset_key, status, warn_at=policy.quota_warning)
             continue
         series = by_key[key.asset_key]
-        if key.name == names.VERIFIED_CHECK:
-            yield verdicts.verified(key.asset_key, tier, rows[series])
-        elif key.name == names.AGE_CHECK:
-            yield verdicts.age(catalogue, key.asset_key, statuses[series])
+        if key.name == backup_names.VERIFIED_CHECK:
+            yield check_results.verified(key.asset_key, tier, rows[series])
+        elif key.name == backup_names.AGE_CHECK:
+            yield check_results.age(catalogue, key.asset_key, statuses[series])
         else:
             found = statuses[series]
             tried = found.newest if found.newest and found.newest.disproven_at else None
             shown = tried or found.last_proven
-            yield verdicts.proven(
+            yield check_results.proven(
                 key.asset_key,
                 found,
                 control.proof(shown.ref) if shown is not None else None,

@@ -8,21 +8,21 @@ from typing import Any
 import dagster as dg
 
 from mmstack_ops.domain.backups.backup_kind import is_weekly
-from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.orchestration.backups import names
-from mmstack_ops.orchestration.backups.checks import watched_keys
-from mmstack_ops.orchestration.backups.operations import (
+from mmstack_ops.orchestration.backups import backup_names
+from mmstack_ops.orchestration.backups.backup_ops import (
     accept_op,
     drill_op,
     hold_op,
     sweep_op,
     verify_op,
 )
-from mmstack_ops.orchestration.backups.restoring import restore_into_scratch_op, restore_op
-from mmstack_ops.orchestration.backups.tapes import RECYCLE_JOB, recycle_op
+from mmstack_ops.orchestration.backups.checks import watched_keys
+from mmstack_ops.orchestration.backups.restore_ops import restore_into_scratch_op, restore_op
+from mmstack_ops.orchestration.backups.tape_ops import RECYCLE_JOB, recycle_op
 from mmstack_ops.orchestration.executor import in_process_executor
-from mmstack_ops.orchestration.holding import pool_holder
+from mmstack_ops.orchestration.pool_holder import pool_holder
 
 Job = dg.JobDefinition | Any
 """A job, or an asset job that Dagster resolves against the assets later."""
@@ -36,39 +36,39 @@ def backup_jobs(
     Args:
         resources: bound to the jobs of ops right here, as for the jobs of stacks.
     """
-    data_pools = names.data_pools(catalogue, catalogue.services)
+    data_pools = backup_names.data_pools(catalogue, catalogue.services)
     jobs: list[Job] = [
         *_backup_jobs(catalogue),
         *_copy_jobs(catalogue),
         _check_job(catalogue),
-        _op_job(names.VERIFY_JOB, verify_op(catalogue), resources),
-        _op_job(names.DRILL_JOB, drill_op(catalogue), resources),
-        _op_job(names.SWEEP_JOB, sweep_op(catalogue), resources),
-        _op_job(names.HOLD_JOB, hold_op(catalogue), resources),
-        _op_job(names.ACCEPT_JOB, accept_op(catalogue), resources),
+        _op_job(backup_names.VERIFY_JOB, verify_op(catalogue), resources),
+        _op_job(backup_names.DRILL_JOB, drill_op(catalogue), resources),
+        _op_job(backup_names.SWEEP_JOB, sweep_op(catalogue), resources),
+        _op_job(backup_names.HOLD_JOB, hold_op(catalogue), resources),
+        _op_job(backup_names.ACCEPT_JOB, accept_op(catalogue), resources),
         _op_job(RECYCLE_JOB, recycle_op(catalogue), resources),
         # A restore in place may stop and replace anything: no backup is taken meanwhile.
-        _op_job(names.RESTORE_JOB, restore_op(catalogue), resources, also=data_pools),
-        _op_job(names.SCRATCH_JOB, restore_into_scratch_op(catalogue), resources),
+        _op_job(backup_names.RESTORE_JOB, restore_op(catalogue), resources, also=data_pools),
+        _op_job(backup_names.SCRATCH_JOB, restore_into_scratch_op(catalogue), resources),
     ]
     return {job.name: job for job in jobs}
 
 
 def _backup_jobs(catalogue: Catalogue) -> list[Job]:
     tier = catalogue.settings.backup.tiers[0]
-    every = names.all_series(catalogue)
+    every = backup_names.all_series(catalogue)
     models = [series for series in every if is_weekly(series.type)]
     jobs = [
         _asset_job(
             catalogue,
-            names.FULL_JOB,
+            backup_names.FULL_JOB,
             tier,
-            names.nightly_series(catalogue),
+            backup_names.nightly_series(catalogue),
             f"Back up everything {catalogue.environment} starts, but models, onto {tier}.",
         ),
         _asset_job(
             catalogue,
-            names.SERVICE_JOB,
+            backup_names.SERVICE_JOB,
             tier,
             every,
             f"Back single services up onto {tier}: select their assets, then materialize.",
@@ -76,7 +76,7 @@ def _backup_jobs(catalogue: Catalogue) -> list[Job]:
     ]
     if models:
         description = f"Back the model caches up onto {tier}: what is new is stored."
-        jobs.append(_asset_job(catalogue, names.MODELS_JOB, tier, models, description))
+        jobs.append(_asset_job(catalogue, backup_names.MODELS_JOB, tier, models, description))
     return jobs
 
 
@@ -85,13 +85,13 @@ def _copy_jobs(catalogue: Catalogue) -> list[Job]:
     keys = [
         key
         for tier in later
-        for key in names.backup_keys(catalogue, tier, names.all_series(catalogue))
+        for key in backup_names.backup_keys(catalogue, tier, backup_names.all_series(catalogue))
     ]
     if not keys:
         return []
     return [
         dg.define_asset_job(
-            name=names.COPY_JOB,
+            name=backup_names.COPY_JOB,
             selection=dg.AssetSelection.assets(*keys),
             executor_def=in_process_executor,
             description="Copy to later tiers what is missing there: select a tier's assets.",
@@ -104,7 +104,7 @@ def _asset_job(
 ) -> Job:
     return dg.define_asset_job(
         name=name,
-        selection=dg.AssetSelection.assets(*names.backup_keys(catalogue, tier, series)),
+        selection=dg.AssetSelection.assets(*backup_names.backup_keys(catalogue, tier, series)),
         executor_def=in_process_executor,
         description=description,
     )
@@ -112,7 +112,7 @@ def _asset_job(
 
 def _check_job(catalogue: Catalogue) -> Job:
     return dg.define_asset_job(
-        name=names.CHECK_JOB,
+        name=backup_names.CHECK_JOB,
         selection=dg.AssetSelection.checks(*watched_keys(catalogue)),
         executor_def=in_process_executor,
         description="Judge age, proof and quota of what is backed up. Changes nothing.",

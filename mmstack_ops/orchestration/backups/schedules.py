@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.orchestration.backups import names
+from mmstack_ops.orchestration.backups import backup_names
 from mmstack_ops.orchestration.backups.jobs import Job
 from mmstack_ops.orchestration.schedules import environment_schedule
 
@@ -17,12 +17,16 @@ def backup_schedules(catalogue: Catalogue, jobs: Mapping[str, Job]) -> list[dg.S
     policy = catalogue.schema.backup
     what = catalogue.environment
     wanted = (
-        (names.FULL_JOB, catalogue.settings.backup.cron, f"Back {what} up."),
-        (names.MODELS_JOB, policy.models_cron, f"Back the models of {what} up."),
-        (names.DRILL_JOB, policy.drill_cron, "Prove the backups that wait longest for it."),
-        (names.VERIFY_JOB, policy.verify_cron, "Read again the copies nobody read for longest."),
-        (names.SWEEP_JOB, policy.sweep_cron, "Take leftovers of killed writes away."),
-        (names.CHECK_JOB, policy.check_cron, "Judge ages, proofs and quotas."),
+        (backup_names.FULL_JOB, catalogue.settings.backup.cron, f"Back {what} up."),
+        (backup_names.MODELS_JOB, policy.models_cron, f"Back the models of {what} up."),
+        (backup_names.DRILL_JOB, policy.drill_cron, "Prove the backups that wait longest for it."),
+        (
+            backup_names.VERIFY_JOB,
+            policy.verify_cron,
+            "Read again the copies nobody read for longest.",
+        ),
+        (backup_names.SWEEP_JOB, policy.sweep_cron, "Take leftovers of killed writes away."),
+        (backup_names.CHECK_JOB, policy.check_cron, "Judge ages, proofs and quotas."),
     )
     return [
         environment_schedule(catalogue, job, cron, description)

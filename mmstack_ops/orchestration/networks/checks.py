@@ -9,10 +9,10 @@ from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.networks.conflicts import ConflictReport
 from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan
 from mmstack_ops.domain.networks.validate import NetworkState
-from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration import dagster_names
 from mmstack_ops.orchestration.backups.jobs import Job
 from mmstack_ops.orchestration.executor import in_process_executor
-from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
 from mmstack_ops.orchestration.schedules import environment_schedule
 from mmstack_ops.orchestration.stacks.metadata import table
 
@@ -80,7 +80,7 @@ def network_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
             )
         ],
         can_subset=True,
-        required_resource_keys={names.CONTROL},
+        required_resource_keys={dagster_names.CONTROL},
         description="Compare the plan with engine, default pools and the host's routes.",
     )
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:

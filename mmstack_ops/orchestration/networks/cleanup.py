@@ -11,10 +11,10 @@ from mmstack_ops.domain.backups.moments import parse_moment
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import EngineError
 from mmstack_ops.domain.networks.orphans import NetworkCleanupPlan
-from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration import dagster_names
 from mmstack_ops.orchestration.executor import in_process_executor
-from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.networks.checks import whole_key
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
 from mmstack_ops.orchestration.schedules import environment_schedule
 from mmstack_ops.orchestration.stacks.metadata import table
 
@@ -44,8 +44,8 @@ def network_cleanup_job(catalogue: Catalogue, resources: Mapping[str, object]) -
     @dg.op(
         name=CLEANUP_OP,
         out=dg.Out(dg.Nothing),
-        pool=names.stacks_pool(catalogue.environment),
-        required_resource_keys={names.CONTROL},
+        pool=dagster_names.stacks_pool(catalogue.environment),
+        required_resource_keys={dagster_names.CONTROL},
         description="Remove networks that carry our label, are empty, and nobody wants.",
     )
     def remove(context: dg.OpExecutionContext, config: NetworkCleanupConfig) -> None:
@@ -80,7 +80,9 @@ def network_cleanup_job(catalogue: Catalogue, resources: Mapping[str, object]) -
         name=CLEANUP_JOB,
         executor_def=in_process_executor,
         resource_defs={
-            names.CONTROL: dg.ResourceDefinition.hardcoded_resource(resources[names.CONTROL])
+            dagster_names.CONTROL: dg.ResourceDefinition.hardcoded_resource(
+                resources[dagster_names.CONTROL]
+            )
         },
         description="Remove networks that carry our label, are empty, and nobody wants.",
     )

@@ -8,11 +8,11 @@ import dagster as dg
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import EngineError, EngineUnavailableError
 from mmstack_ops.domain.networks.reach import Reach
-from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration import dagster_names
 from mmstack_ops.orchestration.backups.jobs import Job
 from mmstack_ops.orchestration.executor import in_process_executor
-from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.networks.checks import network_key
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
 from mmstack_ops.orchestration.schedules import environment_schedule
 from mmstack_ops.orchestration.stacks.metadata import table
 
@@ -38,7 +38,7 @@ def reach_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
             for key in by_key
         ],
         can_subset=True,
-        required_resource_keys={names.CONTROL},
+        required_resource_keys={dagster_names.CONTROL},
         description="Ask from inside every running service whose ports it can open.",
     )
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:

@@ -11,27 +11,27 @@ import dagster as dg
 from mmstack_ops.domain.backups.moments import parse_moment
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import TierUnavailableError
-from mmstack_ops.domain.retention.plan import SeriesCleaned, rules_of
+from mmstack_ops.domain.retention.retention_plan import SeriesCleaned, rules_of
 from mmstack_ops.domain.retention.series import SeriesPlan
-from mmstack_ops.orchestration import names as stack_names
-from mmstack_ops.orchestration.backups import names as backup_names
-from mmstack_ops.orchestration.backups.parts import Parts
-from mmstack_ops.orchestration.backups.working import backups_of, carried_out, holder_of, tell
-from mmstack_ops.orchestration.failures import only_safe_errors
-from mmstack_ops.orchestration.retention import names
+from mmstack_ops.orchestration import dagster_names
+from mmstack_ops.orchestration.backups import backup_names
+from mmstack_ops.orchestration.backups.partial_failures import Parts
+from mmstack_ops.orchestration.backups.step_runner import backups_of, carried_out, holder_of, tell
+from mmstack_ops.orchestration.retention import retention_names
 from mmstack_ops.orchestration.retention.config import CleanupConfig
 from mmstack_ops.orchestration.retention.live import live_assets
 from mmstack_ops.orchestration.retention.metadata import cleaned_metadata
 from mmstack_ops.orchestration.retention.runs import runs_asset
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
 
-_RESOURCES = {backup_names.BACKUPS, stack_names.LISTENER}
+_RESOURCES = {backup_names.BACKUPS, dagster_names.LISTENER}
 
 
 def retention_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Return the retention of live data, of every tier, of runs, and of it all as a whole."""
     whole = dg.AssetSpec(
-        key=names.whole_key(catalogue),
-        group_name=names.WHOLE_GROUP,
+        key=retention_names.whole_key(catalogue),
+        group_name=retention_names.WHOLE_GROUP,
         description="What a clean-up would do: observed whenever somebody looks.",
     )
     tiers = catalogue.settings.backup.tiers
@@ -44,13 +44,15 @@ def retention_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition | dg.Asse
 
 
 def _tier_retention(catalogue: Catalogue, tier: str) -> dg.AssetsDefinition:
-    by_key = names.retention_keys(catalogue, tier, names.services_with_backups(catalogue))
+    by_key = retention_names.retention_keys(
+        catalogue, tier, retention_names.services_with_backups(catalogue)
+    )
 
     @dg.multi_asset(
-        name=names.cleanup_op(tier),
+        name=retention_names.cleanup_op(tier),
         specs=[_spec(catalogue, tier, service) for service in by_key.values()],
         can_subset=True,
-        pool=names.cleanup_pool(catalogue.environment, tier),
+        pool=retention_names.cleanup_pool(catalogue.environment, tier),
         required_resource_keys=_RESOURCES,
         description=f"Delete what the retention of {tier} doesn't keep, exactly as planned.",
     )
@@ -78,7 +80,7 @@ def _tier_retention(catalogue: Catalogue, tier: str) -> dg.AssetsDefinition:
             done = list(_carried_out(context, parts, plans, accept_many=config.accept_many))
             if plans and len(done) == len(plans) and service in wanted:
                 yield dg.MaterializeResult(
-                    asset_key=names.retention_key(catalogue, tier, service),
+                    asset_key=retention_names.retention_key(catalogue, tier, service),
                     metadata=cleaned_metadata(done, plans),
                 )
         parts.finish()
@@ -120,12 +122,12 @@ def _spec(catalogue: Catalogue, tier: str, service: str) -> dg.AssetSpec:
     definition = catalogue.services[service].definition
     policy = catalogue.schema.backup.tiers[tier]
     return dg.AssetSpec(
-        key=names.retention_key(catalogue, tier, service),
+        key=retention_names.retention_key(catalogue, tier, service),
         deps=own,
         # A series that a rail stops, or a tier that isn't in use, isn't materialized.
         skippable=True,
         description=f"Retention of {service}'s backups on {tier}: what was deleted, what stays.",
-        group_name=names.group(tier),
+        group_name=retention_names.group(tier),
         owners=definition.owners,
         metadata={"service": service, "rules": str(rules_of(policy, definition.backup))},
     )

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.orchestration.backups import names as backup_names
+from mmstack_ops.orchestration.backups import backup_names
 from mmstack_ops.orchestration.backups.jobs import Job
-from mmstack_ops.orchestration.backups.working import backups_of
+from mmstack_ops.orchestration.backups.step_runner import backups_of
 from mmstack_ops.orchestration.executor import in_process_executor
-from mmstack_ops.orchestration.failures import only_safe_errors
-from mmstack_ops.orchestration.retention import names
+from mmstack_ops.orchestration.retention import retention_names
 from mmstack_ops.orchestration.retention.live import live_of
 from mmstack_ops.orchestration.retention.metadata import live_plan_metadata, plan_metadata
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
 from mmstack_ops.orchestration.schedules import environment_schedule
 
 
@@ -21,25 +21,25 @@ def retention_jobs(
 ) -> dict[str, Job]:
     """Return the jobs of an environment's retention, by name."""
     return {
-        names.CLEANUP_JOB: _cleanup_job(catalogue),
-        names.TEST_JOB: _test_job(catalogue, resources),
+        retention_names.CLEANUP_JOB: _cleanup_job(catalogue),
+        retention_names.TEST_JOB: _test_job(catalogue, resources),
     }
 
 
 def _cleanup_job(catalogue: Catalogue) -> Job:
-    services = names.services_with_backups(catalogue)
-    live = names.live_keys(catalogue, names.services_with_rules(catalogue))
+    services = retention_names.services_with_backups(catalogue)
+    live = retention_names.live_keys(catalogue, retention_names.services_with_rules(catalogue))
     keys = [
         *live,
-        names.runs_key(catalogue),
+        retention_names.runs_key(catalogue),
     ]
     keys += [
         key
         for tier in catalogue.settings.backup.tiers
-        for key in names.retention_keys(catalogue, tier, services)
+        for key in retention_names.retention_keys(catalogue, tier, services)
     ]
     return dg.define_asset_job(
-        name=names.CLEANUP_JOB,
+        name=retention_names.CLEANUP_JOB,
         selection=dg.AssetSelection.assets(*keys),
         executor_def=in_process_executor,
         description="Delete what is too old: live data, backups on each tier, ended runs.",
@@ -50,9 +50,9 @@ def _test_job(
     catalogue: Catalogue, resources: Mapping[str, dg.ResourceDefinition]
 ) -> dg.JobDefinition:
     @dg.op(
-        name=names.TEST_OP,
+        name=retention_names.TEST_OP,
         out=dg.Out(dg.Nothing),
-        required_resource_keys={backup_names.BACKUPS, names.LIVE},
+        required_resource_keys={backup_names.BACKUPS, retention_names.LIVE},
         description="Plan the retention of live data and of all tiers, and show it.",
     )
     def plan_retention(context: dg.OpExecutionContext) -> None:
@@ -66,14 +66,14 @@ def _test_job(
         )
         context.log_event(
             dg.AssetObservation(
-                asset_key=names.whole_key(catalogue),
+                asset_key=retention_names.whole_key(catalogue),
                 description="what a clean-up would do now",
                 metadata={**live_plan_metadata(live), **plan_metadata(plan)},
             )
         )
 
     @dg.job(
-        name=names.TEST_JOB,
+        name=retention_names.TEST_JOB,
         executor_def=in_process_executor,
         resource_defs=dict(resources),
         description="Show what a clean-up would do now. Deletes nothing.",
@@ -88,7 +88,7 @@ def retention_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition:
     """Return the schedule of the clean-up."""
     return environment_schedule(
         catalogue,
-        names.CLEANUP_JOB,
+        retention_names.CLEANUP_JOB,
         catalogue.settings.retention.cron,
         f"Delete what the retention of {catalogue.environment} lets go.",
     )

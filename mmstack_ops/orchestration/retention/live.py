@@ -13,16 +13,16 @@ from mmstack_ops.domain.backups.moments import parse_moment
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import EngineUnavailableError
 from mmstack_ops.domain.retention.live import RuleCleaned, age_of
-from mmstack_ops.domain.retention.plan import RETENTION_PLAN
+from mmstack_ops.domain.retention.retention_plan import RETENTION_PLAN
 from mmstack_ops.domain.schema.retention import label_of
 from mmstack_ops.domain.units import format_seconds
-from mmstack_ops.orchestration import names as stack_names
-from mmstack_ops.orchestration.backups.parts import Parts
-from mmstack_ops.orchestration.backups.working import Context, carried_out, holder_of, tell
-from mmstack_ops.orchestration.failures import only_safe_errors
-from mmstack_ops.orchestration.retention import names
+from mmstack_ops.orchestration import dagster_names
+from mmstack_ops.orchestration.backups.partial_failures import Parts
+from mmstack_ops.orchestration.backups.step_runner import Context, carried_out, holder_of, tell
+from mmstack_ops.orchestration.retention import retention_names
 from mmstack_ops.orchestration.retention.config import CleanupConfig
 from mmstack_ops.orchestration.retention.metadata import live_metadata
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
 
 if TYPE_CHECKING:
     from mmstack_ops.operations.retention.retention_operations import LiveRetention
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 
 def live_of(context: Context) -> "LiveRetention":
     """Return the environment's retention of live data."""
-    control: LiveRetention = getattr(context.resources, names.LIVE)
+    control: LiveRetention = getattr(context.resources, retention_names.LIVE)
     return control
 
 
 def live_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition]:
     """Return the retention of every service with rules; none where no service has any."""
-    by_key = names.live_keys(catalogue, names.services_with_rules(catalogue))
+    by_key = retention_names.live_keys(catalogue, retention_names.services_with_rules(catalogue))
     if not by_key:
         return []
 
     @dg.multi_asset(
-        name=names.LIVE_OP,
+        name=retention_names.LIVE_OP,
         specs=[_spec(catalogue, service) for service in by_key.values()],
         can_subset=True,
-        pool=names.cleanup_pool(catalogue.environment, names.LIVE_PART),
-        required_resource_keys={names.LIVE, stack_names.LISTENER},
+        pool=retention_names.cleanup_pool(catalogue.environment, retention_names.LIVE_PART),
+        required_resource_keys={retention_names.LIVE, dagster_names.LISTENER},
         description="Delete what is too old on the services, backed up before where that is told.",
     )
     def clean_up(
@@ -83,7 +83,9 @@ def live_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition]:
                 for one in done:
                     tell(context, one)
                 yield dg.MaterializeResult(
-                    asset_key=names.retention_key(catalogue, names.LIVE_PART, service),
+                    asset_key=retention_names.retention_key(
+                        catalogue, retention_names.LIVE_PART, service
+                    ),
                     metadata=live_metadata(rules, done),
                 )
         parts.finish()
@@ -98,12 +100,12 @@ def _spec(catalogue: Catalogue, service: str) -> dg.AssetSpec:
         for rule in definition.retention
     ]
     return dg.AssetSpec(
-        key=names.retention_key(catalogue, names.LIVE_PART, service),
-        deps=[stack_names.asset_key(catalogue, service)],
+        key=retention_names.retention_key(catalogue, retention_names.LIVE_PART, service),
+        deps=[dagster_names.asset_key(catalogue, service)],
         # A service that isn't there, or that a rail stops, isn't materialized.
         skippable=True,
         description=f"The retention of {service}'s live data: what was deleted, what stays.",
-        group_name=names.group(names.LIVE_PART),
+        group_name=retention_names.group(retention_names.LIVE_PART),
         owners=definition.owners,
         metadata={"service": service, "rules": "; ".join(ages)},
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from mmstack_ops.domain.retention.live import LivePlan, RuleCleaned, RulePlan
-from mmstack_ops.domain.retention.plan import RetentionPlan, SeriesCleaned
+from mmstack_ops.domain.retention.retention_plan import RetentionPlan, SeriesCleaned
 from mmstack_ops.domain.retention.series import SeriesPlan
 from mmstack_ops.domain.units import format_seconds
 from mmstack_ops.orchestration.stacks.metadata import table

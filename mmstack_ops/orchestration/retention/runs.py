@@ -12,10 +12,10 @@ from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.moments import cutoff
 from mmstack_ops.domain.units import format_seconds
 from mmstack_ops.orchestration._dagster_compat import REPOSITORY_LABEL_TAG
-from mmstack_ops.orchestration.failures import only_safe_errors
 from mmstack_ops.orchestration.interrupts import interrupts_wait
-from mmstack_ops.orchestration.retention import names
+from mmstack_ops.orchestration.retention import retention_names
 from mmstack_ops.orchestration.retention.live import live_of
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
 from mmstack_ops.orchestration.stacks.metadata import table
 
 _ENDED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
@@ -28,11 +28,11 @@ def runs_asset(catalogue: Catalogue) -> dg.AssetsDefinition:
     age = catalogue.schema.retention.runs
 
     @dg.asset(
-        name=names.RUNS_PART,
-        key_prefix=[*names.whole_key(catalogue).path],
-        group_name=names.WHOLE_GROUP,
-        pool=names.cleanup_pool(catalogue.environment, names.RUNS_PART),
-        required_resource_keys={names.LIVE},
+        name=retention_names.RUNS_PART,
+        key_prefix=[*retention_names.whole_key(catalogue).path],
+        group_name=retention_names.WHOLE_GROUP,
+        pool=retention_names.cleanup_pool(catalogue.environment, retention_names.RUNS_PART),
+        required_resource_keys={retention_names.LIVE},
         description=f"Runs of {catalogue.environment} that ended {format_seconds(age)} ago go; the"
         " newest of each asset stays. Containers that ran once go too.",
     )

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, cast
 import dagster as dg
 
 from mmstack_ops.adapters.notifications.log import Notification, Notifier
+from mmstack_ops.domain.backups.sensor_cursors import Told, digest
 from mmstack_ops.domain.backups.status import SeriesStatus, TierStatus
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.units import format_bytes, format_seconds
-from mmstack_ops.orchestration import names as stack_names
-from mmstack_ops.orchestration.backups import names
+from mmstack_ops.orchestration import dagster_names
+from mmstack_ops.orchestration.backups import backup_names
 from mmstack_ops.orchestration.backups.jobs import Job
-from mmstack_ops.orchestration.failures import only_safe_errors
-from mmstack_ops.orchestration.sensors.changes import Told, digest
-from mmstack_ops.orchestration.wipe.names import WIPE
-from mmstack_ops.orchestration.wipe.pausing import paused_sensor
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
+from mmstack_ops.orchestration.wipe.pause_during_wipe import paused_sensor
+from mmstack_ops.orchestration.wipe.wipe_names import WIPE
 
 if TYPE_CHECKING:
     from mmstack_ops.operations.backups.backup_operations import BackupOperations
@@ -28,7 +28,7 @@ INTERVAL_SECONDS = 900
 
 def watch_sensors(catalogue: Catalogue, jobs: Mapping[str, Job]) -> list[dg.SensorDefinition]:
     """Return the sensors that notify about an environment's backups."""
-    return [_missed_sensor(catalogue, jobs[names.SERVICE_JOB]), _tier_sensor(catalogue)]
+    return [_missed_sensor(catalogue, jobs[backup_names.SERVICE_JOB]), _tier_sensor(catalogue)]
 
 
 def _missed_sensor(catalogue: Catalogue, job: Job) -> dg.SensorDefinition:
@@ -38,7 +38,7 @@ def _missed_sensor(catalogue: Catalogue, job: Job) -> dg.SensorDefinition:
         name=MISSED,
         jobs=[job],
         minimum_interval_seconds=INTERVAL_SECONDS,
-        required_resource_keys={names.BACKUPS, stack_names.NOTIFIER, WIPE},
+        required_resource_keys={backup_names.BACKUPS, dagster_names.NOTIFIER, WIPE},
         default_status=_default(catalogue),
         description="Tell people about backups that are too old, and ask for them once.",
     )
@@ -75,8 +75,8 @@ def _missed_sensor(catalogue: Catalogue, job: Job) -> dg.SensorDefinition:
         )
         request = dg.RunRequest(
             run_key=digest(f"{name}={found[name]}" for name in news),
-            job_name=names.SERVICE_JOB,
-            asset_selection=sorted(names.backup_keys(catalogue, first, fresh)),
+            job_name=backup_names.SERVICE_JOB,
+            asset_selection=sorted(backup_names.backup_keys(catalogue, first, fresh)),
         )
         return dg.SensorResult(run_requests=[request], cursor=after.to_cursor())
 
@@ -101,11 +101,11 @@ def _tier_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
     @dg.sensor(
         name=TIERS,
         minimum_interval_seconds=INTERVAL_SECONDS,
-        required_resource_keys={names.BACKUPS, stack_names.NOTIFIER},
+        required_resource_keys={backup_names.BACKUPS, dagster_names.NOTIFIER},
         default_status=_default(catalogue),
         # It only notifies; Dagster asks for something that it could run.
         asset_selection=dg.AssetSelection.assets(
-            *(names.tier_key(catalogue, tier) for tier in catalogue.settings.backup.tiers)
+            *(backup_names.tier_key(catalogue, tier) for tier in catalogue.settings.backup.tiers)
         ),
         description="Tell people about tiers that are nearly full or can't be used.",
     )

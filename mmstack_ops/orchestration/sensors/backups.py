@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 
-from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.backup_plan import Series
+from mmstack_ops.domain.backups.sensor_cursors import Copies, Growth, Version, digest
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import TierUnavailableError
-from mmstack_ops.orchestration.backups import names
+from mmstack_ops.orchestration.backups import backup_names
 from mmstack_ops.orchestration.backups.jobs import Job
-from mmstack_ops.orchestration.failures import only_safe_errors
-from mmstack_ops.orchestration.sensors.changes import Copies, Growth, Version, digest
-from mmstack_ops.orchestration.wipe.names import WIPE
-from mmstack_ops.orchestration.wipe.pausing import paused_sensor
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
+from mmstack_ops.orchestration.wipe.pause_during_wipe import paused_sensor
+from mmstack_ops.orchestration.wipe.wipe_names import WIPE
 
 if TYPE_CHECKING:
     from mmstack_ops.operations.backups.backup_operations import BackupOperations
@@ -32,15 +32,15 @@ def change_sensors(catalogue: Catalogue, jobs: Mapping[str, Job]) -> list[dg.Sen
     """Return the sensors that ask for backups and copies in an environment."""
     tiers = catalogue.settings.backup.tiers
     made = [copy_sensor(catalogue, tier, jobs) for tier in tiers[1:]]
-    models = names.with_method(catalogue, "huggingface", "models")
-    schema = names.with_method(catalogue, "postgres", "schema")
-    buckets = names.with_method(catalogue, "s3", "bucket")
+    models = backup_names.with_method(catalogue, "huggingface", "models")
+    schema = backup_names.with_method(catalogue, "postgres", "schema")
+    buckets = backup_names.with_method(catalogue, "s3", "bucket")
     if models:
         made.append(
             _version_sensor(
                 catalogue,
                 "new_models",
-                jobs[names.MODELS_JOB],
+                jobs[backup_names.MODELS_JOB],
                 models,
                 lambda control: control.probe_models(),
                 "Back the model caches up when models were added or changed.",
@@ -51,14 +51,14 @@ def change_sensors(catalogue: Catalogue, jobs: Mapping[str, Job]) -> list[dg.Sen
             _version_sensor(
                 catalogue,
                 "schema_change",
-                jobs[names.SERVICE_JOB],
+                jobs[backup_names.SERVICE_JOB],
                 schema,
                 lambda control: control.probe_schema(),
                 "Back the databases' definitions up when they changed.",
             )
         )
     if buckets:
-        made.append(_growth_sensor(catalogue, jobs[names.SERVICE_JOB], buckets))
+        made.append(_growth_sensor(catalogue, jobs[backup_names.SERVICE_JOB], buckets))
     return made
 
 
@@ -88,16 +88,16 @@ def copy_sensor(catalogue: Catalogue, tier: str, jobs: Mapping[str, Job]) -> dg.
         series = {Series(one.ref.service, one.ref.type) for one in missing}
         request = dg.RunRequest(
             run_key=key,
-            job_name=names.COPY_JOB,
-            asset_selection=sorted(names.backup_keys(catalogue, tier, series)),
-            tags={names.TIER_TAG: tier},
+            job_name=backup_names.COPY_JOB,
+            asset_selection=sorted(backup_names.backup_keys(catalogue, tier, series)),
+            tags={backup_names.TIER_TAG: tier},
         )
         return dg.SensorResult(run_requests=[request], cursor=after.to_cursor())
 
     return _sensor(
         catalogue,
-        names.copy_op(tier),
-        jobs[names.COPY_JOB],
+        backup_names.copy_op(tier),
+        jobs[backup_names.COPY_JOB],
         COPY_SECONDS,
         f"Copy to {tier} what is missing there.",
         tick,
@@ -124,7 +124,7 @@ def _version_sensor(
         request = dg.RunRequest(
             run_key=key,
             job_name=job.name,
-            asset_selection=sorted(names.backup_keys(catalogue, first, series)),
+            asset_selection=sorted(backup_names.backup_keys(catalogue, first, series)),
         )
         return dg.SensorResult(run_requests=[request], cursor=after.to_cursor())
 
@@ -133,7 +133,7 @@ def _version_sensor(
 
 def _growth_sensor(catalogue: Catalogue, job: Job, series: list[Series]) -> dg.SensorDefinition:
     first = catalogue.settings.backup.tiers[0]
-    by_service = {one.service: names.backup_key(catalogue, first, one) for one in series}
+    by_service = {one.service: backup_names.backup_key(catalogue, first, one) for one in series}
 
     def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         with only_safe_errors("measuring buckets"):
@@ -174,7 +174,7 @@ def _sensor(
         name=name,
         jobs=[job],
         minimum_interval_seconds=seconds,
-        required_resource_keys={names.BACKUPS, WIPE},
+        required_resource_keys={backup_names.BACKUPS, WIPE},
         default_status=(
             dg.DefaultSensorStatus.RUNNING
             if catalogue.settings.schedules_running
@@ -190,7 +190,7 @@ def _sensor(
 
 def _control(context: dg.SensorEvaluationContext) -> "BackupOperations":
     resources: Any = context.resources
-    return cast("BackupOperations", getattr(resources, names.BACKUPS))
+    return cast("BackupOperations", getattr(resources, backup_names.BACKUPS))
 
 
 def _nothing(why: str, cursor: str | None) -> dg.SensorResult:

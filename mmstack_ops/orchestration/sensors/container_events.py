@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
+from mmstack_ops.domain.stacks.event_cursor import Watch, event_id, last_unhealthy
 from mmstack_ops.domain.stacks.events import ContainerEvent
-from mmstack_ops.orchestration import names
-from mmstack_ops.orchestration.failures import only_safe_errors
-from mmstack_ops.orchestration.sensors.watch import Watch, event_id, last_unhealthy
-from mmstack_ops.orchestration.wipe.names import WIPE
-from mmstack_ops.orchestration.wipe.pausing import paused_sensor
+from mmstack_ops.orchestration import dagster_names
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
+from mmstack_ops.orchestration.wipe.pause_during_wipe import paused_sensor
+from mmstack_ops.orchestration.wipe.wipe_names import WIPE
 
 if TYPE_CHECKING:
     from mmstack_ops.operations.stacks.stack_operations import StackOperations
@@ -43,7 +43,7 @@ def container_events_sensor(
         name=SENSOR,
         jobs=restart_jobs,
         minimum_interval_seconds=INTERVAL_SECONDS,
-        required_resource_keys={names.CONTROL, WIPE},
+        required_resource_keys={dagster_names.CONTROL, WIPE},
         default_status=(
             dg.DefaultSensorStatus.RUNNING
             if catalogue.settings.schedules_running
@@ -94,17 +94,21 @@ def _restart(catalogue: Catalogue, event: ContainerEvent) -> dg.RunRequest:
     stack = catalogue.services[event.service].stack
     return dg.RunRequest(
         run_key=event_id(event),
-        job_name=names.job_name("restart", stack),
+        job_name=dagster_names.job_name("restart", stack),
         run_config={
-            "ops": {names.operation_op("restart", stack): {"config": {"services": [event.service]}}}
+            "ops": {
+                dagster_names.operation_op("restart", stack): {
+                    "config": {"services": [event.service]}
+                }
+            }
         },
-        tags={names.SERVICE_TAG: event.service, names.VERB_TAG: "restart"},
+        tags={dagster_names.SERVICE_TAG: event.service, dagster_names.VERB_TAG: "restart"},
     )
 
 
 def _observation(catalogue: Catalogue, event: ContainerEvent) -> dg.AssetObservation:
     return dg.AssetObservation(
-        asset_key=names.asset_key(catalogue, event.service),
+        asset_key=dagster_names.asset_key(catalogue, event.service),
         description=f"{event.action} {event.detail}".rstrip(),
         metadata={
             "action": event.action,

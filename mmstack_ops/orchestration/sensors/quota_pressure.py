@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.orchestration.backups import names as backup_names
+from mmstack_ops.orchestration.backups import backup_names
 from mmstack_ops.orchestration.backups.jobs import Job
-from mmstack_ops.orchestration.failures import only_safe_errors
-from mmstack_ops.orchestration.retention import names
-from mmstack_ops.orchestration.wipe.names import WIPE
-from mmstack_ops.orchestration.wipe.pausing import paused_sensor
+from mmstack_ops.orchestration.retention import retention_names
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
+from mmstack_ops.orchestration.wipe.pause_during_wipe import paused_sensor
+from mmstack_ops.orchestration.wipe.wipe_names import WIPE
 
 if TYPE_CHECKING:
     from mmstack_ops.operations.backups.backup_operations import BackupOperations
@@ -21,11 +21,11 @@ INTERVAL_SECONDS = 900
 
 def quota_sensor(catalogue: Catalogue, jobs: Mapping[str, Job]) -> dg.SensorDefinition:
     """Return the sensor that asks for a clean-up of tiers near their quota."""
-    services = names.services_with_backups(catalogue)
+    services = retention_names.services_with_backups(catalogue)
 
     @dg.sensor(
-        name=names.SENSOR,
-        job=jobs[names.CLEANUP_JOB],
+        name=retention_names.SENSOR,
+        job=jobs[retention_names.CLEANUP_JOB],
         minimum_interval_seconds=INTERVAL_SECONDS,
         required_resource_keys={backup_names.BACKUPS, WIPE},
         default_status=dg.DefaultSensorStatus.RUNNING
@@ -55,7 +55,7 @@ def quota_sensor(catalogue: Catalogue, jobs: Mapping[str, Job]) -> dg.SensorDefi
             dg.RunRequest(
                 # The same copies are asked for once: a clean-up that failed tells people itself.
                 run_key=f"{tier}-{part.stamp.digest}",
-                asset_selection=list(names.retention_keys(catalogue, tier, services)),
+                asset_selection=list(retention_names.retention_keys(catalogue, tier, services)),
             )
             for tier, part in own.items()
             if any(one.deletions for one in part.series)

@@ -13,14 +13,14 @@ import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue, ServiceEntry
 from mmstack_ops.domain.stacks.events import ServiceResult
-from mmstack_ops.domain.stacks.plan import Plan
+from mmstack_ops.domain.stacks.stack_plan import Plan
 from mmstack_ops.domain.suggest import require_known
-from mmstack_ops.orchestration import names
-from mmstack_ops.orchestration.failures import only_safe_errors
-from mmstack_ops.orchestration.stacks.applying import results_of
+from mmstack_ops.orchestration import dagster_names
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
+from mmstack_ops.orchestration.stacks.apply_plan import results_of
+from mmstack_ops.orchestration.stacks.asset_order import upstream_first
 from mmstack_ops.orchestration.stacks.config import BringUpConfig
 from mmstack_ops.orchestration.stacks.metadata import failure_of, result_metadata
-from mmstack_ops.orchestration.stacks.ordering import upstream_first
 
 if TYPE_CHECKING:
     from mmstack_ops.operations.stacks.stack_operations import StackOperations
@@ -33,18 +33,18 @@ def service_assets(catalogue: Catalogue) -> dg.AssetsDefinition:
     """Return the assets of all services: any subset of them can be brought up."""
 
     @dg.multi_asset(
-        name=names.BRING_UP,
+        name=dagster_names.BRING_UP,
         specs=[service_spec(catalogue, entry) for entry in catalogue.services.values()],
         can_subset=True,
-        pool=names.stacks_pool(catalogue.environment),
-        required_resource_keys={names.CONTROL, names.LISTENER},
+        pool=dagster_names.stacks_pool(catalogue.environment),
+        required_resource_keys={dagster_names.CONTROL, dagster_names.LISTENER},
         description="Bring services up and wait until they are healthy, each as soon as what"
         " it needs is.",
     )
     def bring_up(
         context: dg.AssetExecutionContext, config: BringUpConfig
     ) -> Iterator[dg.MaterializeResult[None]]:
-        chosen = {names.service_of(key) for key in context.selected_asset_keys}
+        chosen = {dagster_names.service_of(key) for key in context.selected_asset_keys}
         wanted = [name for name in catalogue.select(chosen, dependencies=False) if name in chosen]
         with only_safe_errors("bringing services up"):
             for name in config.rebuild:
@@ -70,12 +70,12 @@ def service_spec(catalogue: Catalogue, entry: ServiceEntry) -> dg.AssetSpec:
     if ports:
         metadata["ports"] = ", ".join(ports)
     return dg.AssetSpec(
-        key=names.asset_key(catalogue, entry.name),
-        deps=[names.asset_key(catalogue, dep.service) for dep in definition.depends_on],
+        key=dagster_names.asset_key(catalogue, entry.name),
+        deps=[dagster_names.asset_key(catalogue, dep.service) for dep in definition.depends_on],
         # A service that failed is not materialized, while the others of its step are.
         skippable=True,
         description=definition.description,
-        group_name=names.dagster_name(entry.stack),
+        group_name=dagster_names.dagster_name(entry.stack),
         kinds={"docker", *(kind for kind in _KINDS if kind == entry.name)},
         owners=definition.owners,
         metadata=metadata,
@@ -100,7 +100,7 @@ def _bring_up(
         for name in services
     }
     for result in upstream_first(results_of(context, plan), needs):
-        key = names.asset_key(catalogue, result.service)
+        key = dagster_names.asset_key(catalogue, result.service)
         if not result.ok:
             failed.append(result)
         elif {other.service for other in failed}.isdisjoint(needs[result.service]):

@@ -7,10 +7,10 @@ import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.stacks.status import ServiceStatus
-from mmstack_ops.orchestration import names
-from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration import dagster_names
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
 from mmstack_ops.orchestration.stacks.metadata import code
-from mmstack_ops.orchestration.stacks.requests import stopped_on_request
+from mmstack_ops.orchestration.stacks.stop_requests import stopped_on_request
 
 if TYPE_CHECKING:
     from mmstack_ops.operations.stacks.stack_operations import StackOperations
@@ -25,10 +25,10 @@ def stack_checks(catalogue: Catalogue, stack: str) -> dg.AssetChecksDefinition:
     """Return the checks of a stack: one look at the engine serves all of them."""
 
     @dg.multi_asset_check(
-        name=f"check_{names.dagster_name(stack)}",
+        name=f"check_{dagster_names.dagster_name(stack)}",
         specs=_specs(catalogue, stack),
         can_subset=True,
-        required_resource_keys={names.CONTROL},
+        required_resource_keys={dagster_names.CONTROL},
         description=f"Compare what runs of {stack} with what should.",
     )
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
@@ -36,11 +36,11 @@ def stack_checks(catalogue: Catalogue, stack: str) -> dg.AssetChecksDefinition:
         with only_safe_errors(f"checking {stack}"):
             found = {status.service: status for status in control.status(stats=False)}
         for key in sorted(context.selected_asset_check_keys):
-            status = found[names.service_of(key.asset_key)]
+            status = found[dagster_names.service_of(key.asset_key)]
             stopped = None
             if status.condition in ("stopped", "absent"):
                 stopped = stopped_on_request(context.instance, key.asset_key)
-            if key.name == names.DRIFT_CHECK:
+            if key.name == dagster_names.DRIFT_CHECK:
                 yield drift_result(key.asset_key, status, stopped)
                 continue
             runs_once = catalogue.services[status.service].definition.restart == "no"
@@ -85,7 +85,7 @@ def health_result(
         description = "no container, and no run removed it: never started, or removed by hand"
     else:
         description = "its container stopped, and no run stopped it: it crashed, or by hand"
-    return _result(key, names.HEALTH_CHECK, status, passed, severity, description)
+    return _result(key, dagster_names.HEALTH_CHECK, status, passed, severity, description)
 
 
 def drift_result(
@@ -106,17 +106,19 @@ def drift_result(
         passed, description = False, "; ".join(status.drift)
     else:
         passed, description = True, "what runs is what the schema says"
-    return _result(key, names.DRIFT_CHECK, status, passed, dg.AssetCheckSeverity.WARN, description)
+    return _result(
+        key, dagster_names.DRIFT_CHECK, status, passed, dg.AssetCheckSeverity.WARN, description
+    )
 
 
 def _specs(catalogue: Catalogue, stack: str) -> list[dg.AssetCheckSpec]:
     descriptions = {
-        names.HEALTH_CHECK: "Every replica runs, and its health check passes.",
-        names.DRIFT_CHECK: "What runs is what the schema says: image, configuration, networks.",
+        dagster_names.HEALTH_CHECK: "Every replica runs, and its health check passes.",
+        dagster_names.DRIFT_CHECK: "What runs is what the schema says.",
     }
     return [
         dg.AssetCheckSpec(
-            name=name, asset=names.asset_key(catalogue, service), description=description
+            name=name, asset=dagster_names.asset_key(catalogue, service), description=description
         )
         for service in catalogue.schema.stacks[stack].services
         for name, description in descriptions.items()
@@ -141,10 +143,10 @@ def _result(
         metadata["uptime_seconds"] = dg.MetadataValue.float(round(status.uptime_seconds, 1))
     if status.image:
         metadata["image"] = dg.MetadataValue.text(status.image)
-    if name == names.DRIFT_CHECK and status.drift:
+    if name == dagster_names.DRIFT_CHECK and status.drift:
         text = "\n".join(f"- {sentence}" for sentence in status.drift)
         metadata["drift"] = dg.MetadataValue.md(text)
-    if name == names.HEALTH_CHECK and status.health_output and not passed:
+    if name == dagster_names.HEALTH_CHECK and status.health_output and not passed:
         metadata["health_probe"] = dg.MetadataValue.md(code(status.health_output))
     return dg.AssetCheckResult(
         asset_key=key,

@@ -8,12 +8,12 @@ from typing import Any
 import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.orchestration import names
-from mmstack_ops.orchestration.backups.names import data_pools
+from mmstack_ops.orchestration import dagster_names
+from mmstack_ops.orchestration.backups.backup_names import data_pools
 from mmstack_ops.orchestration.executor import in_process_executor
-from mmstack_ops.orchestration.holding import pool_holder
+from mmstack_ops.orchestration.pool_holder import pool_holder
 from mmstack_ops.orchestration.stacks.checks import check_keys
-from mmstack_ops.orchestration.stacks.operations import restart_op, stop_op
+from mmstack_ops.orchestration.stacks.stack_ops import restart_op, stop_op
 
 CHECK_HEALTH_JOB = "check_health"
 
@@ -37,13 +37,15 @@ def stack_jobs(catalogue: Catalogue, resources: Mapping[str, object]) -> list[Jo
             _start_job(catalogue, stack, rebuild=False),
             _start_job(catalogue, stack, rebuild=True),
             _op_job(
-                names.job_name("stop", stack),
+                dagster_names.job_name("stop", stack),
                 stop_op(catalogue, stack),
                 resources,
                 # No backup may read what is being stopped.
                 also=data_pools(catalogue, _members(catalogue, stack)),
             ),
-            _op_job(names.job_name("restart", stack), restart_op(catalogue, stack), resources),
+            _op_job(
+                dagster_names.job_name("restart", stack), restart_op(catalogue, stack), resources
+            ),
         ]
     return jobs
 
@@ -67,7 +69,7 @@ def bring_up_run_config(*, gpu: bool = False, rebuild: Sequence[str] = ()) -> di
         settings["gpu"] = True
     if rebuild:
         settings["rebuild"] = list(rebuild)
-    return {"ops": {names.BRING_UP: {"config": settings}}} if settings else {}
+    return {"ops": {dagster_names.BRING_UP: {"config": settings}}} if settings else {}
 
 
 def _start_job(catalogue: Catalogue, stack: str | None, *, rebuild: bool) -> Job:
@@ -76,8 +78,10 @@ def _start_job(catalogue: Catalogue, stack: str | None, *, rebuild: bool) -> Job
     # What a stack merely needs of others is brought up as it is.
     own = [s for s in services if stack in (None, catalogue.services[s].stack)]
     return dg.define_asset_job(
-        name=names.job_name("rebuild" if rebuild else "start", stack),
-        selection=dg.AssetSelection.assets(*(names.asset_key(catalogue, s) for s in services)),
+        name=dagster_names.job_name("rebuild" if rebuild else "start", stack),
+        selection=dg.AssetSelection.assets(
+            *(dagster_names.asset_key(catalogue, s) for s in services)
+        ),
         config=bring_up_run_config(rebuild=own) if rebuild else None,
         executor_def=in_process_executor,
         description=(
@@ -114,7 +118,7 @@ def _op_job(
         executor_def=in_process_executor,
         resource_defs={
             key: dg.ResourceDefinition.hardcoded_resource(resources[key])
-            for key in (names.CONTROL, names.LISTENER)
+            for key in (dagster_names.CONTROL, dagster_names.LISTENER)
         },
         description=op.description,
     )

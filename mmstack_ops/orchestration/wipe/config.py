@@ -7,9 +7,9 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from mmstack_ops.domain.wipe.plan import WipePlan
-from mmstack_ops.orchestration.backups.commands import BackupRequest
-from mmstack_ops.orchestration.wipe import names
+from mmstack_ops.domain.wipe.wipe_plan import WipePlan
+from mmstack_ops.orchestration.backups.backup_requests import BackupRequest
+from mmstack_ops.orchestration.wipe import wipe_names
 
 
 class WipeConfig(dg.Config):
@@ -45,7 +45,7 @@ class WipeConfig(dg.Config):
 def wipe_request(plan: WipePlan, confirmation: str, *, start: bool) -> BackupRequest:
     """Return the run that carries ``plan`` out."""
     config = wipe_run_config(plan, confirmation, start=start)
-    return BackupRequest(names.wipe_job(plan.scope), config, None)
+    return BackupRequest(wipe_names.wipe_job(plan.scope), config, None)
 
 
 def wipe_run_config(plan: WipePlan, confirmation: str, *, start: bool) -> dict[str, Any]:
@@ -58,4 +58,4 @@ def wipe_run_config(plan: WipePlan, confirmation: str, *, start: bool) -> dict[s
         "accept_loss": list(plan.accepted),
         "start": start,
     }
-    return {"ops": {names.wipe_op(plan.scope): {"config": settings}}}
+    return {"ops": {wipe_names.wipe_op(plan.scope): {"config": settings}}}

@@ -11,15 +11,15 @@ import dagster as dg
 from mmstack_ops.domain.backups.moments import parse_moment
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import EngineError, InputError
-from mmstack_ops.domain.wipe.plan import WipePlan, WipeResult
 from mmstack_ops.domain.wipe.scope import Scope, scopes, services_in
-from mmstack_ops.orchestration import names as stack_names
-from mmstack_ops.orchestration.backups.names import data_pools, work_pool
-from mmstack_ops.orchestration.backups.working import carried_out, holder_of
+from mmstack_ops.domain.wipe.wipe_plan import WipePlan, WipeResult
+from mmstack_ops.orchestration import dagster_names
+from mmstack_ops.orchestration.backups.backup_names import data_pools, work_pool
+from mmstack_ops.orchestration.backups.step_runner import carried_out, holder_of
 from mmstack_ops.orchestration.executor import in_process_executor
-from mmstack_ops.orchestration.failures import only_safe_errors
-from mmstack_ops.orchestration.holding import pool_holder
-from mmstack_ops.orchestration.wipe import names
+from mmstack_ops.orchestration.pool_holder import pool_holder
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
+from mmstack_ops.orchestration.wipe import wipe_names
 from mmstack_ops.orchestration.wipe.config import WipeConfig
 from mmstack_ops.orchestration.wipe.metadata import plan_metadata, result_metadata
 
@@ -33,8 +33,8 @@ _CLEAN_UP_SECONDS = 120.0
 def wipe_asset(catalogue: Catalogue) -> dg.AssetSpec:
     """Return the asset under which wipes are recorded: nothing makes it."""
     return dg.AssetSpec(
-        key=names.wipe_key(catalogue),
-        group_name=names.GROUP,
+        key=wipe_names.wipe_key(catalogue),
+        group_name=wipe_names.GROUP,
         description=f"What was deleted on purpose from {catalogue.environment}.",
     )
 
@@ -48,13 +48,13 @@ def _job(
     catalogue: Catalogue, scope: Scope, resources: Mapping[str, dg.ResourceDefinition]
 ) -> dg.JobDefinition:
     description = _description(catalogue, scope)
-    hold = pool_holder(names.wipe_job(scope.name), _pools(catalogue, scope))
+    hold = pool_holder(wipe_names.wipe_job(scope.name), _pools(catalogue, scope))
 
     @dg.op(
-        name=names.wipe_op(scope.name),
+        name=wipe_names.wipe_op(scope.name),
         out=dg.Out(dg.Nothing),
-        pool=stack_names.stacks_pool(catalogue.environment),
-        required_resource_keys={names.WIPE, stack_names.LISTENER},
+        pool=dagster_names.stacks_pool(catalogue.environment),
+        required_resource_keys={wipe_names.WIPE, dagster_names.LISTENER},
         description=description,
     )
     def remove(context: dg.OpExecutionContext, config: WipeConfig) -> None:
@@ -62,7 +62,7 @@ def _job(
             _wipe(context, catalogue, scope, config)
 
     @dg.job(
-        name=names.wipe_job(scope.name),
+        name=wipe_names.wipe_job(scope.name),
         executor_def=in_process_executor,
         resource_defs=dict(resources),
         description=description,
@@ -99,7 +99,7 @@ def _wipe(
     context: dg.OpExecutionContext, catalogue: Catalogue, scope: Scope, config: WipeConfig
 ) -> None:
     _raise_if_again(context)
-    control = cast("WipeOperations", getattr(context.resources, names.WIPE))
+    control = cast("WipeOperations", getattr(context.resources, wipe_names.WIPE))
     plan = control.plan(
         scope.name,
         start=config.start,
@@ -121,7 +121,7 @@ def _wipe(
         partial(control.wipe, plan, confirmation=config.confirm, holder=holder_of(context)),
         clean_up_seconds=_CLEAN_UP_SECONDS,
     )
-    listen = getattr(context.resources, stack_names.LISTENER)
+    listen = getattr(context.resources, dagster_names.LISTENER)
     listen(result)
     _record(context, catalogue, result)
     _fail_unless_whole(result)
@@ -151,7 +151,7 @@ def _record(context: dg.OpExecutionContext, catalogue: Catalogue, result: WipeRe
     """Write what was deleted into the history: of the environment, and of each service."""
     context.log_event(
         dg.AssetObservation(
-            asset_key=names.wipe_key(catalogue),
+            asset_key=wipe_names.wipe_key(catalogue),
             description=f"wiped {result.scope}: {len(result.gone)} items deleted",
             metadata=result_metadata(result),
         )
@@ -164,7 +164,7 @@ def _record(context: dg.OpExecutionContext, catalogue: Catalogue, result: WipeRe
     for service, gone in by_service.items():
         context.log_event(
             dg.AssetObservation(
-                asset_key=stack_names.asset_key(catalogue, service),
+                asset_key=dagster_names.asset_key(catalogue, service),
                 description=f"wiped with {result.scope}",
                 metadata={"gone": dg.MetadataValue.md("\n".join(f"- {one}" for one in gone))},
             )

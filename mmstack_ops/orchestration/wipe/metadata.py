@@ -6,7 +6,7 @@ import dagster as dg
 import yaml
 
 from mmstack_ops.domain.units import format_bytes
-from mmstack_ops.domain.wipe.plan import WipeItem, WipePlan, WipeResult
+from mmstack_ops.domain.wipe.wipe_plan import WipeItem, WipePlan, WipeResult
 from mmstack_ops.orchestration.stacks.metadata import table
 from mmstack_ops.orchestration.wipe.config import wipe_run_config
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.listing import series_status
-from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.status import BackupRow, SeriesStatus
 from tests.domain.backups.rows import at, ref, row
 

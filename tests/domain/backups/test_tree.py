@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmstack_ops.domain.backups.files import TreeFile
-from mmstack_ops.domain.backups.names import MemberNames
+from mmstack_ops.domain.backups.pack_entry_names import MemberNames
 from mmstack_ops.domain.backups.tree import (
     ODD_NAMES,
     IndexEntry,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.reference import moment_of, new_id
 from mmstack_ops.domain.errors import InputError
 from mmstack_ops.domain.retention.keep import Rules

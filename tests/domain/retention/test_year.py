@@ -15,7 +15,7 @@ import pytest
 
 from mmstack_ops.domain.backups.reference import BackupRef, moment_of, new_id
 from mmstack_ops.domain.backups.status import BackupCopy, BackupRow
-from mmstack_ops.domain.retention.plan import RetentionPlan, TierRules, plan_retention
+from mmstack_ops.domain.retention.retention_plan import RetentionPlan, TierRules, plan_retention
 from mmstack_ops.domain.schema.policies import Keep, Tier
 from mmstack_ops.domain.schema.service import ServiceBackup
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef, new_id
 from mmstack_ops.domain.backups.status import BackupCopy, BackupRow, SeriesStatus
 from mmstack_ops.domain.errors import InputError
 from mmstack_ops.domain.wipe.guard import guarded, savers_of
-from mmstack_ops.domain.wipe.plan import WipePlan
-from mmstack_ops.domain.wipe.planner import plan_wipe
 from mmstack_ops.domain.wipe.scope import find_scope
+from mmstack_ops.domain.wipe.wipe_plan import WipePlan
+from mmstack_ops.domain.wipe.wipe_planner import plan_wipe
 from tests.domain.wipe.places import catalogue, everything, volume
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

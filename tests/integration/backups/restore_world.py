@@ -16,8 +16,8 @@ from mmstack_ops.adapters.locks.host import host_lock
 from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.adapters.stores.instances import instance_of
 from mmstack_ops.adapters.tool_containers.workbench import EngineWorkbench
+from mmstack_ops.domain.backups.backup_plan import PlannedRestore, RestorePlan, Series
 from mmstack_ops.domain.backups.events import BackupDone, BackupEvent
-from mmstack_ops.domain.backups.plan import PlannedRestore, RestorePlan, Series
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.schema.service import Service
 from mmstack_ops.domain.stacks.spec import ServiceSpec

@@ -26,8 +26,8 @@ from mmstack_ops.artifacts.artifact_writer import taking
 from mmstack_ops.artifacts.backup_index import list_backups
 from mmstack_ops.artifacts.encryption import Keys
 from mmstack_ops.artifacts.payload_writer import Packing
+from mmstack_ops.domain.backups.backup_plan import RestorePlan, Series
 from mmstack_ops.domain.backups.events import BackupDone, BackupEvent, BackupProgress, Proof
-from mmstack_ops.domain.backups.plan import RestorePlan, Series
 from mmstack_ops.domain.backups.reference import BackupRef, new_id
 from mmstack_ops.domain.backups.restore_plan import RestoreWish, plan_restore
 from mmstack_ops.domain.backups.status import BackupRow

@@ -22,8 +22,8 @@ from mmstack_ops.adapters.stores.probes import run_probes
 from mmstack_ops.adapters.stores.prometheus import full as prometheus_full
 from mmstack_ops.adapters.stores.volumes.folder import VolumeFolder
 from mmstack_ops.adapters.stores.volumes.trees import VolumeTree
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.events import BackupDone, BackupEvent, BackupProgress
-from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.schema.probes import ObjectProbe
 from mmstack_ops.operations.backups.backup_operations import BackupOperations
 from mmstack_ops.operations.stacks.stack_operations import StackOperations

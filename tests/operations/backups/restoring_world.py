@@ -12,9 +12,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from mmstack_ops.adapters.undo_journal import Journal
+from mmstack_ops.domain.backups.backup_plan import PlannedRestore, RestorePlan, Series
 from mmstack_ops.domain.backups.events import BackupDone, BackupEvent, BackupProgress
 from mmstack_ops.domain.backups.facts import Facts
-from mmstack_ops.domain.backups.plan import PlannedRestore, RestorePlan, Series
 from mmstack_ops.domain.backups.reference import BackupRef, new_id
 from mmstack_ops.domain.errors import BackupError, EngineError, RestoreError
 from mmstack_ops.operations.backups.restore_context import RestoreContext

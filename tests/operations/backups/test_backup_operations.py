@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mmstack_ops.adapters.secrets.store import generate
-from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.errors import BackupError
 from mmstack_ops.operations.backups.backup_operations import BackupOperations

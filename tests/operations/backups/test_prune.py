@@ -15,7 +15,7 @@ from mmstack_ops.artifacts.records import hold, write_verified
 from mmstack_ops.domain.backups.events import BackupEvent, VerifyResult
 from mmstack_ops.domain.backups.reference import BackupRef, new_id
 from mmstack_ops.domain.errors import CancelledError, RetentionError, TierError
-from mmstack_ops.domain.retention.plan import RetentionPlan, SeriesCleaned
+from mmstack_ops.domain.retention.retention_plan import RetentionPlan, SeriesCleaned
 from mmstack_ops.domain.retention.series import SeriesPlan
 from mmstack_ops.operations.backups.backup_operations import BackupOperations
 from tests.adapters.config_project import make_project

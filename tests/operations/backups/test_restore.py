@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mmstack_ops.domain.backups.backup_plan import RestorePlan
 from mmstack_ops.domain.backups.events import RestoreDone
-from mmstack_ops.domain.backups.plan import RestorePlan
 from mmstack_ops.domain.errors import (
     BackupError,
     CancelledError,

@@ -10,8 +10,8 @@ import pytest
 from mmstack_ops.adapters.environment.values import load_values
 from mmstack_ops.adapters.secrets.store import generate
 from mmstack_ops.artifacts.records import mark_safety, write_verified
+from mmstack_ops.domain.backups.backup_plan import PlannedCopy
 from mmstack_ops.domain.backups.events import VerifyResult
-from mmstack_ops.domain.backups.plan import PlannedCopy
 from mmstack_ops.domain.backups.reference import BackupRef, new_id
 from mmstack_ops.domain.errors import TierUnavailableError
 from mmstack_ops.operations.backups.tier_contents import TierContents

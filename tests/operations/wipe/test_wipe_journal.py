@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmstack_ops.domain.wipe.plan import WipeItem, WipePlan
+from mmstack_ops.domain.wipe.wipe_plan import WipeItem, WipePlan
 from mmstack_ops.operations.wipe.wipe_journal import WipeJournal
 
 ITEMS = (

@@ -9,6 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
+from mmstack_ops.domain.backups.backup_plan import (
+    RestorePlan,
+    Series,
+)
 from mmstack_ops.domain.backups.events import (
     BackupDone,
     BackupEvent,
@@ -19,10 +23,6 @@ from mmstack_ops.domain.backups.events import (
 )
 from mmstack_ops.domain.backups.facts import Comparison
 from mmstack_ops.domain.backups.manifest import FORMAT, Manifest, Payload
-from mmstack_ops.domain.backups.plan import (
-    RestorePlan,
-    Series,
-)
 from mmstack_ops.domain.backups.reference import BackupRef, new_id
 from mmstack_ops.domain.errors import (
     BackupError,
@@ -30,7 +30,7 @@ from mmstack_ops.domain.errors import (
     InputError,
     RetentionError,
 )
-from mmstack_ops.domain.retention.plan import SeriesCleaned
+from mmstack_ops.domain.retention.retention_plan import SeriesCleaned
 from mmstack_ops.domain.retention.series import SeriesPlan
 from tests.orchestration.backups.fake_overview import NOW as NOW
 from tests.orchestration.backups.fake_overview import FakeOverview

@@ -8,6 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from mmstack_ops.domain.backups.backup_plan import (
+    BackupPlan,
+    PlannedCopy,
+    PlannedRestore,
+    RestorePlan,
+    Series,
+)
 from mmstack_ops.domain.backups.copies import missing_copies
 from mmstack_ops.domain.backups.events import (
     BackupEvent,
@@ -15,13 +22,6 @@ from mmstack_ops.domain.backups.events import (
     Proof,
 )
 from mmstack_ops.domain.backups.manifest import Manifest
-from mmstack_ops.domain.backups.plan import (
-    BackupPlan,
-    PlannedCopy,
-    PlannedRestore,
-    RestorePlan,
-    Series,
-)
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.backups.status import BackupCopy, BackupRow, SeriesStatus, TierStatus
 from mmstack_ops.domain.catalogue.resolve import Catalogue
@@ -30,7 +30,7 @@ from mmstack_ops.domain.errors import (
     InputError,
     TierUnavailableError,
 )
-from mmstack_ops.domain.retention.plan import RetentionPlan, TierRules, plan_retention
+from mmstack_ops.domain.retention.retention_plan import RetentionPlan, TierRules, plan_retention
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 Listener = Callable[[BackupEvent], None]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.events import BackupDone, BackupProgress
 from mmstack_ops.domain.backups.outcomes import PartFailed
-from mmstack_ops.domain.backups.plan import Series
-from mmstack_ops.orchestration.backups import names
+from mmstack_ops.orchestration.backups import backup_names
 from tests.orchestration.backups.conftest import World, failure_text
 from tests.orchestration.fakes import Run
 
@@ -184,7 +184,7 @@ def test_copies_go_on_from_tier_to_tier_in_one_run(run: Run, staging: World) -> 
 
 def test_only_the_chosen_backup_is_copied(run: Run, staging: World) -> None:
     old, new = staging.backups.take(FULL), staging.backups.take(FULL)
-    config = {"ops": {names.copy_op("remote"): {"config": {"backups": [str(old)]}}}}
+    config = {"ops": {backup_names.copy_op("remote"): {"config": {"backups": [str(old)]}}}}
     key = staging.key("remote", "postgres_full")
     assert run("backup_copy", asset_selection=[key], run_config=config).success
     assert old in staging.backups.stored["remote"]

@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 
 from mmstack_ops.adapters.project import Project
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.events import DrillCheck
-from mmstack_ops.domain.backups.plan import Series
-from mmstack_ops.orchestration.backups.names import with_method
+from mmstack_ops.orchestration.backups.backup_names import with_method
 from tests.orchestration.backups.conftest import World, evaluations, failure_text
 from tests.orchestration.fakes import Run
 

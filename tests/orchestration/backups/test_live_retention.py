@@ -9,8 +9,8 @@ import dagster as dg
 import pytest
 
 from mmstack_ops.domain.retention.runs import EndedContainer
-from mmstack_ops.orchestration.retention import names
-from mmstack_ops.orchestration.retention.commands import cleanup_request
+from mmstack_ops.orchestration.retention import retention_names
+from mmstack_ops.orchestration.retention.retention_requests import cleanup_request
 from mmstack_ops.orchestration.retention.runs import expired_runs, runs_asset
 from tests.orchestration.backups.conftest import World, failure_text
 from tests.orchestration.fakes import Run
@@ -85,7 +85,7 @@ def test_ages_count_from_no_other_day_than_today(run: Run, staging: World, days:
     """From tomorrow, whatever was written today would be too old; no plan was looked at."""
     staging.live.expired = {"postgres": 40}
     moment = staging.live.clock + timedelta(days=days)
-    config = {"ops": {names.LIVE_OP: {"config": {"planned_at": moment.isoformat()}}}}
+    config = {"ops": {retention_names.LIVE_OP: {"config": {"planned_at": moment.isoformat()}}}}
     result = run("retention_cleanup", run_config=config)
     assert "the retention plan is too old" in failure_text(result)
     assert staging.live.expired == {"postgres": 40}
@@ -94,7 +94,7 @@ def test_ages_count_from_no_other_day_than_today(run: Run, staging: World, days:
 @pytest.mark.parametrize("text", ["0001-01-01", "9999-12-31T23:59:59-12:00", "tomorrow"])
 def test_a_moment_that_cannot_be_is_refused(run: Run, staging: World, text: str) -> None:
     staging.live.expired = {"postgres": 40}
-    config = {"ops": {names.LIVE_OP: {"config": {"planned_at": text}}}}
+    config = {"ops": {retention_names.LIVE_OP: {"config": {"planned_at": text}}}}
     assert "is no point in time" in failure_text(run("retention_cleanup", run_config=config))
     assert staging.live.expired == {"postgres": 40}
 
@@ -112,7 +112,7 @@ def test_runs_of_today_stay_where_they_are_kept_for_half_a_day(
     job.execute_in_process(instance=instance, tags=tag)
     resource = dg.ResourceDefinition.hardcoded_resource(staging.live)
     done = dg.materialize(
-        [runs_asset(catalogue)], instance=instance, resources={names.LIVE: resource}
+        [runs_asset(catalogue)], instance=instance, resources={retention_names.LIVE: resource}
     )
     assert done.success
     assert instance.has_run(first.run_id)

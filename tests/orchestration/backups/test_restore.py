@@ -8,10 +8,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.events import RestoreDone
-from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef
-from mmstack_ops.orchestration.backups import restoring
+from mmstack_ops.orchestration.backups import restore_ops
 from tests.orchestration.backups.conftest import World, failure_text
 from tests.orchestration.fakes import Run
 
@@ -131,7 +131,7 @@ def test_a_restore_that_waited_too_long_is_refused(
     import time
 
     later = time.time() + 1200
-    monkeypatch.setattr(restoring.time, "time", lambda: later)
+    monkeypatch.setattr(restore_ops.time, "time", lambda: later)
     result = run("restore", run_config=config())
     assert not result.success
     assert "the plan of the restore is too old" in failure_text(result)

@@ -7,9 +7,9 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
-from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef
-from mmstack_ops.orchestration.retention.commands import cleanup_request
+from mmstack_ops.orchestration.retention.retention_requests import cleanup_request
 from tests.orchestration.backups.conftest import World, failure_text
 from tests.orchestration.fakes import Run
 

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from mmstack_ops.adapters.project import Project, open_project
-from mmstack_ops.orchestration.backups.names import data_pools
+from mmstack_ops.orchestration.backups.backup_names import data_pools
 from mmstack_ops.orchestration.build import build_definitions
 from tests.orchestration.backups.conftest import REPOSITORY, World
 from tests.orchestration.fakes import ENVIRONMENTS, Run

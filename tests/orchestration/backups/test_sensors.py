@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from mmstack_ops.adapters.project import Project
-from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.errors import EngineUnavailableError
 from tests.orchestration.backups.conftest import World
 

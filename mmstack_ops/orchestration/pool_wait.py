@@ -16,7 +16,7 @@ import dagster as dg
 from dagster import DagsterRunStatus
 
 from mmstack_ops.domain.errors import LockHeldError
-from mmstack_ops.orchestration.names import COMMAND_TAG
+from mmstack_ops.orchestration.dagster_names import COMMAND_TAG
 from mmstack_ops.orchestration.processes import is_gone
 
 WAIT_SECONDS = 600.0

@@ -23,7 +23,7 @@ from mmstack_ops.adapters.project import Project
 from mmstack_ops.domain import errors as known_errors
 from mmstack_ops.domain.errors import UnexpectedError
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
-from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration import dagster_names
 from mmstack_ops.orchestration._dagster_compat import (
     REPOSITORY_LABEL_TAG,
     InMemoryJob,
@@ -35,9 +35,9 @@ from mmstack_ops.orchestration._dagster_compat import (
 )
 from mmstack_ops.orchestration.build import build_definitions
 from mmstack_ops.orchestration.instance import open_instance
+from mmstack_ops.orchestration.pool_wait import wait_for_pools
 from mmstack_ops.orchestration.processes import process_tag
 from mmstack_ops.orchestration.termination import watch_for_termination
-from mmstack_ops.orchestration.turns import wait_for_pools
 
 # The terminal shows progress in place of Dagster's log.
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -195,7 +195,7 @@ def _selected_keys(
         return None
     catalogue = project.catalogue(environment)
     chosen = catalogue.select(selection, dependencies=False)
-    return frozenset(names.asset_key(catalogue, service) for service in chosen)
+    return frozenset(dagster_names.asset_key(catalogue, service) for service in chosen)
 
 
 def _job(
@@ -224,9 +224,9 @@ def _tags(
     return {
         # Runs launched in the UI have it too: its lists of a job's runs filter by it.
         REPOSITORY_LABEL_TAG: origin.repository_origin.get_label(),
-        names.ENVIRONMENT_TAG: environment,
-        names.USER_TAG: _user(),
-        names.PROCESS_TAG: process_tag(os.getpid()),
+        dagster_names.ENVIRONMENT_TAG: environment,
+        dagster_names.USER_TAG: _user(),
+        dagster_names.PROCESS_TAG: process_tag(os.getpid()),
         **(tags or {}),
     }
 
@@ -244,7 +244,7 @@ def _origin(project: Project, environment: str, job_name: str) -> RemoteJobOrigi
     location = ManagedGrpcPythonEnvCodeLocationOrigin(
         loadable_target_origin=LoadableTargetOrigin(
             executable_path=sys.executable,
-            module_name=names.ENTRY_MODULE,
+            module_name=dagster_names.ENTRY_MODULE,
             working_directory=str(project.root),
             attribute=environment,
         ),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.orchestration.names import dagster_name
+from mmstack_ops.orchestration.dagster_names import dagster_name
 
 CLEANUP_JOB = "retention_cleanup"
 TEST_JOB = "retention_test"

@@ -15,8 +15,8 @@ from mmstack_ops.domain.stacks.observed import (
     ObservedContainer,
     ObservedState,
 )
-from mmstack_ops.domain.stacks.plan import Action, Plan
 from mmstack_ops.domain.stacks.spec import DesiredState, NetworkSpec, ReplicaSpec, ServiceSpec
+from mmstack_ops.domain.stacks.stack_plan import Action, Plan
 
 _Containers = dict[str, list[ObservedContainer]]
 

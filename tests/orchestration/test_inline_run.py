@@ -17,11 +17,11 @@ from dagster import DagsterRunStatus
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.domain.errors import InputError, LockHeldError
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
+from mmstack_ops.orchestration.dagster_names import COMMAND_TAG, PROCESS_TAG
+from mmstack_ops.orchestration.inline_run import RunOutcome, run_job
 from mmstack_ops.orchestration.instance import open_instance
-from mmstack_ops.orchestration.launch import RunOutcome, run_job
-from mmstack_ops.orchestration.names import COMMAND_TAG, PROCESS_TAG
+from mmstack_ops.orchestration.pool_wait import wait_for_pools
 from mmstack_ops.orchestration.processes import is_gone, process_tag
-from mmstack_ops.orchestration.turns import wait_for_pools
 from tests.orchestration.fakes import FakeControl
 
 REPOSITORY = Path(__file__).parents[2]
@@ -148,7 +148,7 @@ def test_processes_that_open_a_new_instance_together_all_can(project: Project) -
 _PROGRAM = """
 import sys
 from mmstack_ops.adapters.project import open_project
-from mmstack_ops.orchestration.launch import run_job
+from mmstack_ops.orchestration.inline_run import run_job
 from tests.orchestration.fakes import FakeControl
 project = open_project()
 control = FakeControl(project.catalogue("development"), hold={"redis"})

@@ -10,10 +10,10 @@ import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
 
-from mmstack_ops.domain.backups.plan import Series
-from mmstack_ops.orchestration.backups import names
+from mmstack_ops.domain.backups.backup_plan import Series
+from mmstack_ops.orchestration.backups import backup_names
+from mmstack_ops.orchestration.inline_run import run_job
 from mmstack_ops.orchestration.instance import open_instance
-from mmstack_ops.orchestration.launch import run_job
 from tests.orchestration.backups.conftest import World, failure_text
 from tests.orchestration.fakes import Run
 
@@ -112,7 +112,7 @@ def test_a_run_of_the_command_line_tells_what_failed(staging: World) -> None:
 
 @pytest.mark.parametrize("share", [0.0, -1.0, 1.5, 1e300])
 def test_a_share_that_is_none_is_refused(run: Run, staging: World, share: float) -> None:
-    config = {"ops": {names.VERIFY_OP: {"config": {"share": share}}}}
+    config = {"ops": {backup_names.VERIFY_OP: {"config": {"share": share}}}}
     result = run("backup_verify", run_config=config)
     assert "share" in failure_text(result)
     assert "is out of range" in failure_text(result)
@@ -120,7 +120,7 @@ def test_a_share_that_is_none_is_refused(run: Run, staging: World, share: float)
 
 @pytest.mark.parametrize("limit", [0, -1, 10**9])
 def test_a_number_of_drills_that_is_none_is_refused(run: Run, staging: World, limit: int) -> None:
-    config = {"ops": {names.DRILL_OP: {"config": {"limit": limit}}}}
+    config = {"ops": {backup_names.DRILL_OP: {"config": {"limit": limit}}}}
     result = run("restore_drill", run_config=config)
     assert f"limit {limit} is out of range" in failure_text(result)
 

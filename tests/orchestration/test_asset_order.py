@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmstack_ops.domain.stacks.events import ServiceResult
-from mmstack_ops.orchestration.stacks.ordering import upstream_first
+from mmstack_ops.orchestration.stacks.asset_order import upstream_first
 
 
 @st.composite

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 
-from mmstack_ops.orchestration.failures import only_safe_errors
-from mmstack_ops.orchestration.wipe.names import WIPE
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
+from mmstack_ops.orchestration.wipe.wipe_names import WIPE
 
 if TYPE_CHECKING:
     from mmstack_ops.operations.wipe.wipe_operations import WipeOperations

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import dagster as dg
 
 from mmstack_ops.domain.backups.backup_kind import is_weekly
-from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.orchestration.names import dagster_name
+from mmstack_ops.orchestration.dagster_names import dagster_name
 
 BACKUPS = "backups"
 """Resource: the environment's `BackupOperations`."""

@@ -15,12 +15,12 @@ from mmstack_ops.domain.stacks.observed import (
     ObservedState,
     ObservedVolume,
 )
-from mmstack_ops.domain.stacks.planner import plan_restart, plan_up
 from mmstack_ops.domain.stacks.spec import (
     DependencySpec,
     GpuSpec,
     ImageSource,
 )
+from mmstack_ops.domain.stacks.stack_planner import plan_restart, plan_up
 from tests.domain.planning import (
     MARKS,
     NETWORK,

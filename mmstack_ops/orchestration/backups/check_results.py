@@ -11,7 +11,7 @@ from mmstack_ops.domain.backups.events import Proof
 from mmstack_ops.domain.backups.status import BackupRow, SeriesStatus, TierStatus
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.units import format_bytes, format_seconds
-from mmstack_ops.orchestration.backups import names
+from mmstack_ops.orchestration.backups import backup_names
 from mmstack_ops.orchestration.backups.metadata import Metadata, proof_metadata
 
 WARN = dg.AssetCheckSeverity.WARN
@@ -47,7 +47,7 @@ def age(catalogue: Catalogue, key: dg.AssetKey, status: SeriesStatus) -> dg.Asse
         description = f"{format_seconds(status.age)} old; at most {allowed} are allowed"
     return dg.AssetCheckResult(
         asset_key=key,
-        check_name=names.AGE_CHECK,
+        check_name=backup_names.AGE_CHECK,
         passed=passed,
         severity=ERROR if catalogue.settings.schedules_running else WARN,
         description=description,
@@ -96,7 +96,7 @@ def proven(
             description += f"; at most {format_seconds(proven_within)} are allowed"
     return dg.AssetCheckResult(
         asset_key=key,
-        check_name=names.PROVEN_CHECK,
+        check_name=backup_names.PROVEN_CHECK,
         passed=passed,
         severity=severity,
         description=description,
@@ -117,7 +117,7 @@ def drilled(key: dg.AssetKey, proof: Proof) -> dg.AssetCheckEvaluation:
         description = f"{proof.ref.id} is unproven, because {proof.unproven}"
     return dg.AssetCheckEvaluation(
         asset_key=key,
-        check_name=names.PROVEN_CHECK,
+        check_name=backup_names.PROVEN_CHECK,
         passed=proof.complete,
         severity=WARN if proof.proven else ERROR,
         description=description,
@@ -153,7 +153,7 @@ def verified(key: dg.AssetKey, tier: str, rows: Sequence[BackupRow]) -> dg.Asset
         description = f"no copy of {len(copies)} is known to be corrupt"
     return dg.AssetCheckResult(
         asset_key=key,
-        check_name=names.VERIFIED_CHECK,
+        check_name=backup_names.VERIFIED_CHECK,
         passed=not corrupt,
         severity=ERROR,
         description=description,
@@ -209,7 +209,7 @@ def quota(key: dg.AssetKey, status: TierStatus, *, warn_at: float) -> dg.AssetCh
         severity = ERROR if share >= 1 else WARN
     return dg.AssetCheckResult(
         asset_key=key,
-        check_name=names.QUOTA_CHECK,
+        check_name=backup_names.QUOTA_CHECK,
         passed=passed,
         severity=severity,
         description=description,

@@ -8,9 +8,9 @@ from typing import Any
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.retention.live import LivePlan
-from mmstack_ops.domain.retention.plan import RetentionPlan
-from mmstack_ops.orchestration.backups.commands import BackupRequest
-from mmstack_ops.orchestration.retention import names
+from mmstack_ops.domain.retention.retention_plan import RetentionPlan
+from mmstack_ops.orchestration.backups.backup_requests import BackupRequest
+from mmstack_ops.orchestration.retention import retention_names
 
 
 def cleanup_request(
@@ -27,28 +27,34 @@ def cleanup_request(
         services: the plans are about these; None: about all.
         live: the plan of live data; None: live data is left alone.
     """
-    known = names.services_with_backups(catalogue)
+    known = retention_names.services_with_backups(catalogue)
     wanted = known if services is None else [name for name in known if name in services]
     ops: dict[str, Any] = {}
     assets: list[list[str]] = []
-    of_live = names.live_keys(catalogue, _live_services(catalogue, live, services))
+    of_live = retention_names.live_keys(catalogue, _live_services(catalogue, live, services))
     if live is not None and of_live:
-        ops[names.LIVE_OP] = {"config": _settings(live.stamp.digest, live.made_at, accept_many)}
+        ops[retention_names.LIVE_OP] = {
+            "config": _settings(live.stamp.digest, live.made_at, accept_many)
+        }
         assets += [list(key.path) for key in of_live]
     if live is not None and services is None:
-        assets.append(list(names.runs_key(catalogue).path))
+        assets.append(list(retention_names.runs_key(catalogue).path))
     for tier in plan.tiers:
         digest = plan.narrowed(None, [tier]).stamp.digest
-        ops[names.cleanup_op(tier)] = {"config": _settings(digest, plan.made_at, accept_many)}
-        assets += [list(key.path) for key in names.retention_keys(catalogue, tier, wanted)]
-    return BackupRequest(names.CLEANUP_JOB, {"ops": ops}, assets)
+        ops[retention_names.cleanup_op(tier)] = {
+            "config": _settings(digest, plan.made_at, accept_many)
+        }
+        assets += [
+            list(key.path) for key in retention_names.retention_keys(catalogue, tier, wanted)
+        ]
+    return BackupRequest(retention_names.CLEANUP_JOB, {"ops": ops}, assets)
 
 
 def _live_services(
     catalogue: Catalogue, live: LivePlan | None, services: Collection[str] | None
 ) -> list[str]:
     """Return the services whose live data the plan is about."""
-    known = [] if live is None else names.services_with_rules(catalogue)
+    known = [] if live is None else retention_names.services_with_rules(catalogue)
     return known if services is None else [name for name in known if name in services]
 
 

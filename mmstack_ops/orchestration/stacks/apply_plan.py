@@ -10,8 +10,8 @@ import dagster as dg
 
 from mmstack_ops.domain.errors import PlanStaleError
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
-from mmstack_ops.domain.stacks.plan import Plan
-from mmstack_ops.orchestration import names
+from mmstack_ops.domain.stacks.stack_plan import Plan
+from mmstack_ops.orchestration import dagster_names
 from mmstack_ops.orchestration.interrupts import interrupts_wait
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _applied(
     from mmstack_ops.operations.stacks.log_stream import stream
 
     control: StackOperations = context.resources.control
-    listen: Callable[[ApplyEvent], None] = getattr(context.resources, names.LISTENER)
+    listen: Callable[[ApplyEvent], None] = getattr(context.resources, dagster_names.LISTENER)
     for warning in plan.warnings:
         context.log.warning(warning)
     context.log.info(f"plan: {plan.summary()}")

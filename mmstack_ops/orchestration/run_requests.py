@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.orchestration import names
+from mmstack_ops.orchestration import dagster_names
 from mmstack_ops.orchestration.stacks.jobs import bring_up_run_config
 
 Verb = Literal["start", "stop", "restart", "rebuild"]
@@ -57,8 +57,10 @@ def run_request(
         settings["services"] = [*_named(catalogue, verb, known), *left]
     if options.keep_containers:
         settings["keep_containers"] = True
-    config = {"ops": {names.operation_op(verb, scope): {"config": settings}}} if settings else {}
-    return RunRequest(names.job_name(verb, scope), config)
+    config = (
+        {"ops": {dagster_names.operation_op(verb, scope): {"config": settings}}} if settings else {}
+    )
+    return RunRequest(dagster_names.job_name(verb, scope), config)
 
 
 def _bring_up(
@@ -72,14 +74,14 @@ def _bring_up(
     target = targets[0]
     if is_plain and target in (*catalogue.schema.stacks, catalogue.environment):
         stack = target if target in catalogue.schema.stacks else None
-        return RunRequest(names.job_name(verb, stack), config)
+        return RunRequest(dagster_names.job_name(verb, stack), config)
     # A rebuild of single services leaves what they need as it is.
     services = catalogue.select(
         targets,
         dependencies=options.dependencies and verb == "start",
         profiles=options.profiles,
     )
-    return RunRequest(names.job_name(verb, None), config, list(services))
+    return RunRequest(dagster_names.job_name(verb, None), config, list(services))
 
 
 def _named(catalogue: Catalogue, verb: Verb, targets: Sequence[str]) -> list[str]:

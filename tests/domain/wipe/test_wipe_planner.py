@@ -15,9 +15,9 @@ from mmstack_ops.domain.errors import InputError, PlanStaleError, UnknownNameErr
 from mmstack_ops.domain.plan_stamp import PLAN_LIFE
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.wipe.look import Look, SeenContainer, SeenNetwork, SeenVolume
-from mmstack_ops.domain.wipe.plan import WipePlan
-from mmstack_ops.domain.wipe.planner import plan_wipe
 from mmstack_ops.domain.wipe.scope import find_scope, scopes, services_in
+from mmstack_ops.domain.wipe.wipe_plan import WipePlan
+from mmstack_ops.domain.wipe.wipe_planner import plan_wipe
 from tests.domain.wipe.places import catalogue, container, everything, volume
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -6,10 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.orchestration.backups import names
+from mmstack_ops.orchestration.backups import backup_names
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ def backup_request(
         without: what can't be backed up now; the nightly job leaves that out by itself.
     """
     if not targets and not types:
-        return BackupRequest(names.FULL_JOB)
+        return BackupRequest(backup_names.FULL_JOB)
     tier = catalogue.settings.backup.tiers[0]
     series = [one for one in requested_series(catalogue, targets, types) if one not in without]
-    return BackupRequest(names.SERVICE_JOB, assets=_paths(catalogue, tier, series))
+    return BackupRequest(backup_names.SERVICE_JOB, assets=_paths(catalogue, tier, series))
 
 
 def requested_series(
@@ -49,7 +49,7 @@ def requested_series(
 ) -> list[Series]:
     """Return what ``backup_request`` of the same targets and types backs up."""
     if not targets and not types:
-        return names.nightly_series(catalogue)
+        return backup_names.nightly_series(catalogue)
     return chosen_series(catalogue, targets, types)
 
 
@@ -63,8 +63,8 @@ def copy_request(
     """
     settings = {"backups": [str(ref) for ref in backups]} if backups else {}
     return BackupRequest(
-        names.COPY_JOB,
-        _op(names.copy_op(tier), settings),
+        backup_names.COPY_JOB,
+        _op(backup_names.copy_op(tier), settings),
         _paths(catalogue, tier, series),
     )
 
@@ -86,7 +86,7 @@ def verify_request(
         settings["share"] = share
     if not heal:
         settings["heal"] = False
-    return BackupRequest(names.VERIFY_JOB, _op(names.VERIFY_OP, settings))
+    return BackupRequest(backup_names.VERIFY_JOB, _op(backup_names.VERIFY_OP, settings))
 
 
 def drill_request(
@@ -103,7 +103,7 @@ def drill_request(
         settings["tier"] = tier
     if limit is not None:
         settings["limit"] = limit
-    return BackupRequest(names.DRILL_JOB, _op(names.DRILL_OP, settings))
+    return BackupRequest(backup_names.DRILL_JOB, _op(backup_names.DRILL_OP, settings))
 
 
 def restore_request(
@@ -136,17 +136,17 @@ def restore_request(
     if accept_differences:
         settings["accept_differences"] = True
     if confirmation is None:
-        return BackupRequest(names.SCRATCH_JOB, _op(names.SCRATCH_OP, settings))
+        return BackupRequest(backup_names.SCRATCH_JOB, _op(backup_names.SCRATCH_OP, settings))
     settings["confirmation"] = confirmation
     if without_safety:
         settings["without_safety"] = True
-    return BackupRequest(names.RESTORE_JOB, _op(names.RESTORE_OP, settings))
+    return BackupRequest(backup_names.RESTORE_JOB, _op(backup_names.RESTORE_OP, settings))
 
 
 def sweep_request(tiers: Sequence[str]) -> BackupRequest:
     """Return the run that takes leftovers away on ``tiers`` (none: all)."""
     return BackupRequest(
-        names.SWEEP_JOB, _op(names.SWEEP_OP, {"tiers": list(tiers)} if tiers else {})
+        backup_names.SWEEP_JOB, _op(backup_names.SWEEP_OP, {"tiers": list(tiers)} if tiers else {})
     )
 
 
@@ -154,13 +154,13 @@ def hold_request(ref: BackupRef, *, reason: str, release: bool) -> BackupRequest
     """Return the run that puts a backup on hold, or takes it off."""
     settings: dict[str, Any] = {"backup": str(ref)}
     settings |= {"release": True} if release else {"reason": reason}
-    return BackupRequest(names.HOLD_JOB, _op(names.HOLD_OP, settings))
+    return BackupRequest(backup_names.HOLD_JOB, _op(backup_names.HOLD_OP, settings))
 
 
 def accept_request(ref: BackupRef, *, reason: str) -> BackupRequest:
     """Return the run that accepts what a drill found suspicious about a backup."""
     settings = {"backup": str(ref), "reason": reason}
-    return BackupRequest(names.ACCEPT_JOB, _op(names.ACCEPT_OP, settings))
+    return BackupRequest(backup_names.ACCEPT_JOB, _op(backup_names.ACCEPT_OP, settings))
 
 
 def chosen_series(
@@ -171,7 +171,7 @@ def chosen_series(
     return [
         series
         for service in services
-        for series in names.series_of(catalogue, service)
+        for series in backup_names.series_of(catalogue, service)
         if not types or series.type in types
     ]
 
@@ -188,7 +188,7 @@ def _chosen(
 
 
 def _paths(catalogue: Catalogue, tier: str, series: Sequence[Series]) -> list[list[str]]:
-    return [list(key.path) for key in names.backup_keys(catalogue, tier, series)]
+    return [list(key.path) for key in backup_names.backup_keys(catalogue, tier, series)]
 
 
 def _op(name: str, settings: dict[str, Any]) -> dict[str, Any]:

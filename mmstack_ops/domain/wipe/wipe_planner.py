@@ -12,8 +12,8 @@ from datetime import datetime
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.wipe.look import Look, SeenContainer, SeenNetwork, SeenVolume, is_ours
-from mmstack_ops.domain.wipe.plan import Stays, WipeItem, WipePlan
 from mmstack_ops.domain.wipe.scope import Scope
+from mmstack_ops.domain.wipe.wipe_plan import Stays, WipeItem, WipePlan
 
 
 def plan_wipe(

@@ -8,35 +8,35 @@ from typing import Literal
 
 import dagster as dg
 
+from mmstack_ops.domain.backups.backup_plan import RestorePlan
 from mmstack_ops.domain.backups.events import RestoreDone
 from mmstack_ops.domain.backups.moments import parse_moment
-from mmstack_ops.domain.backups.plan import RestorePlan
 from mmstack_ops.domain.backups.reference import parse_ref
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import InputError, RestoreError
-from mmstack_ops.orchestration import names as stack_names
-from mmstack_ops.orchestration.backups import names
+from mmstack_ops.orchestration import dagster_names
+from mmstack_ops.orchestration.backups import backup_names
 from mmstack_ops.orchestration.backups.config import InPlaceConfig, RestoreConfig
 from mmstack_ops.orchestration.backups.metadata import restored_metadata
-from mmstack_ops.orchestration.backups.working import (
+from mmstack_ops.orchestration.backups.step_runner import (
     ROLL_BACK_SECONDS,
     backups_of,
     carried_out,
     holder_of,
     tell,
 )
-from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
 
-_RESOURCES = {names.BACKUPS, stack_names.LISTENER}
+_RESOURCES = {backup_names.BACKUPS, dagster_names.LISTENER}
 
 
 def restore_op(catalogue: Catalogue) -> dg.OpDefinition:
     """Return the step that replaces what services hold by a backup."""
 
     @dg.op(
-        name=names.RESTORE_OP,
+        name=backup_names.RESTORE_OP,
         out=dg.Out(dg.Nothing),
-        pool=stack_names.stacks_pool(catalogue.environment),
+        pool=dagster_names.stacks_pool(catalogue.environment),
         required_resource_keys=_RESOURCES,
         description="Restore in place: safety backup, stop, load, compare, start; or roll back.",
     )
@@ -57,9 +57,9 @@ def restore_into_scratch_op(catalogue: Catalogue) -> dg.OpDefinition:
     """Return the step that restores into new containers and volumes, beside what runs."""
 
     @dg.op(
-        name=names.SCRATCH_OP,
+        name=backup_names.SCRATCH_OP,
         out=dg.Out(dg.Nothing),
-        pool=names.work_pool(catalogue.environment, "scratch"),
+        pool=backup_names.work_pool(catalogue.environment, "scratch"),
         required_resource_keys=_RESOURCES,
         description="Restore into new containers and volumes; what runs isn't touched.",
     )
@@ -113,7 +113,7 @@ def _restore(
         # An observation: the service's asset is its running container, which stays the same.
         context.log_event(
             dg.AssetObservation(
-                asset_key=stack_names.asset_key(catalogue, one.ref.service),
+                asset_key=dagster_names.asset_key(catalogue, one.ref.service),
                 description="; ".join(
                     (f"restored from {one.ref} into {one.target}", *one.passed_over)
                 ),

@@ -11,8 +11,8 @@ import dagster as dg
 
 from mmstack_ops.domain.backups.outcomes import PartFailed
 from mmstack_ops.orchestration.backups.metadata import failure_of
-from mmstack_ops.orchestration.backups.working import Context, tell
-from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.backups.step_runner import Context, tell
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
 
 Kind = Literal["backup", "copy", "verification", "drill", "restore", "sweep", "retention"]
 

@@ -12,13 +12,13 @@ from mmstack_ops.domain.stacks.observed import (
     ObservedContainer,
     ObservedState,
 )
-from mmstack_ops.domain.stacks.plan import Action, Plan
-from mmstack_ops.domain.stacks.planner import plan_up
 from mmstack_ops.domain.stacks.spec import (
     DependencySpec,
     DesiredState,
     ServiceSpec,
 )
+from mmstack_ops.domain.stacks.stack_plan import Action, Plan
+from mmstack_ops.domain.stacks.stack_planner import plan_up
 from tests.domain.planning import (
     ENVIRONMENT,
     STACK,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from mmstack_ops.domain.backups.plan import Series
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef, moment_of
 from mmstack_ops.domain.backups.status import BackupCopy, BackupRow
 from mmstack_ops.domain.moments import later

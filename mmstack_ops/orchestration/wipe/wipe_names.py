@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.orchestration.names import dagster_name
+from mmstack_ops.orchestration.dagster_names import dagster_name
 
 WIPE = "wipe"
 """Resource: the environment's `WipeOperations`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from mmstack_ops.domain.backups.tape import TapeVolume
-from mmstack_ops.orchestration.backups.tapes import recycle_request
+from mmstack_ops.orchestration.backups.tape_ops import recycle_request
 from tests.adapters.storage.contract import put
 from tests.adapters.storage.test_tape import tape
 from tests.operations.backups.test_tape_volumes import volumes_of

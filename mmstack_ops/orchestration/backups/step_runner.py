@@ -14,8 +14,8 @@ from mmstack_ops.adapters.wait_uninterrupted import wait_for_end
 from mmstack_ops.domain.backups.events import BackupEvent, BackupProgress
 from mmstack_ops.domain.backups.outcomes import PartFailed
 from mmstack_ops.domain.units import format_bytes
-from mmstack_ops.orchestration import names
-from mmstack_ops.orchestration.backups.names import BACKUPS
+from mmstack_ops.orchestration import dagster_names
+from mmstack_ops.orchestration.backups.backup_names import BACKUPS
 from mmstack_ops.orchestration.interrupts import interrupts_wait
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def holder_of(context: Context) -> str:
 
 def tell(context: Context, event: BackupEvent | PartFailed) -> None:
     """Hand an event to who listens beside the run's log."""
-    listen = getattr(context.resources, names.LISTENER)
+    listen = getattr(context.resources, dagster_names.LISTENER)
     listen(event)
 
 

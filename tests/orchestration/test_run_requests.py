@@ -8,7 +8,7 @@ import pytest
 
 from mmstack_ops.adapters.project import open_project
 from mmstack_ops.domain.catalogue.resolve import Catalogue
-from mmstack_ops.orchestration.commands import Options, RunRequest, run_request
+from mmstack_ops.orchestration.run_requests import Options, RunRequest, run_request
 
 PLAIN = Options()
 

@@ -4,16 +4,16 @@ from functools import partial
 
 import dagster as dg
 
+from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.events import VerifyResult
-from mmstack_ops.domain.backups.plan import Series
 from mmstack_ops.domain.backups.reference import BackupRef, parse_ref
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import InputError
 from mmstack_ops.domain.limits import require_within
 from mmstack_ops.domain.schema.policies import MOST_DRILLS
 from mmstack_ops.domain.suggest import require_known
-from mmstack_ops.orchestration import names as stack_names
-from mmstack_ops.orchestration.backups import names, verdicts
+from mmstack_ops.orchestration import dagster_names
+from mmstack_ops.orchestration.backups import backup_names, check_results
 from mmstack_ops.orchestration.backups.config import (
     AcceptConfig,
     DrillConfig,
@@ -22,17 +22,17 @@ from mmstack_ops.orchestration.backups.config import (
     VerifyConfig,
 )
 from mmstack_ops.orchestration.backups.metadata import verified_metadata
-from mmstack_ops.orchestration.backups.parts import Parts
-from mmstack_ops.orchestration.backups.working import (
+from mmstack_ops.orchestration.backups.partial_failures import Parts
+from mmstack_ops.orchestration.backups.step_runner import (
     backups_of,
     carried_out,
     holder_of,
     record_check,
     tell,
 )
-from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
 
-_RESOURCES = {names.BACKUPS, stack_names.LISTENER}
+_RESOURCES = {backup_names.BACKUPS, dagster_names.LISTENER}
 _NOTHING = dg.Out(dg.Nothing)
 
 
@@ -40,9 +40,9 @@ def verify_op(catalogue: Catalogue) -> dg.OpDefinition:
     """Return the step that reads copies whole and checks them."""
 
     @dg.op(
-        name=names.VERIFY_OP,
+        name=backup_names.VERIFY_OP,
         out=_NOTHING,
-        pool=names.work_pool(catalogue.environment, "verify"),
+        pool=backup_names.work_pool(catalogue.environment, "verify"),
         required_resource_keys=_RESOURCES,
         description="Read copies whole: hashes, decryption, structure. Heal what is corrupt.",
     )
@@ -110,7 +110,9 @@ def _copies_to_verify(
 def _record_verification(
     context: dg.OpExecutionContext, catalogue: Catalogue, result: VerifyResult
 ) -> None:
-    key = names.backup_key(catalogue, result.tier, Series(result.ref.service, result.ref.type))
+    key = backup_names.backup_key(
+        catalogue, result.tier, Series(result.ref.service, result.ref.type)
+    )
     context.log_event(
         dg.AssetObservation(
             asset_key=key,
@@ -129,8 +131,8 @@ def _record_checks(
     rows = control.backups(targets=services) if services else ()
     for series, tier in touched:
         own = [r for r in rows if (r.ref.service, r.ref.type) == (series.service, series.type)]
-        key = names.backup_key(catalogue, tier, series)
-        record_check(context, verdicts.as_evaluation(verdicts.verified(key, tier, own)))
+        key = backup_names.backup_key(catalogue, tier, series)
+        record_check(context, check_results.as_evaluation(check_results.verified(key, tier, own)))
 
 
 def drill_op(catalogue: Catalogue) -> dg.OpDefinition:
@@ -138,9 +140,9 @@ def drill_op(catalogue: Catalogue) -> dg.OpDefinition:
     first = catalogue.settings.backup.tiers[0]
 
     @dg.op(
-        name=names.DRILL_OP,
+        name=backup_names.DRILL_OP,
         out=_NOTHING,
-        pool=names.work_pool(catalogue.environment, "drill"),
+        pool=backup_names.work_pool(catalogue.environment, "drill"),
         required_resource_keys=_RESOURCES,
         description="Restore backups into scratch servers on a network of their own and compare.",
     )
@@ -164,8 +166,8 @@ def drill_op(catalogue: Catalogue) -> dg.OpDefinition:
                     ),
                 )
                 tell(context, proof)
-                key = names.backup_key(catalogue, first, Series(ref.service, ref.type))
-                evaluation = verdicts.drilled(key, proof)
+                key = backup_names.backup_key(catalogue, first, Series(ref.service, ref.type))
+                evaluation = check_results.drilled(key, proof)
                 record_check(context, evaluation)
                 if not proof.proven:
                     error = evaluation.description or "not proven"
@@ -197,9 +199,9 @@ def sweep_op(catalogue: Catalogue) -> dg.OpDefinition:
     """Return the step that takes away what killed writers left and what no backup names."""
 
     @dg.op(
-        name=names.SWEEP_OP,
+        name=backup_names.SWEEP_OP,
         out=_NOTHING,
-        pool=names.work_pool(catalogue.environment, "sweep"),
+        pool=backup_names.work_pool(catalogue.environment, "sweep"),
         required_resource_keys=_RESOURCES,
         description="Take leftovers of killed writes and unreferenced packs away.",
     )
@@ -225,7 +227,7 @@ def sweep_op(catalogue: Catalogue) -> dg.OpDefinition:
                     context.log.info(f"{tier}: took {name} away")
                 context.log_event(
                     dg.AssetObservation(
-                        asset_key=names.tier_key(catalogue, tier),
+                        asset_key=backup_names.tier_key(catalogue, tier),
                         description=f"swept: {len(gone)} files deleted",
                         metadata={"swept_files": dg.MetadataValue.int(len(gone))},
                     )
@@ -240,7 +242,7 @@ def hold_op(catalogue: Catalogue) -> dg.OpDefinition:
     first = catalogue.settings.backup.tiers[0]
 
     @dg.op(
-        name=names.HOLD_OP,
+        name=backup_names.HOLD_OP,
         out=_NOTHING,
         required_resource_keys=_RESOURCES,
         description="Keep a backup from every retention, or let retention have it again.",
@@ -262,7 +264,7 @@ def hold_op(catalogue: Catalogue) -> dg.OpDefinition:
                 )
         context.log_event(
             dg.AssetObservation(
-                asset_key=names.backup_key(catalogue, first, Series(ref.service, ref.type)),
+                asset_key=backup_names.backup_key(catalogue, first, Series(ref.service, ref.type)),
                 description=description,
                 metadata={"backup": str(ref)},
             )
@@ -276,7 +278,7 @@ def accept_op(catalogue: Catalogue) -> dg.OpDefinition:
     first = catalogue.settings.backup.tiers[0]
 
     @dg.op(
-        name=names.ACCEPT_OP,
+        name=backup_names.ACCEPT_OP,
         out=_NOTHING,
         required_resource_keys=_RESOURCES,
         description="Say that a backup is as it should be: its next drill proves it.",
@@ -292,7 +294,7 @@ def accept_op(catalogue: Catalogue) -> dg.OpDefinition:
             backups_of(context).accept(ref, config.reason)
         context.log_event(
             dg.AssetObservation(
-                asset_key=names.backup_key(catalogue, first, Series(ref.service, ref.type)),
+                asset_key=backup_names.backup_key(catalogue, first, Series(ref.service, ref.type)),
                 description=f"{ref.id} is accepted: {config.reason}",
                 metadata={"backup": str(ref)},
             )

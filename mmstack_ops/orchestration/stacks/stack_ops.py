@@ -7,11 +7,11 @@ import dagster as dg
 
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.stacks.events import ServiceResult
-from mmstack_ops.domain.stacks.plan import Plan
+from mmstack_ops.domain.stacks.stack_plan import Plan
 from mmstack_ops.domain.suggest import require_known
-from mmstack_ops.orchestration import names
-from mmstack_ops.orchestration.failures import only_safe_errors
-from mmstack_ops.orchestration.stacks.applying import results_of
+from mmstack_ops.orchestration import dagster_names
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
+from mmstack_ops.orchestration.stacks.apply_plan import results_of
 from mmstack_ops.orchestration.stacks.config import RestartConfig, StopConfig
 from mmstack_ops.orchestration.stacks.metadata import failure_of, result_metadata
 
@@ -71,10 +71,10 @@ def members_of(catalogue: Catalogue, stack: str | None) -> list[str]:
 
 def _settings(catalogue: Catalogue, verb: str, stack: str | None) -> Any:
     return {
-        "name": names.operation_op(verb, stack),
+        "name": dagster_names.operation_op(verb, stack),
         "out": dg.Out(dg.Nothing),
-        "pool": names.stacks_pool(catalogue.environment),
-        "required_resource_keys": {names.CONTROL, names.LISTENER},
+        "pool": dagster_names.stacks_pool(catalogue.environment),
+        "required_resource_keys": {dagster_names.CONTROL, dagster_names.LISTENER},
     }
 
 
@@ -113,7 +113,7 @@ def _apply(
             # it to tell a stop on request from a crash.
             context.log_event(
                 dg.AssetObservation(
-                    asset_key=names.asset_key(catalogue, result.service),
+                    asset_key=dagster_names.asset_key(catalogue, result.service),
                     description=f"{result.outcome}: {result.reason}",
                     metadata=result_metadata(result),
                 )

@@ -6,11 +6,11 @@ from pydantic import Field
 from mmstack_ops.domain.backups.tape import TapeVolume
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.units import format_bytes
-from mmstack_ops.orchestration import names as stack_names
-from mmstack_ops.orchestration.backups import names
-from mmstack_ops.orchestration.backups.commands import BackupRequest
-from mmstack_ops.orchestration.backups.working import backups_of
-from mmstack_ops.orchestration.failures import only_safe_errors
+from mmstack_ops.orchestration import dagster_names
+from mmstack_ops.orchestration.backups import backup_names
+from mmstack_ops.orchestration.backups.backup_requests import BackupRequest
+from mmstack_ops.orchestration.backups.step_runner import backups_of
+from mmstack_ops.orchestration.safe_errors import only_safe_errors
 
 RECYCLE_JOB = "tape_recycle"
 RECYCLE_OP = "recycle_volume"
@@ -30,8 +30,8 @@ def recycle_op(catalogue: Catalogue) -> dg.OpDefinition:
     @dg.op(
         name=RECYCLE_OP,
         out=dg.Out(dg.Nothing),
-        pool=names.work_pool(catalogue.environment, "recycle"),
-        required_resource_keys={names.BACKUPS, stack_names.LISTENER},
+        pool=backup_names.work_pool(catalogue.environment, "recycle"),
+        required_resource_keys={backup_names.BACKUPS, dagster_names.LISTENER},
         description="Make a tape volume blank, of which retention keeps nothing.",
     )
     def recycle(context: dg.OpExecutionContext, config: RecycleConfig) -> None:
@@ -39,10 +39,10 @@ def recycle_op(catalogue: Catalogue) -> dg.OpDefinition:
             was = backups_of(context).tapes.recycle(
                 config.volume, config.tier, stored=config.stored
             )
-        getattr(context.resources, stack_names.LISTENER)(was)
+        getattr(context.resources, dagster_names.LISTENER)(was)
         context.log_event(
             dg.AssetObservation(
-                asset_key=names.tier_key(catalogue, config.tier),
+                asset_key=backup_names.tier_key(catalogue, config.tier),
                 description=f"volume {was.name} is blank again: {format_bytes(was.stored)}",
                 metadata={
                     "volume": dg.MetadataValue.text(was.name),

@@ -1,1 +1,1 @@
-"""Side effects: the Docker engine, files, secrets, templates. Nothing here imports Dagster."""
+"""Side effects: the Docker engine, files, secrets, templates. No module here imports Dagster."""

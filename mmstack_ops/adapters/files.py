@@ -1,4 +1,4 @@
-"""Private files: written whole or not at all, readable by their owner only."""
+"""Private files: written completely or not at all, readable by their owner only."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mmstack_ops.domain.errors import InputError
 
 
 def make_private_directory(path: Path) -> None:
-    """Create ``path`` with mode 0700, and missing parents likewise; existing ones stay."""
+    """Create ``path`` and its missing parents with mode 0700; existing folders aren't changed."""
     missing: list[Path] = []
     current = path
     while not current.exists():
         missing.append(current)
         current = current.parent
     for folder in reversed(missing):
-        # Another process may create it at the same moment: then it is there, and as private.
+        # Another process may create it at the same time, with the same mode.
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
 
@@ -28,10 +28,10 @@ def make_private_directory(path: Path) -> None:
 def write_atomically(path: Path, content: bytes, *, mode: int, owner: int | None = None) -> bool:
     """Write ``content`` to ``path`` so that a reader sees the old file or the new one.
 
-    A file that has this content, mode and owner already is left untouched.
+    A file that already has this content, mode and owner isn't rewritten.
 
     Args:
-        owner: uid of the file's owner, for a process that may give files away.
+        owner: uid of the file's owner, for a process that may change owners.
 
     Returns:
         Whether the file was written.
@@ -50,7 +50,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int, owner: int | None
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
-        # An interruption too must leave no half-written file beside the real one.
+        # An interruption too must not leave a partly written file next to the real one.
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
@@ -59,10 +59,10 @@ def write_atomically(path: Path, content: bytes, *, mode: int, owner: int | None
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """Write a file that appears under its name when the block ends without an exception.
+    """Yield a file that gets its name when the block ends without an exception.
 
     Raises:
-        InputError: something stands there already, or the folder can't be written.
+        InputError: ``path`` exists already, or its folder can't be written.
     """
     if path.exists() or path.is_symlink():
         raise InputError(f"{path} exists already", remedy="choose another name, or remove it")
@@ -81,14 +81,14 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         Path(name).rename(path)
     except BaseException:
-        # Whatever ended it: half a file must not stay beside the name of a whole one.
+        # Whatever the exception was, a partly written file must not remain.
         Path(name).unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:
-    """Make a rename or removal in ``path`` survive a power cut."""
+    """Sync the folder ``path``, so that a rename or deletion in it survives a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The JSON Schema file beside the schema, which editors complete from."""
+"""Write the JSON Schema file next to the schema; editors use it for completion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmstack_ops.domain.schema.json_schema import FILE_NAME, json_schema_text
 
 
 def write_json_schema(project: Project) -> Path:
-    """Write the JSON Schema beside the schema file; return its path.
+    """Write the JSON Schema next to the schema file; return its path.
 
     Raises:
         RenderError: the file can't be written.

@@ -1,4 +1,4 @@
-"""Who listens on this host, from /proc."""
+"""Read the listening sockets of this host from /proc."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UDP_UNCONNECTED = "07"
 
 @dataclass(frozen=True)
 class Listener:
-    """A socket that takes connections (or datagrams)."""
+    """A socket that accepts connections (or datagrams)."""
 
     protocol: str
     address: str
@@ -27,7 +27,7 @@ class Listener:
         """Return whether binding ``bind:port`` would be refused because of this socket."""
         if (self.protocol, self.port) != (protocol, port):
             return False
-        # Nothing tells whether a socket on all IPv6 addresses takes IPv4 too; most do.
+        # It isn't known whether a socket on all IPv6 addresses accepts IPv4 too; most do.
         return self.address == "::" or addresses_clash(bind, self.address)
 
 
@@ -53,14 +53,14 @@ def listeners(proc: Path = Path("/proc")) -> list[Listener]:
 
 
 def process_of(listener: Listener, proc: Path = Path("/proc")) -> str | None:
-    """Return ``name (process 123)`` for the socket's owner, or None when it can't be seen."""
+    """Return ``name (process 123)`` for the socket's owner, or None if it isn't visible."""
     wanted = f"socket:[{listener.inode}]"
     for process in proc.iterdir():
         if process.name.isdigit() and wanted in _open_files(process):
             try:
                 name = (process / "comm").read_text().strip()
             except OSError:
-                # It ended since.
+                # The process has ended.
                 return None
             return f"{name} (process {process.name})"
     return None
@@ -71,7 +71,7 @@ def _open_files(process: Path) -> Iterator[str]:
         for descriptor in (process / "fd").iterdir():
             yield str(descriptor.readlink())
     except OSError:
-        # Somebody else's process, or one that ended meanwhile.
+        # A process of another user, or one that ended meanwhile.
         return
 
 

@@ -1,4 +1,4 @@
-"""The project on this machine: where schema, templates and state are, and its settings."""
+"""The project on this machine: the paths of its schema, templates and state, and its settings."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _SCHEMA = Path("schemas") / "compose-schema.yaml"
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds on this machine only; `<state>/settings.yaml`, or the environment.
+    """Settings of this machine only, from `<state>/settings.yaml` or environment variables.
 
     Args:
-        image_overrides: file that maps services to other images, over schema and variables.
-        docker_base_url: address of the Docker engine; None takes the client's default.
+        image_overrides: file that maps services to other images; overrides schema and variables.
+        docker_base_url: address of the Docker engine; None for the client's default.
         age_identity: file with an age identity; with it, secrets are encrypted at rest.
-        lock_directory: where the host's locks stand.
+        lock_directory: folder of the host's locks.
     """
 
     image_overrides: Path | None = None
@@ -48,7 +48,7 @@ _VARIABLES = {
 
 @dataclass(frozen=True)
 class Project:
-    """One project: a schema with its templates, and the state made from them."""
+    """A project: a schema with its templates, and the state created from them."""
 
     root: Path
     state: Path
@@ -60,11 +60,11 @@ class Project:
     )
 
     def load_schema(self) -> Schema:
-        """Return the validated schema; the file is parsed again only after it changed.
+        """Return the validated schema; the file is parsed again only if it has changed.
 
         Raises:
             InputError: the file can't be read.
-            SchemaError: with every problem found, each as file:line.
+            SchemaError: the schema isn't valid; contains every problem found, each as file:line.
         """
         try:
             seen = self.schema_path.stat()
@@ -84,7 +84,7 @@ class Project:
         return self._parsed[key]
 
     def catalogue(self, environment: str) -> Catalogue:
-        """Return what ``environment`` (a name or an alias) declares.
+        """Return the catalogue of ``environment`` (a name or an alias).
 
         Raises:
             UnknownNameError: there is no such environment.
@@ -95,7 +95,7 @@ class Project:
         return resolve(self.load_schema(), environment)
 
     def image_overrides(self) -> dict[str, str]:
-        """Return service → image of the override file; nothing when none is set.
+        """Return service → image of the override file; empty if none is set.
 
         Raises:
             InputError: the file can't be read, names an unknown service, or isn't of the form
@@ -134,8 +134,8 @@ class Project:
         """Return ``file:line: path`` of the first of ``paths`` that the schema's file has.
 
         Args:
-            paths: keys and indexes, such as ``("services", "web", "command", 0)``; the nearest
-                ancestor of the last one counts when the file has none of them.
+            paths: keys and indexes, such as ``("services", "web", "command", 0)``; if the file
+                has none of them, the nearest ancestor of the last one is used.
         """
         from mmstack_ops.domain.schema.document import dotted, parse_document
 
@@ -145,7 +145,7 @@ class Project:
         return f"{document.place(found)}: {dotted(found)}"
 
     def shown(self, path: Path) -> str:
-        """Return ``path`` as messages show it: relative to the project where it lies inside."""
+        """Return ``path`` as messages show it: relative to the project if it is inside it."""
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
 
 
@@ -153,9 +153,9 @@ def open_project(root: Path | None = None) -> Project:
     """Find the project and read its settings.
 
     Args:
-        root: the project's folder. Without it: ``$MMSTACK_PROJECT``, else the nearest folder
-            from the current one upwards that holds a schema, else the folder this package
-            was installed from.
+        root: the project's folder. Default: ``$MMSTACK_PROJECT``, otherwise the nearest
+            folder from the current one upwards that contains a schema, otherwise the folder
+            this package was installed from.
 
     Raises:
         InputError: there is no project, or its settings aren't valid.
@@ -223,17 +223,17 @@ def _read_settings(project: Project) -> Settings:
         _raise_if_wrong_address(values["docker_base_url"])
     for name in ("image_overrides", "age_identity", "lock_directory"):
         if name in values:
-            # The file speaks of the project's folder, a variable of the current one.
+            # Relative to the project's folder in the file, to the current folder in a variable.
             base = Path.cwd() if os.environ.get(_VARIABLES[name]) else project.root
             values[name] = base / Path(values[name]).expanduser()
     return Settings(**values)
 
 
 def _raise_if_wrong_address(url: str) -> None:
-    """Return if the engine's address has a host and a port that can be.
+    """Raise InputError if the host or the port of the engine's address isn't valid.
 
     Raises:
-        InputError: it hasn't.
+        InputError: the address isn't valid.
     """
     try:
         _ = urlsplit(url).port

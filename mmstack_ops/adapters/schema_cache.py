@@ -1,6 +1,7 @@
-"""The schema as JSON, kept so that a reading verb need not parse and check the YAML again.
+"""Cache the schema as JSON, so that read-only commands don't parse and check the YAML again.
 
-Reading the JSON takes a hundredth of a second, parsing the YAML and checking its rules ten.
+Reading the JSON takes a hundredth of a second. Parsing the YAML and checking its rules takes a
+tenth.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ if TYPE_CHECKING:
     from mmstack_ops.domain.schema.root import Schema
 
 _DOMAIN = Path(__file__).resolve().parents[1] / "domain"
-"""The code that reads and checks the schema: changed code may make something else of it."""
+"""The code that reads and checks the schema: its result may differ after a change."""
 _NAME = "schema.json"
 
 
 def read_schema(folder: Path, text: str, source: str) -> Schema:
-    """Return the validated schema, from the cache in ``folder`` if it is of the same text.
+    """Return the validated schema, from the cache in ``folder`` if that is of the same text.
 
-    A cache that is missing, damaged or writable by others costs a parse and nothing else.
+    If the cache is missing, damaged or accessible to other users, the text is parsed instead.
 
     Args:
-        folder: private to this user; made if the folder above it is there.
+        folder: private to this user; created if its parent exists.
         text: the YAML.
         source: the file's name, for messages.
 
@@ -53,7 +54,7 @@ def read_schema(folder: Path, text: str, source: str) -> Schema:
 
 
 def _read_private(path: Path) -> bytes:
-    """Return the content of ``path``; nothing unless it is ours alone."""
+    """Return the content of ``path``; empty unless only this user can access it."""
     try:
         with path.open("rb") as file:
             seen = os.fstat(file.fileno())
@@ -65,12 +66,12 @@ def _read_private(path: Path) -> bytes:
 
 def _keep(path: Path, content: bytes) -> None:
     if not path.parent.parent.is_dir():
-        return  # Reading a project makes no state where there is none.
+        return  # Reading a project must not create its state folder.
     try:
         make_private_directory(path.parent)
         write_atomically(path, content, mode=0o600)
     except OSError:
-        # A full disk, or another user's state: the schema itself was read.
+        # The disk is full, or the state is another user's; the schema itself was read.
         return
 
 
@@ -84,7 +85,7 @@ def _digest(*parts: str | bytes) -> bytes:
 
 @cache
 def _code(folder: Path) -> tuple[str, ...]:
-    """Return a line for each module in ``folder``; it is that of this process."""
+    """Return a line for each module in ``folder``, cached for this process."""
     return tuple(_modules(folder))
 
 

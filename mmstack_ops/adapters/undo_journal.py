@@ -1,4 +1,4 @@
-"""What has to be given back after a crash: settings, frozen and stopped containers."""
+"""Record what must be undone after a crash: settings, and paused and stopped containers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mmstack_ops.adapters.files import sync_directory
 from mmstack_ops.adapters.locks.owned_file import Owner, look_at, owned_file, take_over
 
 _LOOKS, _BETWEEN_LOOKS = 100, 0.05
-"""How often, and after how many seconds, a key is looked at of which some records have an owner."""
+"""Number of checks, and seconds between them, of a key of which some records have an owner."""
 
 
 class Journal:
-    """Records of changes that a block undoes when it ends by itself.
+    """Records of changes that a block undoes when it ends normally.
 
-    A record belongs to the process whose block it is: one without an owner is one that nobody
-    will undo any more.
+    A record belongs to the process that runs the block: a record without an owner is no longer
+    undone by its block.
 
     Args:
         folder: ``<state>/<environment>/journal``.
@@ -31,10 +31,10 @@ class Journal:
 
     @contextmanager
     def entry(self, key: str, undo: Mapping[str, str]) -> Iterator[None]:
-        """Keep a record for the block; it is on disk before the block begins.
+        """Keep a record for the block; it is on disk before the block starts.
 
-        When the block ends by an exception the record stays: the block says by returning
-        that it gave everything back.
+        If the block raises an exception, the record is kept: only a normal end of the block
+        means that it has undone everything.
         """
         path = self._folder / f"{secrets.token_hex(8)}.json"
         with owned_file(path, json.dumps({"key": key, "undo": dict(undo)}).encode()):
@@ -43,10 +43,10 @@ class Journal:
             sync_directory(self._folder)
 
     def abandoned(self, begins: str) -> Iterator[Mapping[str, str]]:
-        """Yield what dead processes and failed blocks left under keys that begin so; it stays.
+        """Yield the records of dead processes and failed blocks under keys with this prefix.
 
-        The records of a key are seen together, or none of them: half of them would tell of
-        something else than what happened.
+        The records are kept. Either all records of a key are returned or none: some of them alone
+        would describe something that didn't happen.
         """
         owners: dict[str, set[Owner]] = {}
         records: list[tuple[str, Mapping[str, str]]] = []
@@ -63,18 +63,18 @@ class Journal:
                     records.append((key, undo))
             if all(len(found) == 1 for found in owners.values()):
                 break
-            # Its owner is dying, or another process undoes what is left, one after the other.
+            # Its owner is ending, or another process undoes the records one after the other.
             time.sleep(_BETWEEN_LOOKS)
         yield from (undo for key, undo in records if owners[key] == {"dead"})
 
     def leftovers(self, key: str) -> Iterator[Mapping[str, str]]:
-        """Yield what dead processes and failed blocks left under ``key``; forget each after.
+        """Yield the records of dead processes and failed blocks under ``key``, and delete each.
 
-        A record whose undoing raises stays.
+        A record is kept if undoing it raises an exception.
         """
         for path in self._paths():
             with take_over(path) as (owner, content):
-                # A live owner undoes it itself. Another process may have undone it this moment.
+                # A live owner undoes it itself. Another process may have just undone it.
                 if owner != "dead" or not path.exists():
                     continue
                 found, undo = _parsed(content)
@@ -83,7 +83,10 @@ class Journal:
                     path.unlink(missing_ok=True)
 
     def discard(self, part: str) -> None:
-        """Delete what dead processes left under keys with ``part``: what it was about is gone."""
+        """Delete the records of dead processes under keys that contain ``part``.
+
+        Their objects have been deleted.
+        """
         for path in self._paths():
             with take_over(path) as (owner, content):
                 if owner == "dead" and part in _parsed(content)[0]:

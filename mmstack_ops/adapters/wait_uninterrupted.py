@@ -1,4 +1,4 @@
-"""Waiting for work that was cancelled, also when somebody is without_retries."""
+"""Wait for work that was cancelled, even if the wait is interrupted."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import time
 
 
 def wait_for_end(ended: threading.Event, seconds: float) -> None:
-    """Wait until a thread has cleaned up after itself and said so, at most so long.
+    """Wait until a thread has cleaned up and set ``ended``, for at most ``seconds``.
 
-    An interruption that comes meanwhile (a second Ctrl-C, a signal sent twice) is raised when
-    the thread has ended: leaving before would leave half-made things. An event and not
-    ``Thread.join``: in Python 3.11 that takes a thread for ended once it was interrupted
+    An interruption meanwhile (a second Ctrl-C, a signal sent twice) is raised when the thread
+    has ended: raising it earlier would leave incomplete objects. An event is used instead of
+    ``Thread.join``, which in Python 3.11 treats a thread as ended once it was interrupted
     (`_wait_for_tstate_lock`).
 
     Args:
-        ended: set by the thread as its last act.
+        ended: set by the thread as its last action.
     """
     deadline = time.monotonic() + seconds
     interruption: BaseException | None = None
@@ -23,7 +23,7 @@ def wait_for_end(ended: threading.Event, seconds: float) -> None:
         try:
             ended.wait(left)
         except BaseException as error:
-            # KeyboardInterrupt, or what Dagster makes of it.
+            # KeyboardInterrupt, or the exception that Dagster raises instead.
             interruption = error
     if interruption is not None:
         raise interruption

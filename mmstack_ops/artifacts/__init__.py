@@ -1,1 +1,1 @@
-"""The format of backups: writing, reading and checking them on a tier, whatever is in them."""
+"""The backup format: write, read and check backups on a tier, independent of their content."""

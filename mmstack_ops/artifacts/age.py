@@ -1,4 +1,4 @@
-"""age encryption of the secret store. The same file opens with the ``age`` command."""
+"""Encrypt and decrypt the secret store with age. The ``age`` command can open it too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a stored backup: payloads, facts, and the files of a tree, all checked."""
+"""Read and check the payloads, the facts and the tree of a stored backup."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from mmstack_ops.domain.backups.tier import Tier
 
 _MANIFEST_LIMIT = 64 << 20
-"""A manifest that is larger isn't one; it must not fill the memory."""
+"""Bytes. A larger file isn't a manifest, and must not exhaust the memory."""
 _AHEAD = 4
-"""Small files that are read before they are asked for: a bound for the memory."""
+"""Number of small files to read ahead. Limits the memory use."""
 
 
 def read_manifest(tier: Tier, ref: BackupRef) -> Manifest:
-    """Return the manifest of ``ref`` as it stands on ``tier``.
+    """Return the manifest of ``ref`` as stored on ``tier``.
 
     Raises:
         FileMissingError: the tier doesn't have this backup.
-        ArtifactError: it is damaged, or of a newer format.
+        ArtifactError: the manifest is damaged or has a newer format.
     """
     content = bytearray()
     with tier.read(ref.manifest_key) as source:
@@ -48,7 +48,7 @@ def read_manifest(tier: Tier, ref: BackupRef) -> Manifest:
 
 
 class Artifact:
-    """``OpenArtifact``: one copy of a backup, on one tier."""
+    """One copy of a backup on one tier. Implements ``OpenArtifact``."""
 
     def __init__(self, tier: Tier, manifest: Manifest, keys: Keys) -> None:
         self.manifest = manifest
@@ -57,10 +57,10 @@ class Artifact:
 
     @contextmanager
     def read(self, payload: Payload) -> Iterator[BinaryIO]:
-        """Read a payload's plain bytes; reaching the end checks size and hashes.
+        """Yield a reader of a payload's plain bytes. Size and hashes are checked at the end.
 
         Raises:
-            ArtifactError: it is missing or damaged, or the key to it is.
+            ArtifactError: the payload is missing or damaged, or the key is missing or wrong.
             TierError: the tier failed.
         """
         with opened(self._tier, self.manifest.key_of(payload), payload, self._keys) as reader:
@@ -68,47 +68,48 @@ class Artifact:
 
     @contextmanager
     def read_pack(self, pack: Payload) -> Iterator[BinaryIO]:
-        """As ``read``, for who checks the hash of each file in the pack."""
+        """Yield a reader like ``read``, for callers that check the hash of each file in a pack."""
         key = self.manifest.key_of(pack)
         with opened(self._tier, key, pack, self._keys, hashed=False) as reader:
             yield cast("BinaryIO", reader)
 
     def facts(self) -> Facts:
-        """Return what was recorded at backup time.
+        """Return the facts that were recorded at backup time.
 
         Raises:
-            ArtifactError: they are missing or damaged.
+            ArtifactError: the facts are missing or damaged.
         """
         with self.read(self._only("facts")) as source:
             return parse_facts(source.read())
 
     def entries(self) -> Iterator[IndexEntry]:
-        """Yield the index of the tree, folders before what is in them.
+        """Yield the entries of the tree's index, each folder before its contents.
 
         Raises:
-            ArtifactError: it is missing or damaged. What came before is as it was written.
+            ArtifactError: the index is missing or damaged. Entries yielded before the error are
+                as they were written.
         """
         with self.read(self._index()) as source:
-            # Checked at its end: a reader must not take half an index for a whole one.
+            # Checked at the end: a reader must not take a partial index for a complete one.
             for line in io.BufferedReader(cast("io.RawIOBase", source), BLOCK):
                 yield parse_line(line)
 
     def files(self) -> Iterator[TreeFile]:
-        """Yield the entries of the tree, folders before what is in them. As ``entries``."""
+        """Yield the files of the tree, each folder before its contents. Raises like ``entries``."""
         for entry in self.entries():
             yield entry.file
 
     def contents(
         self, wanted: Callable[[TreeFile], bool] = lambda _: True
     ) -> Iterator[tuple[TreeFile, BinaryIO | None]]:
-        """Yield wanted entries with their content, pack by pack; what has none comes first.
+        """Yield wanted files with their content, pack by pack. Files without content come first.
 
-        Of a sparse file the content is that of its ranges of data, one after the other.
-        Only packs with something wanted are read. Each content is checked against its hash,
-        small ones before they are handed out.
+        The content of a sparse file is its data ranges, one after the other. Only packs with
+        wanted files are read. Each content is checked against its hash; small contents are
+        checked before they are yielded.
 
         Raises:
-            ArtifactError: something is missing or damaged.
+            ArtifactError: part of the backup is missing or damaged.
         """
         by_pack: dict[str, list[IndexEntry]] = {}
         without: list[TreeFile] = []
@@ -139,7 +140,7 @@ class Artifact:
         waiting: deque[tuple[TreeFile, Future[bytes]]] = deque()
         with (
             self.read_pack(pack) as source,
-            # Reads, decompresses and hashes small files beside what is done with those before.
+            # Reads, decompresses and hashes small files while the caller uses earlier ones.
             ThreadPoolExecutor(1, thread_name_prefix="unpack") as worker,
         ):
             for entry in entries:
@@ -182,7 +183,7 @@ def _taken(waiting: deque[tuple[TreeFile, Future[bytes]]]) -> tuple[TreeFile, Bi
 
 
 class Content(io.RawIOBase):
-    """The content of one file inside a pack; its hash is checked at the end."""
+    """The content of one file in a pack. Its hash is checked at the end."""
 
     def __init__(self, source: BinaryIO, entry: IndexEntry, what: str) -> None:
         super().__init__()
@@ -194,11 +195,11 @@ class Content(io.RawIOBase):
         self._checked = False
 
     def readable(self) -> bool:
-        """Say that it can be read from."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill ``buffer``; 0 at the end, which is when the hash is checked."""
+        """Read into ``buffer``; return the number of bytes. Check the hash at the end."""
         target = memoryview(buffer).cast("B")
         block = self._source.read(min(len(target), self._left))
         if not block and self._left and len(target):
@@ -213,22 +214,22 @@ class Content(io.RawIOBase):
         return len(block)
 
     def skip(self, count: int) -> None:
-        """Pass over what stands between the content before and this one."""
+        """Skip the bytes between the previous content and this one."""
         _skip(self._source, count, self._what)
 
     def whole(self, gap: int) -> bytes:
-        """Return all of it at once, checked, after ``gap`` bytes that are passed over."""
+        """Skip ``gap`` bytes, then return the whole content, checked."""
         self.skip(gap)
         content = bytearray(self._left)
         target = memoryview(content)
         while count := self.readinto(target):
             target = target[count:]
         if not self._checked:
-            self.readinto(bytearray(1))  # An empty file too has a hash.
+            self.readinto(bytearray(1))  # An empty file has a hash too.
         return bytes(content)
 
     def exhaust(self) -> None:
-        """Read what the caller left, so that the next content can be found."""
+        """Read what the caller left unread, so that the next content can be found."""
         buffer = bytearray(BLOCK)
         while self.readinto(buffer):
             pass

@@ -1,4 +1,4 @@
-"""Taking a backup: payloads as they come, the manifest last, nothing at all after a failure."""
+"""Write a backup: first the payloads, then the manifest. A failure leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from mmstack_ops.domain.backups.tier import Tier
 
 FACTS = "facts.json"
-# An index is megabytes; a thread of its own for each would cost more memory than it saves time.
+# An index has megabytes: threads of its own would cost more memory than the time is worth.
 _SMALL_ROLES = frozenset({"index", "facts", "files", "aliases", "globals"})
 
 
 @dataclass(frozen=True)
 class Notes:
-    """What a type says of its capture; see ``Capture.note``."""
+    """The notes of a backup type about its capture; see ``Capture.note``."""
 
     method: str
     versions: Mapping[str, str]
@@ -49,7 +49,10 @@ class Notes:
 
 
 class ArtifactCapture:
-    """``Capture`` onto one tier. Made by ``taking``; ``manifest`` is there after its block."""
+    """A capture to one tier. Implements ``Capture``.
+
+    Created by ``taking``; ``manifest`` is set after its block.
+    """
 
     previous: Manifest | None
     manifest: Manifest | None = None
@@ -92,14 +95,14 @@ class ArtifactCapture:
 
     @property
     def written_bytes(self) -> int:
-        """Bytes written to the tier, packs that are only referenced not counted."""
+        """Bytes written to the tier, without packs that are only referenced."""
         return sum(payload.stored_bytes for payload in self._payloads + self._new_packs)
 
     @contextmanager
     def payload(
         self, name: str, role: str, *, attributes: Mapping[str, str] | None = None
     ) -> Iterator[BinaryIO]:
-        """Write one payload; leaving the block by an exception discards it."""
+        """Write one payload. An exception in the block discards it."""
         assert role in get_args(Role), role
         packing = replace(self._packing, threads=0) if role in _SMALL_ROLES else self._packing
         stored = name + packing.ending
@@ -164,14 +167,14 @@ class ArtifactCapture:
         restore_by_hand: Sequence[str],
         facts: Facts,
     ) -> None:
-        """Say how it was captured and what was there. Once, before the capture ends."""
+        """Record how the data was captured, and its facts. Call once, before the capture ends."""
         self._notes = Notes(method, versions, restore_by_hand, facts)
 
     def complete(self) -> Manifest:
-        """Write the facts and, last of all, the manifest.
+        """Write the facts, then the manifest.
 
         Raises:
-            BackupError: the type hasn't said what it captured.
+            BackupError: the backup type stored nothing or made no notes.
             TierError: the tier failed.
         """
         notes = self._notes
@@ -215,7 +218,7 @@ class ArtifactCapture:
         return manifest
 
     def _check_packs(self) -> None:
-        """Look once more at what is only referenced: another host may have swept meanwhile."""
+        """Check the referenced packs again: another host may have swept them in the meantime."""
         if not self._packs:
             return
         sizes = self._pack_sizes()
@@ -231,13 +234,14 @@ class ArtifactCapture:
         return {file.key: file.size for file in self._tier.list(f"{self._ref.series}/{PACKS}/")}
 
     def discard(self) -> None:
-        """Take away what was written. What a tier that is gone keeps, ``sweep`` finds later."""
-        # Whatever was begun: an interruption may come when a file stands and isn't noted yet.
+        """Delete what was written. If the tier is unavailable, ``sweep`` deletes it later."""
+        # All files that were begun: an interruption may come after a file is stored and before
+        # it is recorded.
         keys = [self._ref.manifest_key, *reversed(self._begun)]
         try:
             self._tier.delete(keys)
         except MmstackError as error:
-            # The failure that led here is the one to report; this one must not hide it.
+            # The original failure is the one to report; this error must not hide it.
             self._tell(f"leftovers of {self._ref} stay until the next sweep: {error.what}")
 
     def _before(self) -> Before:
@@ -260,7 +264,7 @@ class ArtifactCapture:
             found = Artifact(self._tier, previous, self._keys).entries()
             entries = {entry.file.path: entry for entry in found if entry.has_content}
         except ArtifactError as error:
-            # A first backup costs time; a backup that builds on a damaged one is worth nothing.
+            # A full backup costs time; a backup based on a damaged one is worthless.
             self._tell(f"everything is stored anew: {error.what}")
             return Before()
         return Before(entries, packs, gone)
@@ -281,17 +285,17 @@ def taking(
     previous: Manifest | None = None,
     pack_bytes: int = PACK_BYTES,
 ) -> Iterator[ArtifactCapture]:
-    """Take one backup: leaving the block writes the manifest, an exception removes everything.
+    """Take one backup. The manifest is written after the block; an exception deletes everything.
 
     Args:
         image: the image the service runs.
-        keys: to read the index of ``previous``; without one an encrypted tree is stored whole.
-        progress: told how many plain bytes were taken, after every block.
+        keys: to read the index of ``previous``; without a key, an encrypted tree is stored in full.
+        progress: called after each block with its number of plain bytes.
         previous: the newest complete backup of the series on ``tier`` (``newest_manifest``).
 
     Raises:
-        BackupError: the type said nothing, or nothing was captured.
-        ImmutableError: there is a backup of this name; it is left as it is.
+        BackupError: the backup type made no notes, or captured nothing.
+        ImmutableError: a backup of this name exists; it isn't changed.
         TierError: the tier failed.
         CancelledError: the work was cancelled.
     """
@@ -318,7 +322,7 @@ def taking(
         yield capture
         capture.complete()
     except BaseException:
-        # Also an interruption: whatever ends this, no half backup stays.
+        # Also on an interruption: no partial backup may stay.
         capture.discard()
         raise
 
@@ -328,8 +332,8 @@ def newest_manifest(
 ) -> Manifest | None:
     """Return the manifest of the newest complete backup of a series on ``tier``.
 
-    A backup from the future (the clock was wrong once) comes after all others: its files may
-    be older than those of backups taken since. One that can't be read is passed over.
+    A backup from the future (taken with a wrong clock) is considered last: its files may be older
+    than those of backups taken since. A backup that can't be read is skipped.
 
     Args:
         series: ``environment/service/type``.
@@ -337,7 +341,7 @@ def newest_manifest(
     Raises:
         TierError: the tier can't be written to.
     """
-    # The next backup is about to be written here; a folder may come to be with its first file.
+    # Checked for writing: the next backup is written here, and its first file may make the folder.
     tier.check(writing=True)
     found = (parse_key(file.key) for file in tier.list(f"{series}/"))
     refs = {key.ref for key in found if key is not None and key.kind == "manifest"}

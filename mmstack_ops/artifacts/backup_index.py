@@ -1,4 +1,4 @@
-"""The catalogue of all backups, read from the tiers alone: there is nothing else to lose."""
+"""List all backups. The tiers are the only source: there is no other catalogue to lose."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contents:
-    """What all tiers hold.
+    """The contents of all tiers.
 
     Args:
-        rows: every backup, the newest first.
-        partial: tier → folders without a manifest: at work, or left by what was killed.
+        rows: all backups, newest first.
+        partial: tier → folders without a manifest: in progress, or left by a killed process.
         down: tier → why it couldn't be listed; its copies are missing in ``rows``.
     """
 
@@ -38,13 +38,14 @@ class Contents:
 def list_backups(
     tiers: Sequence[Tier], prefixes: Iterable[str] = ("",), *, sizes: bool = False
 ) -> Contents:
-    """List the backups of several tiers at once. Reads no file but the reasons of holds.
+    """Return the backups on several tiers, listed in parallel.
 
-    A tier that is down delays and hides nothing but its own copies.
+    The reasons of holds are the only files that are read. A tier that is down delays and hides
+    only its own copies.
 
     Args:
         prefixes: such as ``production/`` or ``production/postgres/full/``.
-        sizes: ask for them also where each is a question of its own.
+        sizes: get the sizes even if each one needs a separate request.
     """
     with _without_collector():
         return _list_all(tiers, tuple(prefixes), sizes)
@@ -52,9 +53,9 @@ def list_backups(
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Keep the cyclic garbage collector out: nothing here has cycles.
+    """Disable the cyclic garbage collector for the block: nothing here has cycles.
 
-    Each of its passes looks at all entries made so far, which doubles the time for 100,000.
+    Each of its passes visits all entries created so far, which doubles the time for 100,000.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -106,6 +107,7 @@ def _reasons(tiers: Sequence[Tier], listings: Mapping[str, Listing]) -> dict[str
                 try:
                     reasons[text] = hold_reason(tier, BackupRef(*text.split("/"))) or "on hold"
                 except MmstackError as error:
-                    # Its name says that it is held; that counts though the reason can't be read.
+                    # The record's name says that the backup is on hold. This counts even if the
+                    # reason can't be read.
                     reasons[text] = f"on hold ({error.what})"
     return reasons

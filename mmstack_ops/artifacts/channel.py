@@ -6,15 +6,15 @@ import threading
 from collections import deque
 
 _IN_FLIGHT = 8 << 20
-"""Bytes that may wait between the two sides: a few blocks, so that neither starves."""
+"""Maximum number of bytes in the pipe: a few blocks, so that neither side starves."""
 
 
 class ChannelClosedError(Exception):
-    """The other side gave up without an error of its own. Never leaves this package."""
+    """The other side stopped without an error of its own. Never leaves this package."""
 
 
 class Channel:
-    """Blocks of bytes, in order, from one thread to another."""
+    """A queue of byte blocks, in order, from one thread to another."""
 
     def __init__(self) -> None:
         self._blocks: deque[bytes] = deque()
@@ -24,10 +24,10 @@ class Channel:
         self._changed = threading.Condition()
 
     def put(self, block: bytes) -> None:
-        """Hand a block over; waits while too much is under way.
+        """Put a block into the pipe; wait while the pipe is full.
 
         Raises:
-            BaseException: what the other side failed with.
+            BaseException: the error of the other side.
         """
         if not block:
             return
@@ -41,10 +41,10 @@ class Channel:
             self._changed.notify_all()
 
     def get(self) -> bytes:
-        """Take the next block; b"" once all were taken and the other side has finished.
+        """Return the next block; b"" if no block is left and the other side has finished.
 
         Raises:
-            BaseException: what the other side failed with.
+            BaseException: the error of the other side.
         """
         with self._changed:
             while not self._blocks and not self._finished and self._error is None:
@@ -59,13 +59,13 @@ class Channel:
             return block
 
     def finish(self) -> None:
-        """Say that nothing more comes."""
+        """Mark the end of the data."""
         with self._changed:
             self._finished = True
             self._changed.notify_all()
 
     def fail(self, error: BaseException | None = None) -> None:
-        """Give up: both sides raise ``error`` from now on. The first error stays."""
+        """Stop: both sides raise ``error`` from now on. The first error is kept."""
         with self._changed:
             if self._error is None:
                 self._error = error or ChannelClosedError()
@@ -75,12 +75,12 @@ class Channel:
 
     @property
     def error(self) -> BaseException | None:
-        """What a side failed with."""
+        """The error of either side, or None."""
         return self._error
 
 
 class ChannelReader:
-    """The reading end as a file object: what pyrage and zstandard read from."""
+    """The reading end as a file object, for pyrage and zstandard."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel

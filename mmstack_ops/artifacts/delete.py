@@ -1,4 +1,4 @@
-"""Deleting one copy of a backup: the manifest first, so that at no moment half of it counts."""
+"""Delete one copy of a backup: the manifest first, so that a partial backup never counts."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def delete_backup(tier: Tier, ref: BackupRef) -> int:
-    """Delete a backup from one tier; return the bytes of its own files.
+    """Delete a backup from one tier; return the size of its own files in bytes.
 
-    Manifest, payloads, records, in this order: killed at any point, it either still is a
-    whole backup, or is none and ``sweep`` takes the rest. Packs are shared: only ``sweep``
-    deletes them. One that isn't there is fine.
+    The order is manifest, payloads, records: if the process is killed, the backup is either still
+    complete, or it is no backup any more and ``sweep`` deletes the rest. Packs are shared: only
+    ``sweep`` deletes them. A missing backup is no error.
 
     Raises:
-        ImmutableError: it is on hold, or under object lock; nothing was deleted then.
+        ImmutableError: the backup is on hold or under object lock; nothing was deleted.
         TierError: the tier failed.
     """
     if held(tier, ref):

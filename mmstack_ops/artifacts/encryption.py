@@ -1,4 +1,4 @@
-"""age encryption of payloads: to whom, with which key they are read, and the streams."""
+"""Encrypt and decrypt payloads with age: recipients, identities and streams."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class _Writable(Protocol):
 def choose_recipients(
     variables: Mapping[str, str], policy: Literal["when-keyed", "required", "none"]
 ) -> tuple[str, ...]:
-    """Return the age recipients that backups are encrypted to; none: not encrypted.
+    """Return the age recipients of backups; empty if backups aren't encrypted.
 
     Args:
         variables: the environment's values.
         policy: the schema's ``backup.encryption``.
 
     Raises:
-        InputError: a recipient isn't one, or encryption is required and there is none.
+        InputError: a recipient is invalid, or encryption is required and there is no recipient.
     """
     import pyrage
 
@@ -48,7 +48,7 @@ def choose_recipients(
     found = [text for text in re.split(r"[\s,]+", variables.get(RECIPIENTS_VARIABLE, "")) if text]
     for text in found:
         if text.upper().startswith("AGE-SECRET-KEY"):
-            # Not shown, not even in part: whoever has it can read every backup.
+            # The key isn't shown, not even in part: it can decrypt every backup.
             raise InputError(
                 f"{RECIPIENTS_VARIABLE} holds a secret key where public keys belong", remedy=_REMEDY
             )
@@ -70,10 +70,10 @@ def choose_recipients(
 
 
 def encrypt_stream(source: _Readable, target: _Writable, recipients: Sequence[str]) -> None:
-    """Encrypt everything from ``source`` into ``target``.
+    """Encrypt all data from ``source`` to ``target``.
 
     Raises:
-        BaseException: what ``source`` or ``target`` raised, as it was.
+        BaseException: the unchanged error of ``source`` or ``target``.
     """
     import pyrage
 
@@ -82,21 +82,21 @@ def encrypt_stream(source: _Readable, target: _Writable, recipients: Sequence[st
     try:
         pyrage.encrypt_io(guarded, guarded, keys)
     except BaseException:
-        # pyrage tells of a failing file object in words only; the error itself says more.
+        # pyrage reports the error of a file object only as text; the error itself says more.
         if guarded.error is not None:
             raise guarded.error from None
         raise
 
 
 class NoKeyError(ArtifactError):
-    """An encrypted backup can't be read on this machine: the key is missing, or another."""
+    """An encrypted backup can't be read on this machine: the key is missing or wrong."""
 
 
 class Keys:
-    """The identities that encrypted backups are read with; the file is read when needed.
+    """The identities that decrypt backups. Their file is read when it is first needed.
 
     Args:
-        identity_path: the ``age_identity`` of this machine's settings; None: there is none.
+        identity_path: the ``age_identity`` of this machine's settings; None: not set.
     """
 
     def __init__(self, identity_path: Path | None) -> None:
@@ -104,15 +104,15 @@ class Keys:
         self._identities: list[x25519.Identity] | None = None
 
     def decrypt_stream(self, source: _Readable, target: _Writable, *, what: str) -> None:
-        """Decrypt everything from ``source`` into ``target``.
+        """Decrypt all data from ``source`` to ``target``.
 
         Args:
-            what: what is being read, for messages.
+            what: name of the data, for messages.
 
         Raises:
-            NoKeyError: there is no key, or it is the wrong one.
+            NoKeyError: the key is missing or wrong.
             ArtifactError: the bytes are damaged.
-            BaseException: what ``source`` or ``target`` raised, as it was.
+            BaseException: the unchanged error of ``source`` or ``target``.
         """
         import pyrage
 
@@ -154,7 +154,7 @@ class Keys:
 
 
 def damaged(what: str, why: str) -> ArtifactError:
-    """Return the error for stored bytes that aren't those that were written."""
+    """Return the error for stored bytes that differ from what was written."""
     return ArtifactError(
         f"{what} is damaged",
         why=why,
@@ -163,7 +163,7 @@ def damaged(what: str, why: str) -> ArtifactError:
 
 
 class _Guarded:
-    """A reader and a writer that keep the error they failed with."""
+    """A reader and writer that keeps the error it failed with."""
 
     def __init__(self, read: Any, write: Any) -> None:
         self._read = read
@@ -187,4 +187,4 @@ class _Guarded:
         return count
 
     def flush(self) -> None:
-        """Nothing is held back here; pyrage asks for it."""
+        """Do nothing: nothing is buffered here. pyrage calls it."""

@@ -1,4 +1,4 @@
-"""Failures that say nothing about the backup that was looked at."""
+"""Errors that say nothing about the state of the checked backup."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ INCONCLUSIVE_ERRORS = (
     NoKeyError,
     TierUnavailableError,
 )
-"""With one of these nothing was learned: the backup may be as good as ever."""
+"""After one of these errors, the state of the backup is unknown: it may be intact."""

@@ -1,4 +1,4 @@
-"""What is wrong with a pack: read as the tar it is for a restore by hand, held to the index."""
+"""Check a pack: read it as a tar, as a restore by hand does, and compare it with the index."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ from mmstack_ops.domain.backups.tree import IndexEntry
 
 _ENCODING, _ERRORS = "utf-8", "surrogateescape"
 _AHEAD = 8
-"""Blocks, and files that end, that may wait to be hashed: a bound for the memory."""
+"""Maximum number of blocks and file ends that wait to be hashed. Limits the memory use."""
 
 
 def wrong_in_pack(
     source: BinaryIO, entries: Iterable[IndexEntry], throttle: Throttle
 ) -> str | None:
-    """Read a pack to its end; return the first thing that is wrong, or None.
+    """Read a pack to its end; return the first problem, or None.
 
-    Each content is hashed, and its tar header must say what the index says: somebody who
-    restores by hand has nothing but the tar. Members that no entry names are dead weight.
+    Each content is hashed, and its tar header must match the index: a restore by hand has only
+    the tar. Members without an entry are unused and ignored.
 
     Args:
-        entries: those of the index that stand in this pack.
+        entries: the entries of the index that are in this pack.
 
     Raises:
         ArtifactError: the stored bytes themselves are damaged.
         CancelledError: the work was cancelled.
     """
-    # Hashing beside decompressing: each takes about half of the time.
+    # Hashing and decompressing run in parallel: each takes about half of the time.
     with ThreadPoolExecutor(1, thread_name_prefix="pack-hash") as hasher:
         walk = _Walk(hasher, entries)
         try:
             walk.follow(source, throttle)
         except tarfile.TarError as error:
             walk.found(f"it isn't the tar it was written as ({error})")
-        # The hash of the whole is checked at its end, and tells more than a tar that breaks off.
+        # The hash of the whole pack is checked at its end, and says more than a truncated tar.
         while source.read(BLOCK):
             throttle.check()
         return walk.verdict()
 
 
 class _Walk:
-    """One way through a pack."""
+    """One pass through a pack."""
 
     def __init__(self, hasher: ThreadPoolExecutor, entries: Iterable[IndexEntry]) -> None:
         self._hasher = hasher
@@ -63,11 +63,11 @@ class _Walk:
                 self.found(f"{entry.file.path!r} and {other.file.path!r} can't stand at one place")
 
     def found(self, wrong: str) -> None:
-        """Keep what is wrong; the first counts."""
+        """Record a problem; only the first is kept."""
         self._wrong = self._wrong or wrong
 
     def follow(self, source: BinaryIO, throttle: Throttle) -> None:
-        """Look at every member."""
+        """Check every member."""
         position = 0
         while (found := _next_member(source)) is not None:
             throttle.check()
@@ -82,7 +82,7 @@ class _Walk:
             position += padded
 
     def verdict(self) -> str | None:
-        """Return the first thing that was wrong."""
+        """Return the first problem, or None."""
         self._join()
         if self._missing:
             self.found(f"{min(self._missing.items())[1].file.path!r} isn't where the index says")
@@ -118,7 +118,7 @@ class _Walk:
             self.found(f"{entry.file.path!r} isn't what the index says")
 
     def _beside(self, work: Callable[[], None]) -> None:
-        """Let the other thread do ``work`` after what it was given before."""
+        """Queue ``work`` for the other thread, after its earlier work."""
         self._waiting.append(self._hasher.submit(work))
         if len(self._waiting) > _AHEAD:
             self._waiting.popleft().result()
@@ -131,10 +131,10 @@ class _Walk:
 def _next_member(source: BinaryIO) -> tuple[tarfile.TarInfo, int] | None:
     """Read the next header; return it with its length in bytes, None at the end.
 
-    Read here and not by a ``TarFile``, which copies each content four times on its way.
+    ``TarFile`` isn't used for this because it copies each content four times.
 
     Raises:
-        TarError: what stands there is no header.
+        TarError: the bytes are no header.
     """
     raw = source.read(tarfile.BLOCKSIZE)
     if raw == bytes(tarfile.BLOCKSIZE):
@@ -150,14 +150,14 @@ def _next_member(source: BinaryIO) -> tuple[tarfile.TarInfo, int] | None:
         member = tar.next()
     if member is None:
         raise tarfile.ReadError("a header without a member")
-    # Of a sparse file that is the size it comes back with: what stands here is shorter.
+    # The size of a sparse file is its restored size; the stored content is shorter.
     stored = tarfile.TarInfo.frombuf(raw[-tarfile.BLOCKSIZE :], _ENCODING, _ERRORS).size
     member.size = int(member.pax_headers.get("size", stored))
     return member, len(raw)
 
 
 def _size(member: tarfile.TarInfo) -> int:
-    """Return the size with which a member is unpacked."""
+    """Return the size of a member after it is unpacked."""
     return int(member.pax_headers.get("GNU.sparse.size", member.size))
 
 

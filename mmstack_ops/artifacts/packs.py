@@ -1,4 +1,4 @@
-"""Packs: plain tars with real names and full metadata, written straight into the pipeline."""
+"""Write packs: plain tars with real names and full metadata, sent directly to the pipeline."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def header(file: TreeFile, name: str) -> bytes:
 
 
 def _sparse(file: TreeFile, name: str) -> dict[str, str]:
-    """Return what tells GNU tar where the holes are (its sparse format 0.1), in its order.
+    """Return the keywords that describe the holes to GNU tar (sparse format 0.1), in its order.
 
     https://www.gnu.org/software/tar/manual/html_section/Sparse-Formats.html
     """
@@ -72,7 +72,7 @@ def _sparse(file: TreeFile, name: str) -> dict[str, str]:
         return {}
     ranges = list(file.data)
     if sum(ranges[-1] if ranges else (0, 0)) < file.size:
-        ranges.append((file.size, 0))  # So that a hole at the end is made, too.
+        ranges.append((file.size, 0))  # Creates a hole at the end, too.
     return {
         "GNU.sparse.size": str(file.size),
         "GNU.sparse.numblocks": str(len(ranges)),
@@ -87,19 +87,19 @@ def _extended(file: TreeFile) -> dict[str, str]:
     for key, value in file.attributes.items():
         # "=" ends a keyword.
         word = key.replace("%", "%25").replace("=", "%3D")
-        if word.isprintable():  # Python can't write any other; the index has them all.
+        if word.isprintable():  # Python can't write other names; the index has them all.
             found[_XATTR + word] = b64decode(value).decode("utf-8", "surrogateescape")
     return found
 
 
 class PackWriter:
-    """Writes the content of files into packs, one after the other.
+    """A writer that stores the content of files in packs, one after the other.
 
-    A context manager: leaving it by an exception leaves no half pack.
+    A context manager: an exception leaves no partial pack.
 
     Args:
-        begun: told the key of every pack before it is written.
-        finished: told of every pack once it stands on the tier.
+        begun: called with the key of each pack before it is written.
+        finished: called with each pack after it is stored on the tier.
         pack_bytes: plain bytes after which a pack is closed.
     """
 
@@ -144,17 +144,17 @@ class PackWriter:
             self._open.__exit__(kind, error, trace)
 
     def add(self, file: TreeFile, source: BinaryIO, *, member: str = "") -> IndexEntry:
-        """Store one file; return where it stands.
+        """Store one file; return its index entry.
 
-        A file that is found larger or smaller than it was listed is stored as it is found.
+        A file that is larger or smaller than it was listed is stored with its current size.
 
         Args:
-            member: its name in the pack, where it isn't its path.
+            member: its name in the pack, if it differs from its path.
 
         Raises:
-            FileVanishedError: it changed while it was read. What was written of it by then
-                is dead weight in the pack, and no entry points to it.
-            OSError: it can't be read.
+            FileVanishedError: the file changed while it was read. The part that was already
+                written stays in the pack, and no entry refers to it.
+            OSError: the file can't be read.
             TierError: the tier failed.
         """
         before = _state(source, file)
@@ -206,7 +206,7 @@ class PackWriter:
             if not bounded and source.read(1):
                 raise _changed(file, "it grew")
         finally:
-            # The header promised this many bytes: without them nothing behind it could be read.
+            # The header declares this many bytes: without them, the rest couldn't be read.
             while missing:
                 count = min(BLOCK, missing)
                 self._write(bytes(count))
@@ -240,7 +240,7 @@ class PackWriter:
 
 
 def _state(source: BinaryIO, file: TreeFile) -> os.stat_result | None:
-    """Return what the file system says of an open file; None for any other source."""
+    """Return the ``stat`` result of an open file; None for any other source."""
     if file.kind != "file":
         return None
     try:
@@ -253,10 +253,10 @@ def _state(source: BinaryIO, file: TreeFile) -> os.stat_result | None:
 def _check_state(
     source: BinaryIO, file: TreeFile, before: os.stat_result | None, digest: str
 ) -> None:
-    """Raise ``FileVanishedError`` unless what was read is what the file held at one moment.
+    """Raise ``FileVanishedError`` if what was read isn't the file's content at one point in time.
 
-    One that changed meanwhile is read once more: what reads the same twice was so in between. A
-    log that grows all the time is taken up to the size it had at first.
+    A file that changed in the meantime is read again: if both reads are the same, the content was
+    the same in between. A log that grows all the time is stored up to its initial size.
     """
     if before is None:
         return
@@ -278,7 +278,7 @@ def _check_state(
 
 
 def _read_whole(source: _Source, file: TreeFile, *, bounded: bool) -> bytes:
-    """Return the content of a small file; a source that isn't ``bounded`` must end with it."""
+    """Return the content of a small file. A source that isn't ``bounded`` must end after it."""
     blocks: list[bytes] = []
     count = 0
     wanted = file.stored_size + (not bounded)

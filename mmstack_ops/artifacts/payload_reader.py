@@ -1,6 +1,6 @@
-"""The read side: a stored payload → SHA-256 → age → zstd → plain bytes, in constant memory.
+"""Read a payload in constant memory: stored payload → SHA-256 → age → zstd → plain bytes.
 
-A second thread reads, hashes and decrypts; the calling one decompresses and hashes.
+A second thread reads, hashes and decrypts; the calling thread decompresses and hashes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class PayloadReader(io.RawIOBase):
-    """A payload's plain bytes. Made by ``opened``."""
+    """A reader of a payload's plain bytes. Created by ``opened``."""
 
     def __init__(
         self, source: FileReader, payload: Payload, keys: Keys, what: str, *, hashed: bool
@@ -48,15 +48,15 @@ class PayloadReader(io.RawIOBase):
         self._ended = False
 
     def readable(self) -> bool:
-        """Say that it can be read from."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill ``buffer`` as far as possible; 0 at the end.
+        """Fill ``buffer`` as far as possible; return the number of bytes, 0 at the end.
 
         Raises:
-            ArtifactError: the stored bytes aren't those that were written; at the end at the
-                latest.
+            ArtifactError: the stored bytes differ from what was written. Raised at the end at
+                the latest.
             TierError: the tier failed.
         """
         target = memoryview(buffer).cast("B")
@@ -65,7 +65,7 @@ class PayloadReader(io.RawIOBase):
         return len(data)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return ``size`` bytes, fewer only at the end; everything for -1. As ``readinto``."""
+        """Return ``size`` bytes, fewer only at the end; all for -1. Raises like ``readinto``."""
         if size is None or size < 0:
             return b"".join(iter(lambda: self._next(BLOCK), b""))
         first = self._next(size)
@@ -79,7 +79,7 @@ class PayloadReader(io.RawIOBase):
         return b"".join(blocks)
 
     def abandon(self) -> None:
-        """Let go of it; the second thread has ended when this returns."""
+        """Stop reading. The second thread has ended when this returns."""
         self._channel.fail()
         self._source.join()
 
@@ -100,7 +100,7 @@ class PayloadReader(io.RawIOBase):
         return block
 
     def _finish(self) -> None:
-        # What zstd left unread behind its last frame is part of the stored bytes too.
+        # Bytes after the last zstd frame are part of the stored bytes too.
         while self._channel.get():
             pass
         self._ended = True
@@ -137,7 +137,7 @@ class _Source:
         self._thread.join()
 
     def check(self) -> None:
-        """Compare what was read with what was written, once all was."""
+        """Compare what was read with what was written. Call it after everything was read."""
         if self._count != self._payload.stored_bytes:
             raise damaged(
                 self._what,
@@ -153,7 +153,7 @@ class _Source:
                 buffered = io.BufferedReader(_From(self._next), BLOCK)
                 self._keys.decrypt_stream(buffered, gathering, what=self._what)
                 gathering.flush()
-                # age stops at its last block; what stands behind it was never written by us.
+                # age stops at its last block; mmstack never writes anything after it.
                 while self._next():
                     pass
             else:
@@ -161,9 +161,9 @@ class _Source:
                     self._channel.put(block)
             self._channel.finish()
         except ChannelClosedError:
-            pass  # The caller left early.
+            pass  # The caller stopped early.
         except BaseException as error:
-            # Whatever it is, it belongs to the thread that reads: `get` raises it.
+            # Passed to the thread that reads: `get` raises it there.
             self._channel.fail(error)
 
     def _next(self) -> bytes:
@@ -182,7 +182,7 @@ class _Into(io.RawIOBase):
         return True
 
     def write(self, data: Any, /) -> int:
-        # The buffer behind `data` is used again at once: the other side needs its own copy.
+        # The buffer of `data` is reused immediately: the other side needs its own copy.
         block = bytes(data)
         self._channel.put(block)
         return len(block)
@@ -211,16 +211,16 @@ class _From(io.RawIOBase):
 def opened(
     tier: Tier, key: str, payload: Payload, keys: Keys, *, hashed: bool = True
 ) -> Iterator[PayloadReader]:
-    """Read the payload that is stored under ``key``.
+    """Yield a reader of the payload that is stored under ``key``.
 
-    Reaching the end checks sizes and hashes; leaving the block earlier doesn't.
+    Sizes and hashes are checked at the end of the payload, not if the block is left earlier.
 
     Args:
-        hashed: whether the plain bytes are hashed as a whole. Not worth a third of the time
-            where the caller hashes each file in them; the stored bytes are hashed anyway.
+        hashed: whether to hash the plain bytes as a whole. This takes a third of the time, which
+            isn't worth it if the caller hashes each file; the stored bytes are always hashed.
 
     Raises:
-        ArtifactError: it is missing or damaged, or the key to it is.
+        ArtifactError: the payload is missing or damaged, or the key is missing or wrong.
         TierError: the tier failed.
     """
     what = f"{key} on tier {tier.name}"
@@ -240,7 +240,7 @@ def opened(
 
 
 def missing(what: str) -> ArtifactError:
-    """Return the error for a payload that isn't where the manifest says."""
+    """Return the error for a payload that is missing although the manifest names it."""
     return ArtifactError(
         f"{what} is missing",
         why="the manifest names it, and the tier doesn't hold it",

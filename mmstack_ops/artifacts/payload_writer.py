@@ -1,9 +1,9 @@
-"""The write side: plain bytes → zstd → age → SHA-256 → tier, in constant memory.
+"""Write a payload in constant memory: plain bytes → zstd → age → SHA-256 → tier.
 
-The calling thread hashes and compresses (zstd adds threads of its own), a second one
-encrypts, hashes and writes. Both leave the interpreter's lock alone during the heavy calls.
-Data that doesn't compress needs no special care: zstd notices within each block and stores
-it raw, at several times the speed of what compresses.
+The calling thread hashes and compresses (zstd adds its own threads); a second thread encrypts,
+hashes and writes. Both release the interpreter's lock during the expensive calls. Data that
+doesn't compress needs no special handling: zstd detects it in each block and stores it raw,
+several times faster than data that compresses.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from mmstack_ops.domain.backups.tier import FileWriter, Tier
 
 BLOCK = 1 << 20
-"""Bytes handed on at once: big enough that Python's share of the work doesn't count."""
+"""Bytes processed at once: large enough that the overhead of Python is negligible."""
 
 _JOB = 2 << 20
-"""Bytes a zstd thread takes on at a time: a quarter of zstd's own choice for level 3 costs no
-speed and a per mille of size, and holds 40 MB less (160 MB less where nothing compresses)."""
+"""Bytes of one job of a zstd thread: a quarter of zstd's default for level 3. This costs no speed
+and 0.1 % of size, and uses 40 MB less memory (160 MB less if nothing compresses)."""
 
 Role = Literal["dump", "globals", "schema", "data", "files", "index", "facts", "pack", "aliases"]
 
 
 @dataclass(frozen=True)
 class Packing:
-    """How payloads are made, by the schema's backup policy.
+    """The settings for writing payloads, from the schema's backup policy.
 
     Args:
         level: zstd level.
         threads: zstd worker threads; 0 compresses in the calling thread.
         recipients: age recipients; empty: not encrypted.
-        rate_limit: bytes a second that may be written; None: as fast as it goes.
+        rate_limit: maximum bytes written per second; None: unlimited.
     """
 
     level: int = 3
@@ -52,14 +52,14 @@ class Packing:
 
     @property
     def ending(self) -> str:
-        """What is added to a payload's name."""
+        """The suffix of a payload's name."""
         return ".zst.age" if self.recipients else ".zst"
 
 
 class PayloadWriter(io.RawIOBase):
-    """A payload that is being written: a binary file object that only takes.
+    """A write-only binary file object for one payload.
 
-    Any thread may write, one at a time. Made by ``storing``.
+    Any thread may write, one at a time. Created by ``storing``.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class PayloadWriter(io.RawIOBase):
         self._sink.start()
 
     def writable(self) -> bool:
-        """Say that it can be written to."""
+        """Return True."""
         return True
 
     def write(self, data: Any, /) -> int:
@@ -110,11 +110,11 @@ class PayloadWriter(io.RawIOBase):
 
     @property
     def stored_so_far(self) -> int:
-        """Bytes written to the tier until now."""
+        """Bytes written to the tier so far."""
         return self._sink.stored_bytes
 
     def finish(self) -> None:
-        """Write what is still under way.
+        """Write the remaining data.
 
         Raises:
             TierError: the tier failed.
@@ -128,14 +128,14 @@ class PayloadWriter(io.RawIOBase):
             raise self._channel.error
 
     def abort(self) -> None:
-        """Give up; the second thread has ended when this returns."""
+        """Stop writing. The second thread has ended when this returns."""
         self._channel.fail()
         self._sink.join()
 
     def describe(
         self, name: str, role: Role, packing: Packing, attributes: dict[str, str]
     ) -> Payload:
-        """Return what the manifest says of it, once finished."""
+        """Return the manifest's entry for the payload. Call it after ``finish``."""
         return Payload(
             name=name,
             role=role,
@@ -150,7 +150,7 @@ class PayloadWriter(io.RawIOBase):
 
     def _pass_gathered(self) -> None:
         if self._gathered:
-            # A new buffer, not a cleared one: none of these bytes is copied.
+            # A new buffer instead of a cleared one avoids a copy of these bytes.
             gathered, self._gathered = self._gathered, bytearray()
             self._pass(gathered)
 
@@ -189,7 +189,7 @@ class _Sink:
     def _run(self) -> None:
         try:
             if self._recipients:
-                # age hands on 64 KiB at a time.
+                # age writes 64 KiB at a time.
                 gathering = io.BufferedWriter(_Raw(self._write), BLOCK)
                 encrypt_stream(ChannelReader(self._channel), gathering, self._recipients)
                 gathering.flush()
@@ -197,9 +197,9 @@ class _Sink:
                 while block := self._channel.get():
                     self._write(block)
         except ChannelClosedError:
-            pass  # The caller gave up and says why itself.
+            pass  # The caller stopped and reports why.
         except BaseException as error:
-            # Whatever it is, it belongs to the thread that writes: `put` and `finish` raise it.
+            # Passed to the thread that writes: `put` and `finish` raise it there.
             self._channel.fail(error)
 
     def _write(self, block: bytes | memoryview) -> None:
@@ -210,7 +210,7 @@ class _Sink:
 
 
 class _Raw(io.RawIOBase):
-    """A function as a raw file, for ``io.BufferedWriter``."""
+    """A raw file that passes its data to a function, for ``io.BufferedWriter``."""
 
     def __init__(self, write: Callable[[memoryview], None]) -> None:
         super().__init__()
@@ -226,7 +226,7 @@ class _Raw(io.RawIOBase):
 
 
 def _unheard(count: int, /) -> None:
-    """Nobody wants to know the progress."""
+    """Ignore the progress."""
 
 
 @contextmanager
@@ -238,13 +238,13 @@ def storing(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[PayloadWriter]:
-    """Write a payload under ``key``; leaving the block by an exception leaves nothing there.
+    """Write a payload under ``key``. An exception in the block leaves nothing there.
 
     Args:
-        progress: told how many plain bytes were taken, after every block.
+        progress: called after each block with its number of plain bytes.
 
     Raises:
-        TierError: the tier failed, in the block or when it is left.
+        TierError: the tier failed, in the block or at its end.
         CancelledError: the work was cancelled.
     """
     with tier.create(key) as target:
@@ -253,6 +253,6 @@ def storing(
             yield writer
             writer.finish()
         except BaseException:
-            # Also an interruption: the other thread must end before the tier's writer does.
+            # Also on an interruption: the other thread must end before the tier's writer does.
             writer.abort()
             raise

@@ -1,4 +1,4 @@
-"""Reading proofs back from the records beside a backup."""
+"""Read proofs from the records beside a backup."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def newest_proof(tier: Tier, ref: BackupRef) -> Proof | None:
-    """Return what the newest restore drill recorded on ``tier``; None without one.
+    """Return the proof that the newest restore drill recorded on ``tier``; None if there is none.
 
     Raises:
         ArtifactError: the record can't be read.
@@ -47,7 +47,7 @@ def _proof(ref: BackupRef, document: dict[str, Any]) -> Proof:
             figures={str(name): int(count) for name, count in document["figures"].items()},
             error=str(document["error"]),
             not_covered=str(document.get("not_covered", "")),
-            # Proofs of earlier releases have none.
+            # Proofs of earlier releases have no checks.
             checks=tuple(
                 DrillCheck(str(one["name"]), bool(one["passed"]), str(one["words"]))
                 for one in document.get("checks", ())

@@ -1,4 +1,4 @@
-"""Small JSON records beside a backup. They are no part of it, and never replaced."""
+"""Small JSON records beside a backup. They aren't part of it and are never replaced."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def write_verified(tier: Tier, result: VerifyResult) -> str:
-    """Record what a verification found; return the record's key.
+    """Record the result of a verification; return the record's key.
 
     Raises:
         TierError: the tier failed.
@@ -33,7 +33,7 @@ def write_verified(tier: Tier, result: VerifyResult) -> str:
 
 
 def write_proof(tier: Tier, proof: Proof) -> str:
-    """Record what a restore drill found; return the record's key.
+    """Record the result of a restore drill; return the record's key.
 
     Raises:
         TierError: the tier failed.
@@ -44,7 +44,7 @@ def write_proof(tier: Tier, proof: Proof) -> str:
 
 
 def mark_safety(tier: Tier, ref: BackupRef, *, at: datetime | None = None) -> None:
-    """Record that a restore took this backup of what it was about to replace.
+    """Record that a restore took this backup of the data it was about to replace.
 
     Raises:
         TierError: the tier failed.
@@ -55,7 +55,7 @@ def mark_safety(tier: Tier, ref: BackupRef, *, at: datetime | None = None) -> No
 
 
 def hold(tier: Tier, ref: BackupRef, reason: str, *, at: datetime | None = None) -> None:
-    """Put a backup on hold: nothing of ours deletes it until ``release``.
+    """Put a backup on hold: mmstack doesn't delete it until ``release``.
 
     Raises:
         TierError: the tier failed.
@@ -66,7 +66,7 @@ def hold(tier: Tier, ref: BackupRef, reason: str, *, at: datetime | None = None)
 
 
 def release(tier: Tier, ref: BackupRef, *, at: datetime | None = None) -> None:
-    """End a hold, by a record of its own; a backup that isn't held is left alone.
+    """End a hold by writing a record. Do nothing if the backup isn't on hold.
 
     Raises:
         TierError: the tier failed.
@@ -79,7 +79,7 @@ def release(tier: Tier, ref: BackupRef, *, at: datetime | None = None) -> None:
 
 
 def accept(tier: Tier, ref: BackupRef, reason: str, *, at: datetime | None = None) -> None:
-    """Record that what is suspicious about a backup is as it should be.
+    """Record that the suspicious findings about a backup are accepted as correct.
 
     Raises:
         TierError: the tier failed.
@@ -90,7 +90,7 @@ def accept(tier: Tier, ref: BackupRef, reason: str, *, at: datetime | None = Non
 
 
 def accepted_reason(tier: Tier, ref: BackupRef) -> str | None:
-    """Return why a backup was accepted on ``tier``; None when it wasn't.
+    """Return why a backup was accepted on ``tier``; None if it wasn't.
 
     Raises:
         ArtifactError: the record can't be read.
@@ -108,7 +108,7 @@ def held(tier: Tier, ref: BackupRef) -> bool:
 
 
 def hold_reason(tier: Tier, ref: BackupRef) -> str | None:
-    """Return why a backup is held on ``tier``; None when it isn't.
+    """Return why a backup is on hold on ``tier``; None if it isn't.
 
     Raises:
         ArtifactError: the record can't be read.
@@ -122,7 +122,7 @@ def hold_reason(tier: Tier, ref: BackupRef) -> str | None:
 
 
 def record_names(tier: Tier, ref: BackupRef) -> list[str]:
-    """Return the names of a backup's records, the oldest first."""
+    """Return the names of a backup's records, oldest first."""
     prefix = ref.records_prefix
     found = [file.key.removeprefix(prefix) for file in tier.list(prefix)]
     parsed = [(name, record) for name in found if (record := parse_record(name)) is not None]
@@ -133,8 +133,8 @@ def read_record(tier: Tier, ref: BackupRef, name: str) -> dict[str, Any]:
     """Return a record's content.
 
     Raises:
-        ArtifactError: it can't be read.
-        FileMissingError: there is none of this name.
+        ArtifactError: the record can't be read.
+        FileMissingError: there is no record of this name.
     """
     with tier.read(ref.records_prefix + name) as source:
         content = b"".join(iter(lambda: source.read(1 << 20), b""))

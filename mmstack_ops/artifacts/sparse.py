@@ -1,4 +1,4 @@
-"""Sparse files: which ranges hold data, and reading only those."""
+"""Find the data ranges of sparse files, and read only those."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from mmstack_ops.domain.backups.files import TreeFile
 
 _BLOCK = 1 << 20
 _ALIGNED = 4096
-"""Ranges begin and end at such a byte: GNU tar wants whole blocks of 512."""
+"""Ranges start and end at a multiple of this: GNU tar requires whole blocks of 512 bytes."""
 _MOST = 4096
-"""Ranges of one file. The smallest holes are filled where there are more: a tar header that
-lists them all has to stay small."""
+"""Maximum number of ranges of one file. If there are more, the smallest holes are filled: the tar
+header lists all ranges and must stay small."""
 
 Ranges = tuple[tuple[int, int], ...]
 
 
 def data_ranges(descriptor: int, seen: os.stat_result) -> Ranges | None:
-    """Return the ranges (offset, length) of an open file that hold data; None when all of it does.
+    """Return the data ranges (offset, length) of an open file; None if all of it is data.
 
     Raises:
         OSError: the file can't be read.
@@ -37,7 +37,7 @@ def data_ranges(descriptor: int, seen: os.stat_result) -> Ranges | None:
             if error.errno == errno.ENXIO:
                 break  # Only a hole is left.
             if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
-                return None  # The file system doesn't know of holes.
+                return None  # The file system doesn't support holes.
             raise
         start -= start % _ALIGNED
         end = min(position + -position % _ALIGNED, seen.st_size)
@@ -70,7 +70,7 @@ def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def whole_content(file: TreeFile, content: BinaryIO) -> Iterator[bytes]:
-    """Yield all bytes of a file that is stored as ``content``, those of its holes too."""
+    """Yield all bytes of a file that is stored as ``content``, including its holes."""
     end = 0
     for offset, length in ((0, file.size),) if file.data is None else (*file.data, (file.size, 0)):
         while end < offset:
@@ -84,7 +84,7 @@ def whole_content(file: TreeFile, content: BinaryIO) -> Iterator[bytes]:
 
 
 class DataReader:
-    """Reads the ranges of a file one after the other, as if there was nothing else."""
+    """A reader of a file's data ranges, one after the other, without its holes."""
 
     def __init__(self, source: BinaryIO, ranges: Sequence[tuple[int, int]]) -> None:
         self._source = source
@@ -93,7 +93,7 @@ class DataReader:
         self._done = 0
 
     def read(self, count: int) -> bytes:
-        """Return up to ``count`` bytes; none at the end of the last range."""
+        """Return up to ``count`` bytes; empty at the end of the last range."""
         while self._number < len(self._ranges):
             offset, length = self._ranges[self._number]
             if self._done < length:

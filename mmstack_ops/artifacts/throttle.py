@@ -1,4 +1,4 @@
-"""Cancelling and slowing down: what every loop over bytes asks after each block."""
+"""Cancellation and rate limit, checked by every loop over bytes after each block."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from mmstack_ops.domain.errors import CancelledError
 
 
 class Throttle:
-    """How fast bytes may be written, and whether to go on at all. Shared between threads.
+    """A rate limit for writing bytes, and a check for cancellation. Shared between threads.
 
     Args:
         cancel: stops the work.
-        rate_limit: bytes a second; None: as fast as it goes.
+        rate_limit: bytes per second; None: unlimited.
     """
 
     def __init__(self, cancel: threading.Event, rate_limit: int | None = None) -> None:
@@ -23,10 +23,10 @@ class Throttle:
         self._lock = threading.Lock()
 
     def check(self) -> None:
-        """Raise unless the work may go on.
+        """Raise ``CancelledError`` if the work was cancelled.
 
         Raises:
-            CancelledError: when it was cancelled.
+            CancelledError: the work was cancelled.
         """
         if self._cancel.is_set():
             raise CancelledError(
@@ -35,16 +35,16 @@ class Throttle:
             )
 
     def spend(self, count: int) -> None:
-        """Wait until ``count`` more bytes may have been written.
+        """Wait as long as the rate limit requires for ``count`` more bytes.
 
         Raises:
-            CancelledError: when cancelled, also while waiting.
+            CancelledError: the work was cancelled, possibly while waiting.
         """
         self.check()
         if not self._rate:
             return
         with self._lock:
-            # Idle time isn't saved up: a burst after a pause would break the limit.
+            # Idle time isn't accumulated: a burst after a pause would exceed the limit.
             self._free_at = max(self._free_at, time.monotonic()) + count / self._rate
             wait = self._free_at - time.monotonic()
         if self._cancel.wait(wait):

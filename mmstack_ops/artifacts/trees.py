@@ -1,4 +1,4 @@
-"""Incremental trees: what is unchanged is referenced, the rest goes into new packs."""
+"""Store trees incrementally: unchanged files are referenced, other files go into new packs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mmstack_ops.domain.backups.tree import (
 from mmstack_ops.domain.errors import BackupError, FileGoneError, FileVanishedError
 
 _PATIENCE = (0.1, 0.4, 1.0)
-"""Seconds to wait before a file that changed while it was read is read again."""
+"""Seconds to wait before each retry of a file that changed while it was read."""
 _CONTENT = ("file", "object")
 
 PayloadOpener = Callable[[str, str], AbstractContextManager[BinaryIO]]
@@ -34,23 +34,23 @@ PayloadOpener = Callable[[str, str], AbstractContextManager[BinaryIO]]
 
 @dataclass
 class Before:
-    """What the previous backup of the tree left: its entries, and the packs that still stand."""
+    """The entries and packs of the previous backup of the tree."""
 
     entries: dict[str, IndexEntry] = field(default_factory=dict)
     packs: dict[str, Payload] = field(default_factory=dict)
     """In the order of the previous manifest."""
     gone: frozenset[str] = frozenset()
-    """Packs it names that the tier doesn't hold as they were."""
+    """Packs of the previous manifest that are missing on the tier or have another size."""
 
 
 @dataclass(frozen=True)
 class StoredTree:
-    """What came of it.
+    """The result of storing a tree.
 
     Args:
         packs: every pack the tree needs, oldest first.
-        unread: files that are there and couldn't be read whole: path → why. One that was deleted
-            meanwhile isn't among them.
+        unread: files that exist but couldn't be read completely: path → reason. Does not include
+            files that were deleted in the meantime.
     """
 
     packs: tuple[Payload, ...]
@@ -70,10 +70,10 @@ def store_tree(
     open_payload: PayloadOpener,
     tell: Callable[[str], None],
 ) -> StoredTree:
-    """Store a tree: new and changed files into packs, then its index and the lists by hand.
+    """Store a tree: new and changed files in packs, then its index and the lists for use by hand.
 
     Args:
-        new_packs: where ``packs`` puts the packs it has finished.
+        new_packs: the list to which ``packs`` adds finished packs.
 
     Raises:
         BackupError: there are files, and none of them can be read.
@@ -117,7 +117,7 @@ def store_tree(
                 links.append(file)
             else:
                 keep(file)
-        content: dict[str, str] = {}  # Of names that were deleted meanwhile: who has it now.
+        content: dict[str, str] = {}  # Deleted link target → path with its content.
         for link in links:
             target = content.get(link.target, link.target)
             if target in stored:
@@ -185,7 +185,7 @@ def _unreadable(file: TreeFile, error: OSError) -> FileVanishedError:
 
 
 def _write_folders(entries: list[IndexEntry], open_payload: PayloadOpener) -> None:
-    """Write what has no content as a tar: by hand it is unpacked last, over the files."""
+    """Write entries without content as a tar. By hand, it is unpacked last, over the files."""
     members = {entry.file.path: entry.member_name for entry in entries}
     with open_payload(FOLDERS, "files") as target:
         for entry in entries:
@@ -199,7 +199,7 @@ def _write_folders(entries: list[IndexEntry], open_payload: PayloadOpener) -> No
 
 
 def _write_lists(entries: list[IndexEntry], order: list[str], open_payload: PayloadOpener) -> None:
-    """Write, as a tar, the order of packs and for each one what to unpack of it."""
+    """Write a tar with the order of the packs and, for each pack, the names to unpack."""
     lists: dict[str, list[IndexEntry]] = {name: [] for name in order}
     for entry in entries:
         if entry.has_content:
@@ -207,7 +207,7 @@ def _write_lists(entries: list[IndexEntry], order: list[str], open_payload: Payl
     with open_payload(LISTS, "files") as target:
         _add(target, "packs", ("".join(f"{name}\n" for name in order)).encode())
         for name, wanted in lists.items():
-            # In the pack's own order: GNU tar then looks at each name once (--same-order).
+            # In the order of the pack: GNU tar then checks each name once (--same-order).
             wanted.sort(key=lambda entry: entry.offset)
             found = (entry.member_name.encode("utf-8", "surrogateescape") for entry in wanted)
             _add(target, f"{name}.list", b"".join(name + b"\0" for name in found))

@@ -66,14 +66,14 @@ _PANELS = {
 }  # fmt: skip
 _PANEL_OF = {verb: panel for panel, verbs in _PANELS.items() for verb in verbs}
 _MODULES = {"unhold": "hold", "accept": "hold"}
-"""Verb → its module in ``cli/verbs``, where that isn't called the same."""
+"""Verb → its module in ``cli/verbs``, if the name differs."""
 
 
 class _LazyVerbs(TyperGroup):
-    """Imports a verb when it is asked for: all of them take a tenth of a second."""
+    """A group that imports a verb when it is used: all of them take a tenth of a second."""
 
     def list_commands(self, _: typer.Context) -> list[str]:  # type: ignore[override]
-        """Return the verbs in the order of help."""
+        """Return the verbs in the order of the help text."""
         return list(_PANEL_OF)
 
     def get_command(self, context: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
@@ -95,12 +95,12 @@ class _LazyVerbs(TyperGroup):
 
 
 def make_app() -> typer.Typer:
-    """Return the application; its verbs are imported when they are asked for."""
+    """Return the application; its verbs are imported when they are used."""
     app = typer.Typer(
         cls=_LazyVerbs,
         help="Control plane of a self-hosted LLM stack: every change is a Dagster run.",
         no_args_is_help=True,
-        # `main` shows failures, and never the values of local variables, which may hold secrets.
+        # `main` shows failures without the values of local variables, which may hold secrets.
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

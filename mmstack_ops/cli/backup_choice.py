@@ -1,4 +1,4 @@
-"""What the operator named: targets, types, tiers, backups. Refused before anything begins."""
+"""Check the targets, types, tiers and backups in a command before anything starts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def known_targets(session: Session, given: Sequence[str] | None) -> list[str]:
-    """Return the targets, none when none were given.
+    """Return the targets; empty if none were given.
 
     Raises:
-        UnknownNameError: for a target that is no stack, service or this environment.
+        UnknownNameError: for a target that is not a stack, a service or this environment.
     """
     session.catalogue.select(given or (), dependencies=False)
     return list(given or ())
@@ -51,16 +51,16 @@ def known_tiers(session: Session, given: Sequence[str] | None) -> list[str]:
 
 
 def known_tier(session: Session, given: str | None) -> str | None:
-    """Return the tier; None when none was given."""
+    """Return the tier; None if none was given."""
     known_tiers(session, [given] if given is not None else [])
     return given
 
 
 def find_backup(session: Session, text: str) -> BackupRef:
-    """Return the backup that ``text`` names: whole, or by its id alone.
+    """Return the backup that ``text`` names, by its full name or by its id alone.
 
     Raises:
-        InputError: it names none, or one of another environment.
+        InputError: it names no backup, or a backup of another environment.
     """
     from mmstack_ops.domain.backups.reference import is_backup_id, parse_ref
 
@@ -84,7 +84,7 @@ def find_backup(session: Session, text: str) -> BackupRef:
 def targets_and_backups(
     session: Session, given: Sequence[str] | None
 ) -> tuple[list[str], list[BackupRef]]:
-    """Tell targets from backups: a backup has slashes, or begins with its time."""
+    """Split words into targets and backups: a backup has slashes, or starts with its time."""
     from mmstack_ops.domain.backups.reference import is_backup_id
 
     words = list(given or ())

@@ -1,4 +1,4 @@
-"""Carry verbs on backups out as Dagster runs, and show them."""
+"""Carry out verbs on backups as Dagster runs, and show the results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BackupRuns:
 
     Args:
         verb: the verb, for the runs' tags.
-        command: the command as it was typed, without values that could be secret (it has none).
+        command: the command as typed, without values that could be secret (it has none).
     """
 
     session: Session
@@ -34,18 +34,18 @@ class BackupRuns:
     outcomes: list[RunOutcome] = field(default_factory=list)
     results: list[list[Event]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What was left out and why: no failure, but worth a line."""
+    """What was left out and why. Not a failure, but shown."""
 
     @property
     def cancelled(self) -> bool:
-        """A run was cancelled: nothing more is to be begun."""
+        """Whether a run was cancelled: no further run may start."""
         return any(outcome.cancelled for outcome in self.outcomes)
 
     def carry_out(self, request: BackupRequest) -> RunOutcome:
         """Execute one run, with progress on stderr.
 
         Raises:
-            MmstackError: when it can't begin.
+            MmstackError: if it can't start.
         """
         from mmstack_ops.cli.output.backup_progress import backup_display
         from mmstack_ops.domain.backups.events import BackupProgress
@@ -74,13 +74,13 @@ class BackupRuns:
         return outcome
 
     def report(self, *, as_json: bool, done: str = "nothing to do") -> None:
-        """Print what came of the runs, and end the command when not all went well.
+        """Print the results of the runs, and end the command if a run did not succeed.
 
         Args:
-            done: what is printed of runs that succeeded and have no results.
+            done: the text to print if the runs succeeded and have no results.
 
         Raises:
-            typer.Exit: with 1 when something failed, 130 when it was cancelled.
+            typer.Exit: with 1 if something failed, 130 if it was cancelled.
         """
         if as_json:
             from mmstack_ops.cli.output.documents import print_json
@@ -110,7 +110,7 @@ class BackupRuns:
         for outcome, events in zip(self.outcomes, self.results, strict=True):
             if outcome.run_id:
                 show_run(outcome.run_id, ui.url if ui is not None else None)
-            # The error of a run only repeats what its failed parts have shown already.
+            # The error of a run only repeats what its failed parts have already shown.
             if outcome.error and not any(isinstance(event, PartFailed) for event in events):
                 sys.stderr.write(f"\nerror: {outcome.error}\n")
 
@@ -139,5 +139,5 @@ class BackupRuns:
 
 
 def command_line(*words: str | None, lists: Sequence[Sequence[str] | None] = ()) -> str:
-    """Return a command as it may stand in a run's tags."""
+    """Return a command line for a run's tags."""
     return " ".join(["mmstack", *(w for w in words if w), *(w for ws in lists for w in ws or ())])

@@ -1,7 +1,7 @@
-"""Words for the shell's completion, taken from the schema.
+"""Words for shell completion, from the schema.
 
-Reads only the names, with a YAML parser and without validating: a schema that is being
-edited still completes, and an answer comes before the operator notices a wait.
+Reads only the names, with a YAML parser and without validation: completion works while the
+schema is being edited, and without a noticeable delay.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def complete_targets(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_scopes(incomplete: str) -> list[str]:
-    """Return what can be wiped that begins with ``incomplete``."""
+    """Return the scopes of a wipe that begin with ``incomplete``."""
     from mmstack_ops.domain.wipe.scope import scopes
 
     names = [scope.name for scope in scopes(_section("stacks"))]
@@ -41,10 +41,10 @@ def _section(key: str) -> dict[str, Any]:
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         text = open_project().schema_path.read_text(encoding="utf-8")
-        # A safe loader all the same, only the faster of the two.
+        # Both loaders are safe; this is the faster one, if it is available.
         document = yaml.load(text, Loader=loader)  # noqa: S506
     except (MmstackError, OSError, yaml.YAMLError):
-        # Completion has nowhere to report to; the command itself will say what is wrong.
+        # Completion cannot report an error; the command itself does.
         return {}
     section = document.get(key) if isinstance(document, dict) else None
     return section if isinstance(section, dict) else {}

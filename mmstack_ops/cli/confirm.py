@@ -1,4 +1,4 @@
-"""Ask before something is deleted, after a look at what."""
+"""Show what would be deleted or replaced, and ask for a confirmation."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from mmstack_ops.domain.errors import InputError
 def typed(
     given: str | None, confirmation: str, show: Callable[[], None], *, what: str, question: str
 ) -> str:
-    """Return a typed confirmation: as given on the command line, else asked for after a look.
+    """Return the confirmation given on the command line; otherwise show the plan and ask for it.
 
-    Whether it is the right one is the plan's to say.
+    The plan checks whether it is correct.
 
     Args:
-        what: what is to be confirmed, for the message: ``the restore``.
-        question: what is asked on the terminal.
+        what: what is to be confirmed, for the message, such as ``the restore``.
+        question: the prompt on the terminal.
 
     Raises:
-        InputError: nobody is there to type it.
+        InputError: there is no terminal to ask on.
     """
     if given is not None:
         return given
@@ -36,13 +36,13 @@ def typed(
 
 
 def ask(show: Callable[[], None], question: str, *, look: str) -> None:
-    """Show the plan and ask.
+    """Show the plan and ask for a confirmation.
 
     Args:
         look: the command that only shows the plan.
 
     Raises:
-        InputError: nobody is there to ask.
+        InputError: there is no terminal to ask on.
         typer.Abort: the answer was no.
     """
     if not sys.stdin.isatty():

@@ -1,4 +1,4 @@
-"""Entry point: run a verb, and turn failures into messages and exit codes."""
+"""Entry point: run a verb, and convert failures into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Sequence
 
 from mmstack_ops.domain.errors import CancelledError, MmstackError, UnexpectedError
 
-# A reading verb makes up to 100,000 objects, nearly all of them by imports, and hardly any
-# garbage: a single pass of the collector would be a thirtieth of its time.
+# A read-only verb creates up to 100,000 objects, nearly all of them by imports, and hardly any
+# garbage: a single pass of the collector would take a thirtieth of its time.
 _OBJECTS_BETWEEN_COLLECTIONS = 150_000
 
 EXIT_CANCELLED = 130
-"""What shells expect of a program that Ctrl-C ended."""
+"""The exit code that shells expect of a program that Ctrl-C ended."""
 
 
 def run() -> None:
-    """``mmstack`` as a program: ``main``, and then out at once.
+    """Run ``main`` as a program, then exit at once.
 
-    On its usual way out Python takes down every object of every module, which is a fifth of a
-    reading verb's time. Dagster has work to do at exit: with it loaded the usual way is taken.
+    On a normal exit Python destroys every object of every module, which takes a fifth of a
+    read-only verb's time. Dagster has work to do at exit: if it is loaded, the exit is normal.
     """
     try:
         main()
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Exit codes: 0 done, 1 something failed, 2 bad input or usage, 130 cancelled.
     """
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-    # We use no pydantic plugins; looking for some reads the metadata of every package there is.
+    # We use no pydantic plugins; a search for them reads the metadata of every installed package.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     given = list(sys.argv[1:] if arguments is None else arguments)
     from mmstack_ops.cli.app import make_app
@@ -59,8 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.write("mmstack: cancelled\n")
         sys.exit(EXIT_CANCELLED)
     except BrokenPipeError:
-        # The reader (`head`, `less`) has what it wants. Python would complain once more
-        # when it flushes stdout at exit.
+        # The reader (`head`, `less`) has closed the pipe. Python would report that again when
+        # it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:

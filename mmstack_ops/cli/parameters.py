@@ -66,4 +66,4 @@ BackupTargets = Annotated[
         show_default=False,
     ),
 ]
-"""What `verify` and `drill` work on."""
+"""The targets and backups of `verify` and `drill`."""

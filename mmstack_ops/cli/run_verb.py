@@ -1,4 +1,4 @@
-"""Carry a changing verb out as a Dagster run, and show it."""
+"""Carry out a verb that makes changes as a Dagster run, and show the results."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def carry_out(
     """Run ``verb`` on ``targets``, with progress on stderr and the results on stdout.
 
     Raises:
-        MmstackError: when nothing could begin.
-        typer.Exit: with 1 when something failed, 130 when it was cancelled.
+        MmstackError: if the run can't start.
+        typer.Exit: with 1 if something failed, 130 if it was cancelled.
     """
-    # Refused at once, before a second goes into importing Dagster.
+    # Checked before Dagster is imported, which takes a second.
     removed: dict[str, str] = {}
     if verb == "stop":
         wanted, removed = session.present_targets(targets)
@@ -82,7 +82,7 @@ def _report(session: Session, outcome: RunOutcome, *, as_json: bool) -> None:
     if outcome.run_id:
         ui = running_ui(session.project)
         show_run(outcome.run_id, ui.url if ui is not None else None)
-    # The error of a run only repeats what its failed services have shown already.
+    # The error of a run only repeats what its failed services have already shown.
     if outcome.error and all(result.ok for result in outcome.results):
         sys.stderr.write(f"\nerror: {outcome.error}\n")
 

@@ -1,4 +1,4 @@
-"""What every verb works on: the project and the environment the operator named."""
+"""The project and the environment of a command."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ DEFAULT_ENVIRONMENT = "development"
 
 
 class Session:
-    """One command's project and environment. Making one reads nothing.
+    """The project and the environment of one command. Creating a session reads nothing.
 
     Args:
-        root: the project's folder; None to look for it.
+        root: the project's folder; None to search for it.
         environment: an environment's name or alias.
     """
 
@@ -31,7 +31,7 @@ class Session:
         self._environment = environment
 
     def named(self, environment: str | None) -> Session:
-        """Return the session of ``environment``, or this one when None."""
+        """Return the session of ``environment``, or this one if it is None."""
         return self if environment is None else Session(self._root, environment)
 
     @cached_property
@@ -46,65 +46,65 @@ class Session:
         """The environment's catalogue.
 
         Raises:
-            SchemaError: when the schema isn't valid.
-            UnknownNameError: when there is no such environment.
+            SchemaError: if the schema isn't valid.
+            UnknownNameError: if there is no such environment.
         """
         return self.control.catalogue
 
     @cached_property
     def control(self) -> StackOperations:
-        """What acts on the environment's stacks."""
+        """The operations on the environment's stacks."""
         from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
         return StackOperations(self.project, self._environment)
 
     @cached_property
     def backups(self) -> BackupOperations:
-        """What acts on the environment's backups."""
+        """The operations on the environment's backups."""
         from mmstack_ops.operations.backups.backup_operations import BackupOperations
 
         return BackupOperations(self.project, self.environment)
 
     @cached_property
     def live_retention(self) -> LiveRetention:
-        """What lets go what is too old on the environment's services."""
+        """The retention of live data of the environment's services."""
         from mmstack_ops.operations.retention.retention_operations import LiveRetention
 
         return LiveRetention(self.project, self.environment, self.backups)
 
     @cached_property
     def wipes(self) -> WipeOperations:
-        """What deletes the environment's data on purpose."""
+        """The operations that wipe the environment's data."""
         from mmstack_ops.operations.wipe.wipe_operations import WipeOperations
 
         return WipeOperations(self.project, self.environment, self.control, self.backups)
 
     @property
     def environment(self) -> str:
-        """The environment's full name, also where an alias was given."""
+        """The environment's full name, even if an alias was given."""
         return self.catalogue.environment
 
     def targets(self, given: Sequence[str] | None) -> list[str]:
-        """Return ``given``, or the whole environment when nothing was given.
+        """Return ``given``, or the whole environment if nothing was given.
 
         Raises:
-            UnknownNameError: for a target that is no stack, service or this environment.
+            UnknownNameError: for a target that is not a stack, a service or this environment.
         """
         wanted = list(given or [self.environment])
         self.catalogue.select(wanted, dependencies=False)
         return wanted
 
     def present_targets(self, given: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
-        """Return ``given`` as ``targets`` does, and what of it has left the schema.
+        """Return ``given`` as ``targets`` does, and those of them that have left the schema.
 
-        A service that the schema no longer has counts while it has containers, and so does a
-        stack: the services stand for it.
+        A service that is no longer in the schema is accepted while it has containers. So is a
+        stack: it is replaced by its services.
 
         Returns:
             The targets, and service → stack of those that have left the schema.
 
         Raises:
-            UnknownNameError: for a target that is none of these either.
+            UnknownNameError: for a target that is none of these.
         """
         from mmstack_ops.domain.errors import EngineError, UnknownNameError
 

@@ -1,4 +1,4 @@
-"""Points in time as people type them."""
+"""Parse a point in time that was typed on the command line."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from mmstack_ops.domain.units import is_duration, parse_duration, shown
 
 
 def parse_since(text: str) -> float:
-    """Return seconds since the epoch for a span back from now, or for a moment.
+    """Return the seconds since the epoch of a time span before now, or of a moment.
 
     Args:
         text: ``10m``, ``2h``, ``1h30m``, or ISO 8601 (without an offset: local time).
 
     Raises:
-        InputError: when it is neither, or out of range.
+        InputError: if it is neither, or out of range.
     """
     if is_duration(text):
         try:

@@ -1,1 +1,1 @@
-"""What the product knows and decides: models, plans, rules. No I/O, no Dagster, no Docker."""
+"""The domain layer: models, plans and rules. No I/O, no Dagster, no Docker."""

@@ -1,4 +1,4 @@
-"""Addresses of the host that ports are published on."""
+"""Parse and compare the host addresses that ports are published on."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def parse_address(value: object) -> object:
-    """Return an address in its canonical form, for ``::1`` and ``[::1]`` alike.
+    """Return an address in its canonical form. Accepts both ``::1`` and ``[::1]``.
 
     Raises:
-        ValueError: the text is no IP address, or one that Docker can't bind: one with a zone, or a
-            multicast address.
+        ValueError: the text is not an IP address, or Docker can't bind the address because it has
+            a zone or is a multicast address.
     """
     if not isinstance(value, str):
         return value
@@ -37,13 +37,13 @@ def parse_address(value: object) -> object:
 
 
 HostAddress = Annotated[str, BeforeValidator(parse_address)]
-"""An IPv4 or IPv6 address of the host; `0.0.0.0` and `::` are all of them, each of its kind."""
+"""An IPv4 or IPv6 address of the host; `0.0.0.0` and `::` mean all IPv4 or all IPv6 addresses."""
 
 
 def addresses_clash(first: str, second: str) -> bool:
     """Return whether two containers can't publish the same port on these addresses.
 
-    Docker binds an IPv6 address for IPv6 only: ``::`` leaves room for ``0.0.0.0``.
+    Docker binds an IPv6 address for IPv6 only, so ``::`` does not clash with ``0.0.0.0``.
     """
     one, other = _address(first), _address(second)
     if one.version != other.version:
@@ -52,7 +52,7 @@ def addresses_clash(first: str, second: str) -> bool:
 
 
 def with_port(address: str, port: int | str) -> str:
-    """Return ``127.0.0.1:80`` or ``[::1]:80``."""
+    """Return an address with its port: ``127.0.0.1:80`` or ``[::1]:80``."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 

@@ -1,4 +1,4 @@
-"""Cron expressions: five fields, as Dagster's schedules take them, and when they run next."""
+"""Validate five-field cron expressions as Dagster's schedules accept them; find the next run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MONTHS = (
 )  # fmt: skip
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-"""Days of each month, of February in a leap year."""
+"""Days in each month; for February, in a leap year."""
 _FIELDS = (
     ("minute", 0, 59, ()),
     ("hour", 0, 23, ()),
@@ -22,10 +22,10 @@ _FIELDS = (
 
 
 def cron_problem(expression: str) -> str | None:
-    """Say what is wrong with a cron expression, or None when nothing is.
+    """Return what is wrong with a cron expression, or None if it is valid.
 
     Accepts numbers, names, ``*``, lists, ranges and steps in the five standard fields
-    (crontab(5)); no seconds, no ``@daily``, no Quartz letters.
+    (crontab(5)). Does not accept seconds, ``@daily`` or Quartz letters.
     """
     fields = expression.split()
     if len(fields) != len(_FIELDS):
@@ -41,17 +41,17 @@ def cron_problem(expression: str) -> str | None:
 
 
 def _ever_fires(*, days: str, months: str) -> bool:
-    """Return whether any of the months ever has one of the days.
+    """Return whether any of the months has one of the days.
 
-    A day of the week would be an alternative by crontab(5), but not to Dagster's scheduler: it
-    looks for the day of the month first, and fails.
+    In crontab(5), a day of the week is an alternative to the day of the month. Dagster's
+    scheduler looks for the day of the month first, and fails.
     """
     longest = max(_LONGEST[month - 1] for month in _numbers(months, 3))
     return min(_numbers(days, 2)) <= longest
 
 
 def _numbers(text: str, field: int) -> set[int]:
-    """Return the numbers that a valid field stands for."""
+    """Return the numbers that a valid field represents."""
     _, low, high, names = _FIELDS[field]
     found: set[int] = set()
     for item in text.split(","):
@@ -81,13 +81,13 @@ def _item_problem(item: str, low: int, high: int, names: tuple[str, ...]) -> str
     if len(numbers) == 2 and numbers[0] > numbers[1]:
         return "is a range that runs backwards"
     if numbers[0] == (high if slash and not dash else numbers[-1]) and (dash or slash):
-        # Dagster would take it for `*`: hourly, where somebody meant once a day.
+        # Dagster would read it as `*`: hourly, where once a day was meant.
         return f"is a range of one: write {numbers[0]}"
     return None
 
 
 def _is_number(text: str) -> bool:
-    # isdigit() alone is true for superscripts, which int() refuses.
+    # isdigit() alone is true for superscripts, which int() rejects.
     return text.isascii() and text.isdigit()
 
 
@@ -98,24 +98,24 @@ def _number(text: str, low: int, names: tuple[str, ...]) -> int | None:
 
 
 _CHANGING_HOURS = (1, 2, 3)
-"""Hours of the night in which Dagster expects clocks to be changed."""
+"""Hours of the night in which Dagster expects clock changes."""
 _LAST_SAFE_DAY = 28
 _LOOK_BACK = timedelta(hours=3)
-"""More than any clock is changed by."""
+"""Longer than any clock change."""
 
 
 def next_run(expression: str, now: datetime, zone: ZoneInfo) -> datetime:
     """Return the first moment, ``now`` or later, at which Dagster runs a schedule.
 
-    Schedules go by the wall clock of ``zone``. Where clocks are changed, a time that is left out
-    is taken at the end of the gap, and of a time that comes twice the second one; schedules of
-    every hour just run every hour.
+    Schedules follow the wall clock of ``zone``. At a clock change, a time that is skipped runs at
+    the end of the gap, and a time that occurs twice runs the second time. Hourly schedules run
+    every hour.
 
     Args:
-        expression: a cron expression without problems.
-        now: with a time zone.
+        expression: a valid cron expression.
+        now: the current time, with a time zone.
     """
-    # Only here: validating a schema needs none of it.
+    # Imported here because validating a schema does not need it.
     from croniter import croniter
 
     fields: Sequence[Sequence[int | str]] = croniter.expand(expression)[0]
@@ -146,10 +146,10 @@ def _next_in_hour(minutes: Sequence[int | str], now: datetime, zone: ZoneInfo) -
 def _next_of_every_hour(
     times: Iterator[datetime], now: datetime, zone: ZoneInfo, *, until: datetime
 ) -> datetime:
-    """Return the first of ``times``, each taken as often as it comes on the clock.
+    """Return the first of ``times``, counting each as often as it occurs on the clock.
 
     Args:
-        until: near a change of clocks, a time before it may be an earlier moment than those
+        until: near a clock change, a time before ``until`` may be an earlier moment than those
             found so far.
     """
     found: list[datetime] = []
@@ -162,7 +162,7 @@ def _next_of_every_hour(
 
 
 def _is_plain(fields: Sequence[Sequence[int | str]]) -> bool:
-    """Return whether it is one time a day, on all days, some weekdays, or one day of the month."""
+    """Return whether it runs once a day: every day, on weekdays, or on one day of the month."""
     minutes, hours, days, months, weekdays = fields
     if len(minutes) > 1 or len(hours) > 1 or "*" in (*minutes, *hours) or months != ["*"]:
         return False
@@ -174,16 +174,16 @@ def _is_plain(fields: Sequence[Sequence[int | str]]) -> bool:
 
 
 def _moment(time: datetime, zone: ZoneInfo, *, is_plain: bool) -> datetime:
-    """Return the moment of a time on the clock as Dagster takes it."""
+    """Return the moment at which Dagster runs a time on the clock."""
     local = time.replace(tzinfo=zone)
     may_change = time.hour in _CHANGING_HOURS
     if not _exists(local):
         if not may_change:
             return local
-        # Where the winter has the saving (Ireland), this ends in the gap too, as Dagster does.
+        # Where daylight saving applies in winter (Ireland), this ends in the gap, as in Dagster.
         saving = (local + timedelta(hours=1)).dst() or timedelta()
         return (local.replace(minute=0) + saving).replace(fold=int(is_plain))
-    # Of a plain schedule Dagster looks at these hours only.
+    # For a plain schedule, Dagster looks only at these hours.
     return local.replace(fold=1) if may_change or not is_plain else local
 
 

@@ -1,4 +1,4 @@
-"""The one error hierarchy.
+"""The error hierarchy.
 
 Every error says three things: what failed, why, and what to do next. The command line
 prints them without a traceback and exits with ``exit_code``; Dagster shows the same text
@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from itertools import islice
 
 _OUTER, _INNER = 10, 30
-"""Places shown of a long way: endless recursion has a thousand."""
+"""Places shown at the start and end of a long traceback: endless recursion has a thousand."""
 
 
 class MmstackError(Exception):
-    """Something failed that the operator can act on.
+    """A failure that the operator can act on.
 
     Args:
         what: what failed, in one sentence, naming the object it failed on.
@@ -42,14 +42,14 @@ class MmstackError(Exception):
 
 
 class UnexpectedError(MmstackError):
-    """An exception that no code of ours expected. Carries the places it came through.
+    """An exception that the code did not expect. Carries the places of its traceback.
 
     The exception's own text is dropped: a library may have put a credential or a URL into it.
 
     Args:
         what: the work that failed, such as ``restart in core``.
         kind: the exception's type.
-        places: ``file:line in function``, the outermost first. They hold no values.
+        places: ``file:line in function``, outermost first. They contain no values.
     """
 
     def __init__(self, what: str, kind: str, places: tuple[str, ...]) -> None:
@@ -61,7 +61,7 @@ class UnexpectedError(MmstackError):
 
     @classmethod
     def of(cls, what: str, error: BaseException) -> UnexpectedError:
-        """Return what may be shown of ``error``, and of the exceptions that led to it."""
+        """Return what may be shown of ``error`` and of the exceptions that led to it."""
         places = _places(error)
         seen = {id(error)}
         earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -89,13 +89,13 @@ def _places(error: BaseException) -> list[str]:
 
 
 class InputError(MmstackError):
-    """Bad input or usage: refused before anything was touched."""
+    """Invalid input or usage, refused before anything was changed."""
 
     exit_code = 2
 
 
 class SchemaError(InputError):
-    """The schema is not valid. Carries every problem found, each with its place."""
+    """The schema is invalid. Carries every problem found, with its place in the file."""
 
     def __init__(self, problems: tuple[str, ...], *, source: str) -> None:
         self.problems = problems
@@ -127,7 +127,7 @@ class EngineUnavailableError(EngineError):
 
 
 class ReadOnlyViolationError(MmstackError):
-    """Code that may only look tried to write. Always a bug, never the operator's fault."""
+    """Read-only code tried to write. Always a bug, never the operator's fault."""
 
 
 class ImageUnavailableError(EngineError):
@@ -135,7 +135,7 @@ class ImageUnavailableError(EngineError):
 
 
 class AddressConflictError(EngineError):
-    """A subnet, network name or host port belongs to somebody else."""
+    """A subnet, network name or host port is already used by another owner."""
 
 
 class HealthTimeoutError(EngineError):
@@ -147,11 +147,11 @@ class LockHeldError(MmstackError):
 
 
 class PlanStaleError(MmstackError):
-    """The world changed between plan and apply."""
+    """The state changed between plan and apply."""
 
 
 class CancelledError(MmstackError):
-    """The operator cancelled the run; what it had begun was taken back."""
+    """The operator cancelled the run; what it had started was rolled back."""
 
 
 class ArtifactError(MmstackError):
@@ -159,11 +159,11 @@ class ArtifactError(MmstackError):
 
 
 class BackupError(MmstackError):
-    """A backup couldn't be taken. Nothing that looks like one was left."""
+    """A backup couldn't be taken. Nothing that looks like a backup was left."""
 
 
 class FileVanishedError(BackupError):
-    """A file or object changed while it was to be backed up, or can't be read whole."""
+    """A file or object changed during its backup, or can't be read completely."""
 
 
 class FileGoneError(FileVanishedError):
@@ -171,23 +171,23 @@ class FileGoneError(FileVanishedError):
 
 
 class RestoreError(MmstackError):
-    """A restore failed; the message says in which state the service is now."""
+    """A restore failed; the message gives the state of the service."""
 
 
 class UntouchedError(RestoreError):
-    """A restore failed, and what it was to replace is as it was before."""
+    """A restore failed, and the data it was to replace is unchanged."""
 
     @classmethod
     def of(cls, error: MmstackError) -> UntouchedError:
-        """Return an error that says the same, and that nothing was touched."""
+        """Return an error with the same text, which also states that nothing was changed."""
         return cls(error.what, why=error.why, remedy=error.remedy)
 
 
 class PartialRestoreError(RestoreError):
-    """All was loaded but single things that the service refuses.
+    """Everything was loaded except single items that the service refuses.
 
     Args:
-        refused: name, as in the facts → why.
+        refused: name, as in the facts → reason.
     """
 
     def __init__(self, what: str, *, refused: Mapping[str, str], remedy: str = "") -> None:
@@ -197,7 +197,7 @@ class PartialRestoreError(RestoreError):
 
 
 class RetentionError(MmstackError):
-    """A rail of retention stopped a deletion."""
+    """A safety rail of retention stopped a deletion."""
 
 
 class TierError(MmstackError):
@@ -213,8 +213,8 @@ class TierFullError(TierError):
 
 
 class FileMissingError(TierError):
-    """A tier doesn't hold the file that was asked for."""
+    """A tier doesn't have the requested file."""
 
 
 class ImmutableError(TierError):
-    """A file that stands on a tier was to be overwritten, or is under object lock."""
+    """A file that exists on a tier would be overwritten, or is under object lock."""

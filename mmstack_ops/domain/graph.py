@@ -1,4 +1,4 @@
-"""Order in a graph of names."""
+"""Find cycles, orders and dependencies in a graph of names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def find_cycle(dependencies: Mapping[str, Iterable[str]]) -> list[str] | None:
 
 
 def in_dependency_order(dependencies: Mapping[str, Iterable[str]]) -> list[str]:
-    """Return all names, each after what it depends on; ties in alphabetical order."""
+    """Return all names, each after its dependencies; ties are in alphabetical order."""
     sorter = TopologicalSorter({name: set(deps) for name, deps in dependencies.items()})
     sorter.prepare()
     order: list[str] = []

@@ -1,8 +1,8 @@
-"""References to variables, with Compose's meaning.
+"""Resolve references to variables as Compose does.
 
 ``${NAME}``, ``${NAME:-default}``, ``${NAME-default}``, ``${NAME:+text}``, ``${NAME+text}``,
-``${NAME:?message}`` and ``${NAME?message}``. Defaults and texts may hold references themselves.
-``$$`` is a dollar sign, and so is a ``$`` that begins none of these.
+``${NAME:?message}`` and ``${NAME?message}``. Defaults and texts may contain references.
+``$$`` is a dollar sign, and so is a ``$`` that starts none of these.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _BRACE = re.compile(r"[{}]")
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference as it is written: ``${<name><operator><word>}``.
+    """A reference as written: ``${<name><operator><word>}``.
 
     Args:
         operator: ``:-``, ``-``, ``:+``, ``+``, ``:?``, ``?``, or empty.
-        word: default, text or message, as it is written.
+        word: default, text or message, as written.
     """
 
     name: str
@@ -64,7 +64,7 @@ def _closing_brace(text: str, start: int) -> int | None:
 
 
 def reference_problem(text: str) -> str | None:
-    """Return why Compose couldn't read a reference in ``text`` as it is meant, or None."""
+    """Return why Compose would misread a reference in ``text``, or None."""
     for part in parts(text):
         if isinstance(part, Reference):
             if "\n" in part.word:
@@ -78,7 +78,7 @@ def reference_problem(text: str) -> str | None:
 
 
 def references(text: str) -> list[str]:
-    """Return the names of the variables that ``text`` may take a value from, in order."""
+    """Return the names of the variables whose values ``text`` may use, in order."""
     found: list[str] = []
     for part in parts(text):
         if isinstance(part, Reference):
@@ -91,15 +91,15 @@ def references(text: str) -> list[str]:
 def interpolate(text: str, values: Mapping[str, str], *, where: str | Callable[[], str]) -> str:
     """Replace every reference in ``text``; ``$$`` becomes ``$``.
 
-    With a colon, an operator takes an empty value for none. ``-`` gives the default when there
-    is no value, ``+`` the text when there is one, ``?`` the value or an error with the message.
+    With a colon, an operator treats an empty value as unset. ``-`` gives the default if there is
+    no value, ``+`` the text if there is one, ``?`` the value or an error with the message.
 
     Args:
-        where: the place of ``text``, or what returns it, for errors.
+        where: the place of ``text``, or a function that returns it, for errors.
 
     Raises:
-        RenderError: when a variable without a default has no value. A message is shown as it is
-            written: a value in it could be a secret.
+        RenderError: a variable without a default has no value. The message is shown as written:
+            a value in it could be a secret.
     """
     return "".join(
         _value(part, values, where) if isinstance(part, Reference) else part for part in parts(text)

@@ -1,4 +1,4 @@
-"""Numbers that come from a command line or a run's configuration, and their ranges."""
+"""Check the range of numbers from a command line or a run's configuration."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from mmstack_ops.domain.units import shown
 
 
 def require_within(name: str, value: float, low: float, high: float) -> None:
-    """Return if ``value`` is in the range, both ends included.
+    """Raise InputError unless ``value`` is in the range, both ends included.
 
     Args:
         name: the option, as the operator wrote it: ``--watch``.
 
     Raises:
-        InputError: it is outside, or not a number (NaN).
+        InputError: the value is out of range, or not a number (NaN).
     """
     if not low <= value <= high:
         raise InputError(

@@ -1,4 +1,7 @@
-"""Moments and ages. They are compared as moments, never as text, and never leave the calendar."""
+"""Calculate with moments and ages.
+
+Moments are compared as moments, never as text, and are never outside the calendar.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ import math
 from datetime import UTC, datetime, timedelta
 
 YOUNGEST = 3600.0
-"""Seconds: nothing younger than that is ever deleted for its age."""
+"""Seconds. Nothing younger than this is ever deleted because of its age."""
 
-# A day inside what `datetime` can hold, so that a change of time zone can't leave it either.
+# One day inside the range of `datetime`, so that a change of time zone stays inside it too.
 EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 
@@ -16,9 +19,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def later(moment: datetime, seconds: float) -> datetime:
-    """Return the moment ``seconds`` after ``moment`` (before it, when negative).
+    """Return the moment ``seconds`` after ``moment`` (before it, if negative).
 
-    What lies outside the calendar becomes ``EARLIEST`` or ``LATEST``.
+    A moment outside the calendar becomes ``EARLIEST`` or ``LATEST``.
 
     Raises:
         ValueError: ``seconds`` is NaN.
@@ -35,7 +38,7 @@ def later(moment: datetime, seconds: float) -> datetime:
 def cutoff(now: datetime, age: float) -> datetime:
     """Return the moment before which things are older than ``age`` seconds.
 
-    An age below ``YOUNGEST`` counts as that.
+    An age below ``YOUNGEST`` counts as ``YOUNGEST``.
 
     Raises:
         ValueError: ``age`` is NaN.
@@ -46,8 +49,8 @@ def cutoff(now: datetime, age: float) -> datetime:
 def from_epoch(seconds: float) -> datetime:
     """Return a number of seconds since 1970 as a moment in UTC.
 
-    What lies outside the calendar becomes ``EARLIEST`` or ``LATEST``: file systems and servers
-    take times that no calendar has.
+    A moment outside the calendar becomes ``EARLIEST`` or ``LATEST``: file systems and servers
+    accept such times.
 
     Raises:
         ValueError: ``seconds`` is NaN.

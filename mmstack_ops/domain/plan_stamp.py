@@ -1,4 +1,4 @@
-"""What a plan is known by when it is carried out: the world may have moved on since."""
+"""Check that a plan is recent, unchanged and for the same engine before it is applied."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from datetime import datetime, timedelta
 from mmstack_ops.domain.errors import PlanStaleError
 
 PLAN_LIFE = timedelta(minutes=15)
-"""How old a plan may be when it is carried out."""
+"""Maximum age of a plan when it is applied."""
 
 
 def digest_of(content: object) -> str:
-    """Return 16 hexadecimal digits that are the same for the same JSON ``content``."""
+    """Return a digest of JSON ``content``: 16 hexadecimal digits, the same for the same content."""
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class PlanStamp:
-    """When a plan was made, for which engine, and what it would do.
+    """The time, the engine and the content of a plan.
 
     Args:
-        plan: what messages call it: ``the retention plan``.
-        command: shows it as it is now.
-        made_at: when the world was looked at; None: nobody looked.
-        digest: two plans with the same one do the same.
-        daemon_id: the engine it was made for; empty where none takes part.
-        changes: why its digest may be another one now.
+        plan: the plan's name in messages: ``the retention plan``.
+        command: the command that shows the current plan.
+        made_at: when the state was read; None if it was not read.
+        digest: plans with the same digest do the same.
+        daemon_id: the engine the plan was made for; empty if no engine is involved.
+        changes: why the digest may have changed.
     """
 
     plan: str
@@ -39,13 +39,13 @@ class PlanStamp:
     changes: str = ""
 
     def raise_if_old(self, now: datetime, *, made_at: datetime | None = None) -> None:
-        """Raise unless the plan is young enough to be carried out.
+        """Raise PlanStaleError if the plan is too old to be applied.
 
         Args:
-            made_at: of the plan that was looked at, if this one was made again since.
+            made_at: when the plan that was shown was made, if this plan was made later.
 
         Raises:
-            PlanStaleError: it is older than ``PLAN_LIFE``, or from the future.
+            PlanStaleError: the plan is older than ``PLAN_LIFE``, or from the future.
         """
         made_at = made_at or self.made_at
         if made_at is None or timedelta(0) <= now - made_at <= PLAN_LIFE:
@@ -59,13 +59,13 @@ class PlanStamp:
         )
 
     def raise_if_changed(self, digest: str | None) -> None:
-        """Raise unless ``digest`` is this plan's.
+        """Raise PlanStaleError unless ``digest`` is this plan's digest.
 
         Args:
-            digest: of the plan that was looked at; None: nobody looked.
+            digest: the digest of the plan that was shown; None if no plan was shown.
 
         Raises:
-            PlanStaleError: it is another plan's.
+            PlanStaleError: it is the digest of another plan.
         """
         if digest is not None and digest != self.digest:
             raise PlanStaleError(
@@ -75,10 +75,10 @@ class PlanStamp:
             )
 
     def raise_if_other_engine(self, daemon_id: str) -> None:
-        """Raise unless the plan was made for the engine ``daemon_id``.
+        """Raise PlanStaleError unless the plan was made for the engine ``daemon_id``.
 
         Raises:
-            PlanStaleError: it was made for another one.
+            PlanStaleError: the plan was made for another engine.
         """
         if daemon_id != self.daemon_id:
             raise PlanStaleError(

@@ -1,4 +1,4 @@
-"""Did-you-mean for names typed by people."""
+"""Suggest known names for misspelled ones."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from mmstack_ops.domain.errors import UnknownNameError
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest of ``known``, or ``""``."""
+    """Return ``"; did you mean 'x'?"`` with the nearest of ``known``, or ``""``."""
     match = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {match[0]!r}?" if match else ""
 
 
 def require_known(kind: str, name: str, known: Iterable[str]) -> None:
-    """Refuse a ``name`` that is not one of ``known``.
+    """Raise UnknownNameError if ``name`` is not one of ``known``.
 
     Raises:
-        UnknownNameError: with the nearest known name and the whole list.
+        UnknownNameError: the name is unknown; the error has the nearest known name and all names.
     """
     names = sorted(known)
     if name not in names:

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them in the schema."""
+"""Parse and format durations and sizes as they are written in the schema."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w))+$"
 LONGEST = "36500d"
-"""The longest duration, 100 years: it stands for ever."""
+"""The longest duration, 100 years: it means forever."""
 
 # Docker and Compose read K, M, G as powers of 1024; storage quotas (KB, MB, GB, TB)
 # are sold and billed in powers of 1000.
@@ -26,18 +26,18 @@ LARGEST = "1000000TB"
 
 
 def parse_duration(value: object, low: str = "0s", high: str = LONGEST) -> float:
-    """Turn ``"1h30m"`` or ``"7d"`` into seconds.
+    """Return a duration such as ``"1h30m"`` or ``"7d"`` in seconds.
 
     Args:
-        value: such a text, or a number of seconds.
-        low, high: the range it must be in, both included.
+        value: a duration as text, or a number of seconds.
+        low, high: the accepted range, both ends included.
 
     Raises:
         ValueError: the text is not a sequence of numbers with units ms, s, m, h, d, w; or the
             duration is out of range, or not a number (NaN).
     """
     found = _seconds(value)
-    # Not true of NaN either.
+    # Also false for NaN.
     if _seconds(low) <= found <= _seconds(high):
         return float(found)
     years = " (100 years)" if high == LONGEST else ""
@@ -55,16 +55,16 @@ def _seconds(value: object) -> float:
 
 
 def is_duration(text: str) -> bool:
-    """Return whether a text has the form of a duration, whatever its range."""
+    """Return whether a text has the form of a duration; the range is not checked."""
     return re.fullmatch(DURATION_PATTERN, text) is not None and not text.endswith("\n")
 
 
 def parse_size(value: object, low: str = "0B", high: str = LARGEST) -> int:
-    """Turn ``"4G"`` (binary, as Docker reads it) or ``"100 GB"`` (decimal) into bytes.
+    """Return a size such as ``"4G"`` (binary, as in Docker) or ``"100 GB"`` (decimal) in bytes.
 
     Args:
-        value: such a text, or a number of bytes.
-        low, high: the range it must be in, both included.
+        value: a size as text, or a number of bytes.
+        low, high: the accepted range, both ends included.
 
     Raises:
         ValueError: the text is not a number with a known unit, or the size is out of range.
@@ -87,16 +87,16 @@ def _bytes(value: object) -> float:
 
 
 def shown(value: object) -> str:
-    """Return a value as messages show it; a long one is cut."""
+    """Return a value as shown in messages; long values are truncated."""
     if isinstance(value, int) and abs(value) >= 10**40:
-        # Python refuses to write a number of thousands of digits.
+        # Python refuses to convert a number with thousands of digits to text.
         return "a number of more than 40 digits"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def format_bytes(count: int) -> str:
-    """Return ``count`` bytes with a binary unit and one decimal, for people: ``1.5 GiB``."""
+    """Return ``count`` bytes for display, with a binary unit and one decimal: ``1.5 GiB``."""
     size = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(size) < 1024:
@@ -106,7 +106,7 @@ def format_bytes(count: int) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a span of time for people: ``0.4 s``, ``1m 05s``, ``3h 10m``, ``2d 4h``."""
+    """Return a duration for display: ``0.4 s``, ``1m 05s``, ``3h 10m``, ``2d 4h``."""
     if seconds < 60 or not math.isfinite(seconds):
         return f"{seconds:.1f} s"
     minutes, rest = divmod(int(seconds), 60)

@@ -1,1 +1,1 @@
-"""Use cases: what an operator, a schedule or a sensor asks for. They act through adapters."""
+"""Use cases of operators, schedules and sensors. They act through adapters."""

@@ -1,1 +1,1 @@
-"""Dagster's side: the only package that imports dagster. It holds no business logic."""
+"""Dagster definitions and runs. The only package that imports dagster; no business logic."""

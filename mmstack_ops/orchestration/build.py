@@ -1,4 +1,4 @@
-"""The definitions of one environment, from the catalogue: no service is named in code."""
+"""Build the definitions of one environment from its catalogue. No service is hard-coded."""
 
 from __future__ import annotations
 
@@ -61,21 +61,22 @@ _KEYS = (
 def build_definitions(
     environment: str, *, overrides: Mapping[str, object] | None = None
 ) -> dg.Definitions:
-    """Build fresh definitions of ``environment``.
+    """Build new definitions of ``environment``.
 
-    Reads the schema and nothing else: no engine, no network, no secret.
+    Reads only the schema: no engine, no network, no secret.
 
     Args:
         environment: an environment's name or alias.
-        overrides: what takes the place of a resource: ``project`` (a ``Project``),
-            ``control`` (what has ``StackOperations``'s methods), ``backups`` (a ``Backups``),
-            ``live_retention`` (what has ``LiveRetention``'s methods),
-            ``wipe`` (what has ``WipeOperations``'s methods),
-            ``listener`` (a callable that is told every ``ApplyEvent`` and every event of
+        overrides: replacements of resources: ``project`` (a ``Project``),
+            ``control`` (an object with ``StackOperations``'s methods),
+            ``backups`` (a ``Backups``),
+            ``live_retention`` (an object with ``LiveRetention``'s methods),
+            ``wipe`` (an object with ``WipeOperations``'s methods),
+            ``listener`` (a callable that receives every ``ApplyEvent`` and every event of
             backups) or ``notifier`` (a ``Notifier``).
 
     Raises:
-        SchemaError: when the schema isn't valid.
+        SchemaError: if the schema isn't valid.
         UnknownNameError: for an unknown environment or override.
     """
     given = dict(overrides or {})
@@ -163,7 +164,7 @@ def _backups(project: Project, environment: str, given: object) -> dg.ResourceDe
 
         return BackupOperations(project, environment)
 
-    # Made by the run that needs it: loading definitions imports nothing of it.
+    # Created by the run that needs it, so that loading definitions imports nothing of it.
     return dg.ResourceDefinition(make)
 
 
@@ -207,4 +208,4 @@ def _log_path(project: Project) -> Path:
 
 
 def _ignore(event: ApplyEvent) -> None:
-    """Nobody listens: the run's own log has it all."""
+    """Ignore the event: the run's own log contains it."""

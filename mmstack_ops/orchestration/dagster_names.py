@@ -1,4 +1,4 @@
-"""How the catalogue's names appear in Dagster. Nothing else may spell them."""
+"""The catalogue's names in Dagster. No other module may spell them out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import InputError
 
 ENTRY_MODULE = "mmstack_ops.orchestration.definitions"
-"""The module workspace.yaml names; each environment is an attribute of it."""
+"""The module that workspace.yaml names; each environment is an attribute of it."""
 
 HEALTH_CHECK = "healthy"
 DRIFT_CHECK = "drift"
@@ -18,9 +18,9 @@ DRIFT_CHECK = "drift"
 CONTROL = "control"
 """Resource: the environment's `StackOperations`."""
 LISTENER = "listener"
-"""Resource: told every `ApplyEvent` as it happens."""
+"""Resource: receives every `ApplyEvent` as it happens."""
 NOTIFIER = "notifier"
-"""Resource: takes notifications for people."""
+"""Resource: receives notifications for operators."""
 
 COMMAND_TAG = "mmstack/command"
 VERB_TAG = "mmstack/verb"
@@ -31,15 +31,15 @@ SERVICE_TAG = "mmstack/service"
 
 
 def dagster_name(name: str) -> str:
-    """Return ``name`` as Dagster takes it for jobs, ops, groups and pools: no hyphens."""
+    """Return ``name`` as Dagster accepts it for jobs, ops, groups and pools: no hyphens."""
     return name.replace("-", "_")
 
 
 def raise_if_duplicates(kind: str, names: Iterable[str]) -> None:
-    """Refuse names that differ only in what Dagster can't tell apart.
+    """Raise InputError if two different names are the same in Dagster.
 
     Raises:
-        InputError: naming the two.
+        InputError: names the two.
     """
     seen: dict[str, str] = {}
     for name in names:
@@ -58,20 +58,20 @@ def asset_key(catalogue: Catalogue, service: str) -> dg.AssetKey:
 
 
 def service_of(key: dg.AssetKey) -> str:
-    """Return the service a key stands for."""
+    """Return the service of a key."""
     return key.path[-1]
 
 
 def stacks_pool(environment: str) -> str:
-    """Return the pool of everything that changes the stacks of an environment.
+    """Return the pool of all runs that change the stacks of an environment.
 
-    Pools are shared by all code locations: hence the prefix.
+    All code locations share the pools, hence the prefix.
     """
     return f"{dagster_name(environment)}_stacks"
 
 
 BRING_UP = "bring_up"
-"""The step that brings services up: what run config addresses."""
+"""The step that brings services up, as named in run config."""
 
 
 def operation_op(verb: str, stack: str | None) -> str:
@@ -80,5 +80,5 @@ def operation_op(verb: str, stack: str | None) -> str:
 
 
 def job_name(verb: str, stack: str | None) -> str:
-    """Return the job of ``verb`` for a stack, or for the whole environment (None)."""
+    """Return the name of the job of ``verb`` for a stack, or for the whole environment (None)."""
     return f"{verb}_{dagster_name(stack) if stack is not None else 'environment'}"

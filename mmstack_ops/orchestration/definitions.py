@@ -1,7 +1,7 @@
-"""What workspace.yaml loads: one attribute for each environment of the schema.
+"""The module that workspace.yaml loads: one attribute for each environment of the schema.
 
-The attributes are made when they are asked for: each code location loads one environment,
-and pays for one.
+An attribute is created on first access: each code location loads one environment, and builds
+only that one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mmstack_ops.orchestration.build import build_definitions
 
 
 def __getattr__(name: str) -> dg.Definitions:
-    # Dagster and importlib ask for all kinds of attributes; only environments are ours.
+    # Dagster and importlib request many attributes; only environments are defined here.
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return _definitions(name)

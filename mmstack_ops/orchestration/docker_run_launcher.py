@@ -1,4 +1,4 @@
-"""Production's run launcher: a container a run. Apart, since it imports Docker's SDK."""
+"""The run launcher of production. A separate module, since it imports Docker's SDK."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from mmstack_ops.orchestration.run_launcher import ProcessTagMixin
 
 
 class StackDockerRunLauncher(ProcessTagMixin, DockerRunLauncher):
-    """Dagster's Docker launcher (a container a run)."""
+    """Dagster's Docker launcher (one container for each run)."""

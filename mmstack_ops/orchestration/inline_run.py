@@ -1,7 +1,7 @@
 """Execute a job in this process, as a run of the instance that the UI shows.
 
 The command line uses it: no code server has to start (three seconds), no daemon has to be
-up, progress goes straight to the terminal, and yet there is one history of what happened.
+up, and progress goes directly to the terminal. All runs still share one history.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ from mmstack_ops.orchestration.pool_wait import wait_for_pools
 from mmstack_ops.orchestration.processes import process_tag
 from mmstack_ops.orchestration.termination import watch_for_termination
 
-# The terminal shows progress in place of Dagster's log.
+# The terminal shows progress instead of Dagster's log.
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What came of a run."""
+    """The outcome of a run."""
 
     run_id: str
-    """Empty when it was cancelled before it began."""
+    """Empty if it was cancelled before it started."""
     success: bool
     results: tuple[ServiceResult, ...]
     error: str = ""
-    """What failed, why and what to do; empty when nothing did."""
+    """What failed, why and what to do; empty if nothing failed."""
     cancelled: bool = False
 
 
@@ -68,24 +68,24 @@ def run_job(
     on_event: Callable[[ApplyEvent], None],
     overrides: Mapping[str, object] | None = None,
 ) -> RunOutcome:
-    """Execute ``job_name`` and return what came of it.
+    """Execute ``job_name`` and return its outcome.
 
     An interrupt (SIGINT, SIGTERM, or "Terminate" in the UI) cancels the work, waits for its
-    clean-up and returns an outcome that says so. Call it from the main thread: signals
-    arrive nowhere else.
+    clean-up and returns an outcome that is marked as cancelled. Call it from the main thread:
+    no other thread receives signals.
 
     Args:
-        run_config: the job's run config; never a secret, Dagster keeps it.
-        selection: services to bring up, in place of all of the job's. When the job lacks
+        run_config: the job's run config; it must not contain a secret, since Dagster stores it.
+        selection: services to bring up, instead of all services of the job. If the job lacks
             one of them (a service of a profile), the run is an ad hoc materialization.
-        assets: keys (as paths) of the assets to make, in place of all of the job's.
-        tags: further tags of the run, such as the verb; user, environment and process are
-            there anyway.
-        on_event: told progress and results, of backups too, in the caller's thread.
+        assets: keys (as paths) of the assets to materialize, instead of all of the job's.
+        tags: additional tags of the run, such as the verb; user, environment and process are
+            always added.
+        on_event: receives progress and results, also of backups, in the caller's thread.
         overrides: as for ``build_definitions``.
 
     Raises:
-        MmstackError: when the run can't begin.
+        MmstackError: if the run can't start.
     """
     results: list[ServiceResult] = []
 
@@ -137,7 +137,7 @@ def run_job(
 
 
 def _execute(instance: dg.DagsterInstance, job: dg.JobDefinition, run: dg.DagsterRun) -> str:
-    """Execute ``run``; return the text of its failure, or an empty one."""
+    """Execute ``run`` and return the text of its failure, or an empty string."""
     errors: list[str] = []
     with watch_for_termination(instance, run.run_id):
         for event in execute_run_iterator(InMemoryJob(job), run, instance):
@@ -148,8 +148,8 @@ def _execute(instance: dg.DagsterInstance, job: dg.JobDefinition, run: dg.Dagste
                     "KeyboardInterrupt",
                 )
                 if interrupted:
-                    # Dagster calls an interrupted run cancelled only when it was told so
-                    # before; here the interrupt is how it is told.
+                    # Dagster marks an interrupted run as cancelled only if a cancellation was
+                    # requested before; here the interrupt is the request.
                     _mark_canceling(instance, run.run_id)
                 else:
                     errors.append(_text_of(event))
@@ -166,10 +166,10 @@ def _text_of(event: dg.DagsterEvent) -> str:
 
 
 def _unexpected(what: str, error: Any) -> str:
-    """Return the text of an exception that Dagster itself caught: its type and its places.
+    """Return the text of an exception that Dagster itself caught: its type and locations.
 
-    Its message and the lines of code are left out, since they may hold a value. Our own errors
-    never carry one: their text is passed on.
+    Its message and the lines of code are left out, since they may contain a value. Our own
+    errors never contain one: their text is returned.
     """
     if error is None:
         return f"{what} failed; the run in the UI says more"
@@ -208,7 +208,7 @@ def _job(
 
 
 def _chosen(job: dg.JobDefinition, run_config: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return the run config asked for, else the one the job was made with."""
+    """Return the given run config, or the job's own if none was given."""
     return run_config if run_config is not None else job.run_config or {}
 
 
@@ -222,7 +222,7 @@ def _tags(
     environment: str, origin: RemoteJobOrigin, tags: Mapping[str, str] | None
 ) -> dict[str, str]:
     return {
-        # Runs launched in the UI have it too: its lists of a job's runs filter by it.
+        # Runs launched in the UI have it too: the UI filters a job's runs by it.
         REPOSITORY_LABEL_TAG: origin.repository_origin.get_label(),
         dagster_names.ENVIRONMENT_TAG: environment,
         dagster_names.USER_TAG: _user(),
@@ -235,12 +235,12 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        # A container may run as a number that no account has.
+        # A container may run with a user ID that has no account.
         return f"uid {os.getuid()}"
 
 
 def _origin(project: Project, environment: str, job_name: str) -> RemoteJobOrigin:
-    """Return where workspace.yaml has this job: it is how the UI finds the run's job."""
+    """Return the origin of this job in workspace.yaml, by which the UI finds the run's job."""
     location = ManagedGrpcPythonEnvCodeLocationOrigin(
         loadable_target_origin=LoadableTargetOrigin(
             executable_path=sys.executable,
@@ -256,7 +256,7 @@ def _origin(project: Project, environment: str, job_name: str) -> RemoteJobOrigi
 
 @contextmanager
 def _terminations_as_interrupts() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does. Outside the main thread signals aren't ours."""
+    """Treat SIGTERM like Ctrl-C in the block. Other threads than the main one get no signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

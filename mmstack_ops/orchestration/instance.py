@@ -1,4 +1,4 @@
-"""Dagster's instance: where the history of all runs is kept."""
+"""Dagster's instance, which stores the history of all runs."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _PREPARE_SECONDS = 60.0
 
 
 def dagster_home(project: Project) -> Path:
-    """Return the instance's folder: ``$DAGSTER_HOME``, else the project's own."""
+    """Return the instance's folder: ``$DAGSTER_HOME``, or the project's own if it isn't set."""
     configured = os.environ.get("DAGSTER_HOME")
     return Path(configured) if configured else project.root / "dagster_home"
 
 
 def prepare_instance(project: Project) -> Path:
-    """Create the instance's databases where they are missing; return its folder.
+    """Create the instance's databases if they are missing, and return its folder.
 
-    To be called before several processes open the instance at once: Dagster makes its
-    SQLite databases without a lock, and two that make the same one leave it with two schema
-    versions, which no process can open ever after.
+    Call it before several processes open the instance at once: Dagster creates its SQLite
+    databases without a lock, and two processes that create the same one leave it with two
+    schema versions. No process can open it afterwards.
 
     Raises:
         InputError: there is no instance in the folder.
@@ -42,7 +42,7 @@ def prepare_instance(project: Project) -> Path:
             why="Dagster would quietly begin a history of its own there",
             remedy="unset DAGSTER_HOME, or copy the project's dagster_home/dagster.yaml there",
         )
-    # Among the databases: who deletes them deletes the mark with them.
+    # In the folder of the databases, so that it is deleted together with them.
     done = home / "history" / ".prepared"
     if done.exists():
         return home
@@ -55,7 +55,7 @@ def prepare_instance(project: Project) -> Path:
     ):
         if not done.exists():
             with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home))) as instance:
-                # Each of the three storages makes its database when it is first asked.
+                # Each of the three storages creates its database on first use.
                 instance.get_runs(limit=1)
                 instance.event_log_storage.get_pool_limits()
                 instance.all_instigator_state()
@@ -66,9 +66,10 @@ def prepare_instance(project: Project) -> Path:
 
 @contextmanager
 def open_instance(project: Project) -> Iterator[dg.DagsterInstance]:
-    """Open the instance that the UI shows, for a run in this very process.
+    """Open the instance that the UI shows, for a run in this process.
 
-    Compute logs are off: capturing them would take the terminal away from the command line.
+    Compute logs are off: capturing them would redirect the command line's output away from the
+    terminal.
 
     Raises:
         InputError: there is no instance in the folder.

@@ -1,4 +1,4 @@
-"""Hold interrupts back while something is written that mustn't be cut in two."""
+"""Delay interrupts during a write that must not be interrupted."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def interrupts_wait() -> Iterator[None]:
-    """Let SIGINT and SIGTERM take effect at the end of the block, not in it.
+    """Delay SIGINT and SIGTERM until the end of the block.
 
     An interrupt in the middle of a database call leaves a connection half closed, and the
-    library prints a traceback about it. Keep the block short: it is the time by which a
-    cancellation is late.
+    library prints a traceback about it. Keep the block short: it delays a cancellation.
 
-    Signals reach the main thread only; in any other there is nothing to hold back.
+    Only the main thread receives signals; in any other thread the block has no effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,7 +1,7 @@
-"""Let a run hold pools that none of its working steps could name: a step has only one.
+"""Make a run hold additional pools, since each of its steps can name only one.
 
-Pool limits hold for whole runs (``granularity: run``), and a run holds the pools of all of
-its steps. So a step that does nothing but name a pool makes its run hold it.
+Pool limits apply to whole runs (``granularity: run``), and a run holds the pools of all of
+its steps. A step that does nothing but name a pool makes its run hold that pool.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import dagster as dg
 
 
 def pool_holder(job: str, pools: Sequence[str]) -> dg.GraphDefinition:
-    """Return a graph to put into ``job``, so that its runs hold ``pools`` from start to end."""
+    """Return a graph for ``job`` that makes its runs hold ``pools`` from start to end."""
     ops = [_holder(pool) for pool in dict.fromkeys(pools)]
 
     @dg.graph(
@@ -30,7 +30,7 @@ def pool_holder(job: str, pools: Sequence[str]) -> dg.GraphDefinition:
 
 @cache
 def _holder(pool: str) -> Any:
-    """Return the step of a pool. Several jobs may have it: it must be the same one then."""
+    """Return the step of a pool. Jobs that share a pool must use the same step object."""
 
     @dg.op(name=f"hold_{pool}", pool=pool, out=dg.Out(dg.Nothing))
     def hold() -> None:

@@ -1,10 +1,9 @@
 """Wait until the pools of a job are free.
 
-The queue daemon does this for runs launched in the UI, schedules and sensors. A run of the
-command line doesn't pass through the queue (it would need the daemon to be up), so it waits
-here, by the same rule. Limits hold for whole runs (pool granularity ``run``): with
-granularity ``op`` the in-process executor of Dagster 1.13 waits in a busy loop that no
-interruption reaches.
+The queue daemon does this for runs launched by the UI, schedules and sensors. A run of the
+command line doesn't pass through the queue (which needs a running daemon), so it waits here,
+by the same rule. Limits apply to whole runs (pool granularity ``run``): with granularity
+``op`` the in-process executor of Dagster 1.13 waits in a busy loop that cannot be interrupted.
 """
 
 from __future__ import annotations
@@ -31,17 +30,16 @@ def wait_for_pools(
     on_wait: Callable[[str], None],
     seconds: float = WAIT_SECONDS,
 ) -> None:
-    """Return once every pool has room for one more run.
+    """Wait until every pool has room for one more run.
 
-    Runs whose process was killed are marked as failed on the way, so that they hold
-    nothing for ever.
+    Runs whose process was killed are marked as failed, so that they don't hold pools forever.
 
     Args:
-        on_wait: told once, with a description of the run that is waited for.
+        on_wait: called once for each run that is waited for, with its description.
         seconds: how long to wait.
 
     Raises:
-        LockHeldError: when there was no room in time.
+        LockHeldError: if there was no room in time.
     """
     wanted = set(pools)
     deadline = time.monotonic() + seconds
@@ -61,7 +59,7 @@ def wait_for_pools(
 
 
 def _holder(instance: dg.DagsterInstance, wanted: set[str]) -> dg.DagsterRun | None:
-    """Return a run that fills one of the pools, or None when all have room."""
+    """Return a run that fills one of the pools, or None if all have room."""
     active = instance.get_runs(filters=dg.RunsFilter(statuses=_ACTIVE))
     holders: dict[str, list[dg.DagsterRun]] = {}
     for run in active:
@@ -73,7 +71,7 @@ def _holder(instance: dg.DagsterInstance, wanted: set[str]) -> dg.DagsterRun | N
     if not holders:
         return None
     limits = {limit.name: limit.limit for limit in instance.event_log_storage.get_pool_limits()}
-    # The same default dagster_home/dagster.yaml gives to pools.
+    # The same default that dagster_home/dagster.yaml sets for pools.
     default = instance.event_log_storage.get_pool_config().default_pool_limit or 1
     for pool, runs in holders.items():
         if len(runs) >= limits.get(pool, default):

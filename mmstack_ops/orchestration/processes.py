@@ -1,4 +1,4 @@
-"""Which process works on a run: told in the run's tags, so that others can see it is gone."""
+"""Identify the process of a run by a tag, so that other processes can see that it has ended."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def process_tag(pid: int) -> str:
-    """Return ``host/boot/pid/start``: unlike a pid alone it never names another process."""
+    """Return ``host/boot/pid/start``, which, unlike a pid, never identifies another process."""
     return f"{socket.gethostname()}/{_boot()}/{pid}/{_started(pid)}"
 
 
 def is_gone(tags: Mapping[str, str]) -> bool:
-    """Return whether the process in a run's ``tags`` has surely ended.
+    """Return whether the process in a run's ``tags`` has certainly ended.
 
-    A run without the tag (or with an empty one), or of another host, is never gone: from here
-    nobody can tell.
+    Return False for a run without the tag (or with an empty one) or of another host: its
+    process cannot be checked from here.
     """
     tag = tags.get(PROCESS_TAG)
     if not tag:

@@ -1,4 +1,4 @@
-"""Dagster's run launcher, which also knows the processes that runs tell in their tags."""
+"""Dagster's run launcher, extended by the processes that are recorded in the tags of runs."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from mmstack_ops.orchestration.processes import is_gone
 
 
 class ProcessTagMixin(RunLauncher[dg.DagsterInstance]):
-    """Goes before a launcher of Dagster's, which starts and terminates the runs it launched.
+    """A base class to list before a Dagster launcher, which handles the runs it launched.
 
-    Runs of the command line were launched by nobody: "Terminate" tells them by their status,
-    which they watch. Of every run whose process was killed, run monitoring learns it from here
-    and frees what the run held.
+    No launcher started the runs of the command line: "Terminate" changes their status, which
+    they watch. For every run whose process was killed, this class reports that to run
+    monitoring, which frees what the run held.
     """
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Hand a run to Dagster's launcher.
+        """Launch a run with Dagster's launcher.
 
-        A re-executed run has the tags of its original, and with them a process that is gone.
+        The process tag is cleared first: a re-executed run has the tags of its original, with a
+        process that has ended.
         """
         run = context.dagster_run
         if PROCESS_TAG in run.tags:
@@ -33,7 +34,7 @@ class ProcessTagMixin(RunLauncher[dg.DagsterInstance]):
         super().launch_run(context)  # type: ignore[safe-super]
 
     def terminate(self, run_id: str) -> bool:
-        """Ask a run to stop. Return False when there is nobody left to ask."""
+        """Ask a run to stop. Return False if there is no process to ask."""
         run = self._instance.get_run_by_id(run_id) if self.has_instance else None
         if run is None or run.is_finished:
             return False
@@ -48,11 +49,11 @@ class ProcessTagMixin(RunLauncher[dg.DagsterInstance]):
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """Runs that tell their process can be checked."""
+        """True: runs with a process tag can be checked."""
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Return whether what executes a run still lives; where nobody can tell, it does."""
+        """Return whether the process of a run still runs; if that is unknown, assume it does."""
         if is_gone(run.tags):
             return CheckRunHealthResult(WorkerStatus.FAILED, "the process that executed it is gone")
         if _is_launched(run) and super().supports_check_run_worker_health:
@@ -61,12 +62,12 @@ class ProcessTagMixin(RunLauncher[dg.DagsterInstance]):
 
 
 def _is_launched(run: dg.DagsterRun) -> bool:
-    """Return whether a launcher started the run: it finds the code by the run's code origin.
+    """Return whether a launcher started the run: a launcher finds the code by the code origin.
 
-    A run of the command line has none, since its process has the code already.
+    A run of the command line has no code origin, since its process already has the code.
     """
     return run.job_code_origin is not None
 
 
 class StackRunLauncher(ProcessTagMixin, dg.DefaultRunLauncher):
-    """Dagster's default launcher (the code server starts a process a run)."""
+    """Dagster's default launcher (the code server starts one process for each run)."""

@@ -1,4 +1,4 @@
-"""From a verb and its targets to the runs that carry it out."""
+"""Build the run that carries out a verb on stacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Verb = Literal["start", "stop", "restart", "rebuild"]
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One run: what ``run_job`` takes."""
+    """The arguments of ``run_job`` for one run."""
 
     job: str
     run_config: dict[str, Any] = field(default_factory=dict)
@@ -24,10 +24,10 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class Options:
-    """How a verb was qualified; what a verb has no use for is ignored by it."""
+    """The options of a verb. A verb ignores options that don't apply to it."""
 
     dependencies: bool = True
-    """Start what the targets need too."""
+    """Also start what the targets need."""
     gpu: bool = False
     profiles: Sequence[str] = ()
     keep_containers: bool = False
@@ -44,8 +44,8 @@ def run_request(
     """Return the run that carries out ``verb`` on ``targets``.
 
     Args:
-        targets: stacks, services or the environment's name, all known.
-        removed: service → stack of those targets that have left the schema, for a stop.
+        targets: known stacks, known services or the environment's name.
+        removed: service → stack of the targets that have left the schema, for a stop.
     """
     left = removed or {}
     if verb in ("start", "rebuild"):
@@ -75,7 +75,7 @@ def _bring_up(
     if is_plain and target in (*catalogue.schema.stacks, catalogue.environment):
         stack = target if target in catalogue.schema.stacks else None
         return RunRequest(dagster_names.job_name(verb, stack), config)
-    # A rebuild of single services leaves what they need as it is.
+    # A rebuild of single services doesn't change what they need.
     services = catalogue.select(
         targets,
         dependencies=options.dependencies and verb == "start",
@@ -87,13 +87,13 @@ def _bring_up(
 def _named(catalogue: Catalogue, verb: Verb, targets: Sequence[str]) -> list[str]:
     if verb == "restart":
         return list(catalogue.select(targets, dependencies=False))
-    # A stop of a stack takes what was started by a profile too.
+    # A stop of a stack also stops services that were started by a profile.
     entries = catalogue.services.items()
     return [name for name, entry in entries if name in targets or entry.stack in targets]
 
 
 def _scope(catalogue: Catalogue, targets: Sequence[str], left: Mapping[str, str]) -> str | None:
-    """Return the one stack that all targets are of; None for several, or the environment."""
+    """Return the stack that all targets belong to; None for several, or the environment."""
 
     def stack_of(target: str) -> str | None:
         if target in catalogue.services:

@@ -1,4 +1,4 @@
-"""What of an error may reach the event log, which keeps it for ever."""
+"""Keep secrets in errors out of the event log, which stores errors forever."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mmstack_ops.domain.errors import MmstackError, UnexpectedError
 
 @contextmanager
 def only_safe_errors(what: str) -> Iterator[None]:
-    """Turn errors into failures whose text holds no secret.
+    """Convert errors into failures whose text contains no secret.
 
-    Our own errors are written for people and never carry a value: their text passes. Of
-    any other error the text is dropped, since a library may have put a credential or a URL
-    into it; its type and the places it came through stay (``UnexpectedError``).
+    Our own errors are written for operators and never contain a value: their text is kept. The
+    text of any other error is dropped, since a library may have put a credential or a URL
+    into it; its type and the locations in its traceback are kept (``UnexpectedError``).
 
     Args:
         what: the work that failed, for the message.

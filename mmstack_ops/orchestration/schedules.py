@@ -1,4 +1,4 @@
-"""When things run by themselves."""
+"""Schedules of an environment."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def environment_schedule(
 ) -> dg.ScheduleDefinition:
     """Return the schedule of a job, in the environment's time zone.
 
-    Whether it runs by default is the environment's ``schedules_running``; the UI's switch
-    goes over it. While the environment is wiped, its schedules ask for nothing.
+    The environment's ``schedules_running`` sets whether it runs by default; the switch in the
+    UI overrides it. While the environment is being wiped, its schedules launch no runs.
 
     Args:
-        name: None: the job's, with ``_schedule`` behind it.
+        name: name of the schedule; None: the job's name followed by ``_schedule``.
     """
 
     def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:

@@ -1,4 +1,4 @@
-"""Notice that somebody terminates a run which no code server executes."""
+"""Detect the termination of a run that no code server executes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _POLL_SECONDS = 1.0
 
 @contextmanager
 def watch_for_termination(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
-    """Interrupt this process (SIGINT) when somebody terminates the run in the UI."""
+    """Interrupt this process (SIGINT) if the run is terminated in the UI."""
     over = threading.Event()
 
     def watch() -> None:

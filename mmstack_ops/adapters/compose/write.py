@@ -27,12 +27,12 @@ ENVIRONMENT_FILE = "environment.yaml"
 
 class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, _data: Any) -> bool:
-        # Equal lists are written out each time: anchors only make such a file harder to read.
+        # Write equal lists in full: YAML anchors make the file harder to read.
         return True
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # Scripts stay readable as blocks.
+    # Write scripts as blocks, which are readable.
     style = "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
@@ -100,9 +100,9 @@ def _texts(value: Any) -> Iterator[str]:
 def write_compose_files(
     project: Project, catalogue: Catalogue, *, gpu: bool = False
 ) -> tuple[Path, ...]:
-    """Write one file a stack and one for the environment; return their paths.
+    """Write one file for each stack and one for the environment; return their paths.
 
-    Files that are right already stay untouched; files of stacks that are gone are removed.
+    Files that are up to date aren't rewritten; files of stacks that no longer exist are deleted.
 
     Raises:
         RenderError: a file can't be written.

@@ -1,1 +1,1 @@
-"""The Docker engine: a handle that can only read, and one that can write."""
+"""The Docker engine: a read-only handle, and a handle that can write."""

@@ -1,7 +1,7 @@
-"""Usage of containers of this host, read from the kernel.
+"""Read the resource usage of containers on this host from the kernel.
 
-The engine's own statistics take a second for each look (it waits for its collector); the
-control groups it reads answer at once.
+The engine's own statistics take a second per request (it waits for its collector); reading its
+control groups directly returns immediately.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class RawUsage:
-    """Processor time since the container's start, and memory without page cache, in bytes."""
+    """CPU time since the start of a container, and memory without page cache in bytes."""
 
     cpu_nanoseconds: int
     memory_bytes: int
 
 
 def read_usage(container_id: str, pid: int) -> RawUsage | None:
-    """Read a running container's usage; None when this host's kernel can't tell.
+    """Return a running container's usage, or None if this host's kernel doesn't show it.
 
-    That is so for an engine on another machine, inside a container, and for a container
-    that has just ended.
+    The result is None for an engine on another machine, inside a container, and for a
+    container that has just ended.
 
     Args:
-        pid: the container's first process, as the engine numbers it.
+        pid: PID of the container's first process, as reported by the engine.
     """
     try:
         groups = _groups((_PROC / str(pid) / "cgroup").read_text())
-        # The id in the path proves that this pid means here what it means to the engine.
+        # The id in the path proves that this PID is the same process here as for the engine.
         memory, cpu = groups.get("memory"), groups.get("cpuacct")
         if memory is not None and cpu is not None and container_id in memory:
             return _read_v1(
                 _CGROUPS / "memory" / memory.lstrip("/"), _CGROUPS / "cpuacct" / cpu.lstrip("/")
             )
-        # Looked at last: a hybrid host has a unified path too, with no controllers on it.
+        # Checked last: a hybrid host also has a unified path, but without controllers.
         unified = groups.get("", "")
         return _read_v2(_CGROUPS / unified.lstrip("/")) if container_id in unified else None
     except (OSError, ValueError):

@@ -20,9 +20,9 @@ DEFAULT_URL = SOCKET + "/var/run/docker.sock"
 
 
 class EngineConnection:
-    """One engine, with a client for each thread that asks.
+    """A connection to one engine, with one client per thread.
 
-    docker-py's sessions aren't made for use from several threads at once, and each open
+    docker-py's sessions aren't safe for concurrent use by several threads, and each open
     stream holds a connection of its client's pool.
 
     Args:
@@ -46,7 +46,7 @@ class EngineConnection:
         """The calling thread's client.
 
         Raises:
-            EngineUnavailableError: when no engine answers.
+            EngineUnavailableError: no engine answers.
         """
         client: docker.APIClient | None = getattr(self._local, "client", None)
         if client is None:
@@ -55,21 +55,21 @@ class EngineConnection:
         return client
 
     def new_client(self) -> docker.APIClient:
-        """Return a client of its own for a long stream; the caller closes it."""
+        """Return a separate client for a long stream; the caller closes it."""
         return self._connect()
 
     def get(self, path: str, params: Mapping[str, object] | None = None, *, doing: str) -> Any:
         """Return the engine's JSON for a ``GET``, in the newest version of its API.
 
-        An engine on this machine is asked without docker-py: its import alone takes a fifth
-        of the time of a reading verb.
+        Requests to an engine on this machine don't use docker-py: its import alone takes a
+        fifth of the run time of a read-only command.
 
         Args:
             path: quoted, without a version: ``/containers/json``.
-            doing: what is being done, for the message: ``list containers``.
+            doing: the action, for error messages, such as ``list containers``.
 
         Raises:
-            EngineError: or the subclass that fits.
+            EngineError: the request failed; a subclass if the cause is known.
         """
         if not self.base_url.startswith(SOCKET):
             with self.translated(doing) as client:
@@ -104,10 +104,10 @@ class EngineConnection:
         return client
 
     def _engines_version(self, kind: type[docker.APIClient]) -> str:
-        """Return the API version the engine speaks, in the way it answers at once.
+        """Return the engine's API version, using a request that it answers immediately.
 
-        docker-py asks for ``/version``, for which an engine runs containerd and runc to learn
-        theirs too.
+        docker-py requests ``/version``, for which an engine also runs containerd and runc to
+        get their versions.
         """
         from docker.constants import DEFAULT_DOCKER_API_VERSION
 
@@ -128,7 +128,7 @@ class EngineConnection:
         return int(major), int(minor)
 
     def close(self) -> None:
-        """Close every client that was handed out."""
+        """Close all clients that were created."""
         with self._lock:
             clients, self._clients = self._clients, []
         for client in clients:
@@ -137,13 +137,13 @@ class EngineConnection:
 
     @contextmanager
     def translated(self, doing: str) -> Iterator[docker.APIClient]:
-        """Give the thread's client, and turn its exceptions into ours.
+        """Yield the thread's client, and convert its exceptions to ours.
 
         Args:
-            doing: what is being done, for the message: ``create container x``.
+            doing: the action, for error messages, such as ``create container x``.
 
         Raises:
-            EngineError: or the subclass that fits.
+            EngineError: the request failed; a subclass if the cause is known.
         """
         client = self.client
         from mmstack_ops.adapters.engine.docker_py import FAILURES
@@ -155,7 +155,7 @@ class EngineConnection:
 
 
 def _message(body: bytes) -> str:
-    """Return an error's text: the engine sends ``{"message": …}``, something before it text."""
+    """Return an error's text: the engine sends ``{"message": …}``, a proxy sends plain text."""
     text = body.decode("utf-8", "replace").strip()
     try:
         return str(json.loads(text)["message"])

@@ -1,4 +1,4 @@
-"""docker-py, which is imported by what changes the engine or reads a stream of it."""
+"""docker-py, imported only by code that changes the engine or reads one of its streams."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from docker.errors import DockerException, create_api_error_from_http_exception
 from mmstack_ops.domain.errors import ReadOnlyViolationError
 
 FAILURES = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
-"""What docker-py raises, and lets through of its own libraries."""
+"""Exceptions that docker-py raises, and those of its own libraries that it doesn't catch."""
 
 _READ_METHODS = frozenset({"GET", "HEAD"})
 
 
 def versioned_url(client: docker.APIClient, path: str) -> str:
-    """Return the address of a quoted ``path`` in the version of the API the client speaks."""
+    """Return the URL of a quoted ``path`` in the client's API version."""
     return f"{client.base_url}/v{client.api_version}{path}"
 
 
 def raise_for_status(answer: requests.Response) -> None:
-    """Raise docker-py's ``APIError``, or the subclass that fits, if the engine refused."""
+    """Raise docker-py's ``APIError``, or a subclass of it, if the engine refused the request."""
     try:
         answer.raise_for_status()
     except requests.HTTPError as error:
@@ -31,17 +31,17 @@ def raise_for_status(answer: requests.Response) -> None:
 
 
 class ReadOnlyAPIClient(docker.APIClient):  # type: ignore[misc]  # docker has no types
-    """An API client that sends nothing but GET and HEAD.
+    """An API client that sends only GET and HEAD requests.
 
-    Everything docker-py does goes through ``Session.send``: refusing there makes writing
-    impossible rather than merely unused.
+    All requests of docker-py go through ``Session.send``: refusing them there makes writing
+    impossible, not just unused.
     """
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """Send a request that only reads.
+        """Send a read-only request.
 
         Raises:
-            ReadOnlyViolationError: for any other.
+            ReadOnlyViolationError: the method isn't GET or HEAD.
         """
         if request.method not in _READ_METHODS:
             raise ReadOnlyViolationError(
@@ -53,7 +53,7 @@ class ReadOnlyAPIClient(docker.APIClient):  # type: ignore[misc]  # docker has n
         return response
 
     def attach_socket(self, container: Any, *_: Any, **__: Any) -> Any:
-        """Refuse to attach to a container: by a WebSocket it is the one way past ``send``.
+        """Refuse to attach to a container: its WebSocket is the only request that avoids ``send``.
 
         Raises:
             ReadOnlyViolationError: always.

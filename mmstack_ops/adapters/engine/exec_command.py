@@ -1,4 +1,4 @@
-"""Running a command in a container that already runs."""
+"""Run a command in a running container."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ def execute(
     *,
     on_output: Callable[[bytes], None] = lambda _chunk: None,
 ) -> int:
-    """Run ``command`` to its end; return its exit code.
+    """Run ``command`` until it exits; return its exit code.
 
     Args:
         name: the container's name, for messages.
-        on_output: receives what the command writes, both streams in one, as it comes.
+        on_output: receives the command's output as it arrives, stdout and stderr combined.
 
     Raises:
-        EngineError: the container doesn't run, or the engine broke off.
+        EngineError: the container isn't running, or the engine broke the connection.
     """
     with connection.translated(f"run {command[0]} in {name}") as client:
         created = client.exec_create(container_id, list(command))["Id"]
-        # A connection of its own, and without a time limit: a command may be silent for long.
+        # A separate connection without a timeout: a command may write nothing for a long time.
         streaming = connection.new_client()
         streaming.timeout = None
         try:

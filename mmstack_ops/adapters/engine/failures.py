@@ -1,4 +1,4 @@
-"""The engine's failures, translated into errors with a cause and a remedy."""
+"""Convert the engine's failures to errors with a cause and a remedy."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mmstack_ops.domain.errors import (
 
 
 class MissingObjectError(EngineError):
-    """The container, network, volume or image isn't there (any more)."""
+    """The container, network, volume or image doesn't exist (any more)."""
 
 
-# What the engine says (moby, several releases) → (our class, remedy). First match wins.
+# The engine's message (moby, several releases) → (our class, remedy). The first match wins.
 _KNOWN: tuple[tuple[re.Pattern[str], type[EngineError], str], ...] = (
     (
         re.compile(r"port is already allocated|address already in use|ports are not available"),
@@ -73,7 +73,7 @@ def unavailable(base_url: str, error: Exception) -> EngineUnavailableError:
 
 
 def translate(error: Exception, *, doing: str, base_url: str) -> EngineError:
-    """Return our error for one of docker-py's, requests' or urllib3's (from within a stream)."""
+    """Return our error for an exception of docker-py, requests or urllib3 (raised by a stream)."""
     import requests
     import urllib3
     from docker.errors import APIError, NotFound
@@ -91,11 +91,11 @@ def translate(error: Exception, *, doing: str, base_url: str) -> EngineError:
 
 
 def refusal(text: str, *, doing: str, missing: bool) -> EngineError:
-    """Return our error for what the engine answered instead of doing it.
+    """Return our error for an error answer of the engine.
 
     Args:
-        text: the engine's own words.
-        missing: it answered 404.
+        text: the engine's message.
+        missing: the engine answered 404.
     """
     if known := known_refusal(text, doing=doing):
         return known
@@ -109,7 +109,7 @@ def refusal(text: str, *, doing: str, missing: bool) -> EngineError:
 
 
 def known_refusal(text: str, *, doing: str) -> EngineError | None:
-    """Return our error for a refusal whose cause the engine's text tells; None for others."""
+    """Return our error for a message of the engine whose cause is known, or None."""
     for pattern, kind, remedy in _KNOWN:
         if pattern.search(text):
             return kind(f"the engine refused to {doing}", why=text, remedy=remedy)
@@ -117,7 +117,7 @@ def known_refusal(text: str, *, doing: str) -> EngineError | None:
 
 
 def _innermost(error: BaseException) -> str:
-    """Return the text of the first cause: libraries wrap it in layers of their own names."""
+    """Return the text of the root cause: libraries wrap it in several exceptions of their own."""
     seen: set[int] = set()
     while (inner := error.__cause__ or error.__context__) is not None and id(inner) not in seen:
         seen.add(id(inner))

@@ -1,4 +1,4 @@
-"""The engine's JSON, reduced to our observed values."""
+"""Convert the engine's JSON to our observed values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmstack_ops.domain.stacks.observed import Health, ObservedContainer, Observ
 
 
 def observed_container(raw: dict[str, Any]) -> ObservedContainer:
-    """Reduce ``GET /containers/{id}/json``."""
+    """Return the container described by ``GET /containers/{id}/json``."""
     config, state, host = raw["Config"], raw["State"], raw["HostConfig"]
     marks: dict[str, str] = config.get("Labels") or {}
     health = state.get("Health") or {}
@@ -35,7 +35,7 @@ def observed_container(raw: dict[str, Any]) -> ObservedContainer:
         image_id=raw["Image"],
         exit_code=state.get("ExitCode") or 0,
         restart_count=raw.get("RestartCount") or 0,
-        # The engine says "never" with the first day of year 1.
+        # The engine reports "never" as the first day of year 1.
         started_at="" if state["StartedAt"].startswith("0001") else state["StartedAt"],
         health_output=(log[-1].get("Output") or "").strip() if log else "",
         addresses={
@@ -57,7 +57,7 @@ def observed_container(raw: dict[str, Any]) -> ObservedContainer:
 
 
 def observed_network(raw: dict[str, Any], members: Iterable[str]) -> ObservedNetwork:
-    """Reduce one entry of ``GET /networks``; ``members`` are container ids on it."""
+    """Return the network of one entry of ``GET /networks``; ``members`` are its container ids."""
     blocks = (raw.get("IPAM") or {}).get("Config") or []
     return ObservedNetwork(
         id=raw["Id"],
@@ -71,15 +71,15 @@ def observed_network(raw: dict[str, Any], members: Iterable[str]) -> ObservedNet
 
 def _health(raw: dict[str, Any]) -> Health:
     status: Health = raw.get("Status") or "none"
-    # Of a container that was paused the engine says "unhealthy" until its next probe, though
-    # none has failed.
+    # After a pause, the engine reports a container as "unhealthy" until the next probe, although
+    # no probe has failed.
     if status == "unhealthy" and raw.get("FailingStreak") == 0:
         return "starting"
     return status
 
 
 def _spec(text: str) -> dict[str, Any]:
-    """Parse our specification label; a damaged one only costs the reasons, so it reads as empty."""
+    """Parse our specification label. A damaged one counts as empty: only reasons depend on it."""
     try:
         value = json.loads(text) if text else {}
     except ValueError:
@@ -94,7 +94,7 @@ def _ports(raw: dict[str, Any]) -> Iterable[str]:
 
 
 def container_event(raw: dict[str, Any], environment: str) -> ContainerEvent | None:
-    """Reduce one event of ``GET /events``; None for another environment's or an unlabelled one."""
+    """Return one event of ``GET /events``; None if it is unlabelled or of another environment."""
     actor = raw.get("Actor") or {}
     marks: dict[str, str] = actor.get("Attributes") or {}
     if marks.get(labels.ENVIRONMENT) != environment or labels.SERVICE not in marks:

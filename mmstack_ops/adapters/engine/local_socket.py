@@ -1,4 +1,4 @@
-"""Ask an engine on this machine, over its socket, with the standard library alone."""
+"""Send requests to an engine on this machine, over its socket, using only the standard library."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class _Connection(http.client.HTTPConnection):
 def get(
     base_url: str, path: str, params: Mapping[str, object], *, timeout: float
 ) -> tuple[int, bytes]:
-    """Return status and body of a ``GET``, on a connection of its own.
+    """Return the status and body of a ``GET``, sent on a separate connection.
 
     Args:
         base_url: ``unix://`` and the socket's path.
-        timeout: seconds for each of connecting, sending and reading.
+        timeout: seconds, each for connecting, sending and reading.
 
     Raises:
-        OSError: nobody listens, or not to this user, or not in time.
-        http.client.HTTPException: what came back is no HTTP, or was cut off.
+        OSError: nothing listens there, this user has no access, or the timeout expired.
+        http.client.HTTPException: the answer isn't HTTP, or is incomplete.
     """
     connection = _Connection(base_url.removeprefix(SOCKET), timeout)
     try:

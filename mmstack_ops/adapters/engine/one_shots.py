@@ -1,4 +1,4 @@
-"""One-shot containers, frozen containers and files inside containers: what backups need."""
+"""Engine operations for backups: one-shot containers, pausing, and files inside containers."""
 
 from __future__ import annotations
 
@@ -12,52 +12,52 @@ from mmstack_ops.adapters.engine.writer import EngineWriter
 from mmstack_ops.domain.stacks import labels
 
 ONE_SHOT = "io.mmstack.oneshot"
-"""Label of a one-shot container: the exchange folder of the process that made it."""
+"""Label of a one-shot container: the exchange folder of the process that created it."""
 _CHUNK = 1 << 20
-# Packing or unpacking a large tree is one request; the engine answers when it is through.
+# Packing or unpacking a large tree is one request; the engine answers when it has finished.
 _ARCHIVE_TIMEOUT = 6 * 3600.0
-# A volume's files may belong to anybody; without a volume no capability is needed at all.
+# A volume's files may belong to any user; without a volume, no capability is needed.
 _VOLUME_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID")
 _LOG_OPTIONS = {"max-size": "20m", "max-file": "2"}
 
 
 @dataclass(frozen=True)
 class OneShot:
-    """A container that runs one command and is removed."""
+    """A container that runs one command and is then removed."""
 
     name: str
     image: str
     command: tuple[str, ...]
     network: str
     exchange: str
-    """Folder of the host that is mounted at ``/run/exchange``."""
+    """Host folder that is mounted at ``/run/exchange``."""
     user: str
     environment: Mapping[str, str] = field(default_factory=dict)
     volumes: Mapping[str, str] = field(default_factory=dict)
-    """Volume → path inside."""
+    """Volume → path in the container."""
     writable: bool = False
-    """Volumes may be written to."""
+    """Whether the volumes are writable."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a container ended."""
+    """The exit status of a container."""
 
     exit_code: int
     out_of_memory: bool = False
 
 
 class OneShotEngine(EngineWriter):
-    """An engine handle that also runs one-shot containers, freezes others, and moves files."""
+    """An engine handle that also runs one-shot containers, pauses others, and copies files."""
 
     def create_one_shot(self, spec: OneShot, *, target: str) -> str:
         """Create a one-shot container; return its id.
 
-        It carries Compose's mark for one-off containers and no service's name, so that no
-        plan and no status takes it for a replica.
+        It has Compose's label for one-off containers and no service name, so that plans and
+        status don't count it as a replica.
 
         Args:
-            target: where the exchange folder is mounted inside.
+            target: mount point of the exchange folder in the container.
         """
         with self._connection.translated(f"create one-shot container {spec.name}") as client:
             mounts = [Mount(target=target, source=spec.exchange, type="bind")]
@@ -80,7 +80,7 @@ class OneShotEngine(EngineWriter):
                 command=list(spec.command[1:]),
                 user=spec.user,
                 environment=dict(spec.environment),
-                # The image's own probe would look for a server that doesn't run here.
+                # The image's own health check would probe a server that doesn't run here.
                 healthcheck=Healthcheck(test=["NONE"]),
                 labels={**self._marks, labels.ONEOFF: "True", ONE_SHOT: spec.exchange},
                 host_config=host,
@@ -88,10 +88,10 @@ class OneShotEngine(EngineWriter):
         return str(created["Id"])
 
     def ended(self, container_id: str, name: str) -> Ended | None:
-        """Return how a container ended; None while it runs.
+        """Return the exit status of a container, or None while it runs.
 
         Raises:
-            MissingObjectError: somebody removed it.
+            MissingObjectError: the container was removed.
         """
         with self._connection.translated(f"look at {name}") as client:
             state = client.inspect_container(container_id)["State"]
@@ -100,13 +100,13 @@ class OneShotEngine(EngineWriter):
         return Ended(int(state.get("ExitCode") or 0), bool(state.get("OOMKilled")))
 
     def output(self, container_id: str, name: str, *, stderr: bool) -> str:
-        """Return all that a container wrote to stdout, or to stderr."""
+        """Return everything that a container wrote to stdout, or to stderr."""
         with self._connection.translated(f"read the output of {name}") as client:
             raw: bytes = client.logs(container_id, stdout=not stderr, stderr=stderr)
         return raw.decode("utf-8", "replace")
 
     def pause(self, container_id: str, name: str) -> None:
-        """Freeze a container's processes."""
+        """Pause a container."""
         with self._connection.translated(f"freeze container {name}") as client:
             client.pause(container_id)
 
@@ -121,18 +121,18 @@ class OneShotEngine(EngineWriter):
         }
 
     def volume_mountpoint(self, volume: str) -> str | None:
-        """Return where a volume stands on the engine's host; None when no driver says so."""
+        """Return a volume's path on the engine's host, or None if its driver isn't ``local``."""
         with self._connection.translated(f"look at volume {volume}") as client:
             found = client.inspect_volume(volume)
         return found.get("Mountpoint") if found.get("Driver") == "local" else None
 
     @property
     def is_local(self) -> bool:
-        """The engine runs on this host."""
+        """Whether the engine runs on this host."""
         return self._connection.base_url.startswith("unix://")
 
     def read_archive(self, container_id: str, name: str, path: str) -> Iterator[bytes]:
-        """Yield a tar of ``path`` inside a container, on a connection of its own."""
+        """Yield a tar of ``path`` inside a container, read on a separate connection."""
         client = self._connection.new_client()
         client.timeout = _ARCHIVE_TIMEOUT
         try:
@@ -143,7 +143,7 @@ class OneShotEngine(EngineWriter):
             client.close()
 
     def write_archive(self, container_id: str, name: str, path: str, archive: BinaryIO) -> None:
-        """Unpack a tar into the folder ``path`` inside a container; owners are the tar's."""
+        """Unpack a tar into the folder ``path`` inside a container; file owners are kept."""
         client = self._connection.new_client()
         client.timeout = _ARCHIVE_TIMEOUT
         try:

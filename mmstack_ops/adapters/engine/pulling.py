@@ -1,4 +1,4 @@
-"""How far a pull is, from the engine's progress lines."""
+"""Compute the progress of a pull from the engine's progress lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# What a layer has behind it when the engine says so; fetching is half of it, unpacking the rest.
+# The share of a layer that is done at each status: downloading is half of it, extracting the rest.
 _REACHED = {
     "Pulling fs layer": 0.0,
     "Download complete": 0.5,
@@ -17,16 +17,16 @@ _STEPS = {"Downloading": 0.0, "Extracting": 0.5}
 
 @dataclass
 class PullProgress:
-    """The share of a pull that is done; it never falls.
+    """The share of a pull that is done; it never decreases.
 
-    All layers count the same: the engine names them all at the beginning, but tells the size
-    of each only when its turn comes, and a share of bytes would jump back then.
+    All layers count equally: the engine lists them all at the start, but reports the size of
+    each only when its download starts, and a share of bytes would then jump back.
     """
 
     _layers: dict[str, float] = field(default_factory=dict)
 
     def take(self, line: Mapping[str, Any]) -> float | None:
-        """Take one line; return the share done, None while no layer is to be fetched."""
+        """Process one line; return the share done, or None while there is no layer to pull."""
         name, status = str(line.get("id", "")), str(line.get("status", ""))
         detail = line.get("progressDetail") or {}
         if status in _REACHED:
@@ -37,5 +37,5 @@ class PullProgress:
         return sum(self._layers.values()) / len(self._layers) if self._layers else None
 
     def _reach(self, layer: str, share: float) -> None:
-        # A download that breaks off begins anew; nobody needs to see that as a step back.
+        # A failed download starts again from 0; the progress shown must not go back.
         self._layers[layer] = max(self._layers.get(layer, 0.0), share)

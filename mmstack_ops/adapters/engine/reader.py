@@ -1,4 +1,4 @@
-"""Looking at the engine."""
+"""Read the state of the engine."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ LogStream = Iterator[tuple[Literal["stdout", "stderr"], bytes]]
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
-# Inspecting is a round trip of about 2 ms to the daemon; a few in parallel hide it.
+# Inspecting takes a round trip of about 2 ms to the daemon; a few parallel requests hide it.
 _PARALLEL_READS = 4
 
 
 class EngineReader:
-    """Reads containers, networks, volumes, images, logs and events of one engine."""
+    """A handle that reads containers, networks, volumes, images, logs and events of one engine."""
 
     def __init__(self, connection: EngineConnection) -> None:
         self._connection = connection
@@ -48,14 +48,14 @@ class EngineReader:
         return info
 
     def observe(self, owner: str, images: Iterable[str] = ()) -> ObservedState:
-        """Take one look at everything plans and status need.
+        """Return the state of everything that plans and status need.
 
         Args:
-            owner: the schema's ``config.project``; containers of others are only named.
-            images: references whose presence matters.
+            owner: the schema's ``config.project``; other containers are only listed by name.
+            images: references of the images to look up.
         """
         with ThreadPoolExecutor(1) as pool:
-            # An engine takes longer to describe itself than to make all of these lists.
+            # ``/info`` takes an engine longer than all of these lists.
             described = pool.submit(self.info)
             listed = self._containers()
             networks = self._connection.get("/networks", doing="list networks")
@@ -91,7 +91,7 @@ class EngineReader:
         """Inspect one container.
 
         Raises:
-            MissingObjectError: when it is gone.
+            MissingObjectError: the container doesn't exist.
         """
         doing = f"inspect container {container_id[:12]}"
         return observed_container(
@@ -106,26 +106,26 @@ class EngineReader:
         }
 
     def images(self, references: Iterable[str]) -> dict[str, ObservedImage]:
-        """Return those of the references that the engine has."""
+        """Return the images of ``references`` that the engine has, by reference."""
         found = self._in_parallel(self._image, sorted(set(references)))
         return {reference: image for reference, image in found if image is not None}
 
     def image(self, reference: str) -> ObservedImage | None:
-        """Return the image, or None when the engine doesn't have it."""
+        """Return the image, or None if the engine doesn't have it."""
         return self._image(reference)[1]
 
     def memory_and_cpu(self, container_id: str) -> dict[str, Any]:
-        """Return one raw sample of the engine's statistics (one-shot: it doesn't wait)."""
+        """Return one raw sample of the engine's statistics (one-shot: the engine doesn't wait)."""
         sample: dict[str, Any] = self._connection.get(
             f"/containers/{container_id}/stats",
-            # As numbers: the engine reads Python's "True" and "False" as neither.
+            # Numbers, because the engine doesn't understand Python's "True" and "False".
             {"stream": 0, "one-shot": 1},
             doing=f"measure container {container_id[:12]}",
         )
         return sample
 
     def samples(self, container_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Return one raw statistics sample for each container that is still there."""
+        """Return one raw statistics sample for each container that still exists."""
 
         def sample(container_id: str) -> tuple[str, dict[str, Any] | None]:
             try:
@@ -137,7 +137,7 @@ class EngineReader:
         return {container_id: found for container_id, found in pairs if found}
 
     def log_tail(self, container_id: str, lines: int = 20) -> str:
-        """Return the last lines a container wrote, both streams together."""
+        """Return the last lines that a container wrote, stdout and stderr combined."""
         with self._connection.translated(f"read logs of {container_id[:12]}") as client:
             raw: bytes = client.logs(container_id, stdout=True, stderr=True, tail=lines)
         return raw.decode("utf-8", "replace").rstrip()
@@ -145,11 +145,11 @@ class EngineReader:
     def follow_logs(
         self, container_id: str, *, follow: bool, since: float | None, tail: int | None
     ) -> LogStream:
-        """Yield (stream, bytes) chunks with engine timestamps, on a connection of their own.
+        """Yield (stream, bytes) chunks with engine timestamps, read on a separate connection.
 
         Args:
             since: seconds since the epoch.
-            tail: the last so many lines; None for all.
+            tail: number of lines from the end; None for all.
         """
         from mmstack_ops.adapters.engine.docker_py import raise_for_status, versioned_url
 
@@ -164,7 +164,7 @@ class EngineReader:
         }
         try:
             with self._connection.translated(f"read logs of {container_id[:12]}"):
-                # docker-py's own reader drops which of the two streams a frame belongs to.
+                # docker-py's own reader doesn't return which of the two streams a frame belongs to.
                 # Following has no read timeout: a silent container is not a dead engine.
                 response = client.get(
                     versioned_url(client, f"/containers/{container_id}/logs"),
@@ -180,7 +180,7 @@ class EngineReader:
             client.close()
 
     def events(self, owner: str, *, since: float, until: float) -> list[dict[str, Any]]:
-        """Return container events of ``owner`` between two moments (seconds since the epoch)."""
+        """Return container events of ``owner`` between two times (seconds since the epoch)."""
         filters = {"type": ["container"], "label": [f"{labels.OWNER}={owner}"]}
         with self._connection.translated("read container events") as client:
             stream = client.events(since=since, until=until, filters=filters, decode=True)
@@ -196,7 +196,7 @@ class EngineReader:
         try:
             return self.container(container_id)
         except MissingObjectError:
-            # It went between listing and inspecting: it isn't there, which is the truth.
+            # The container was removed between listing and inspecting, so it doesn't exist.
             return None
 
     def _image(self, reference: str) -> tuple[str, ObservedImage | None]:

@@ -1,4 +1,4 @@
-"""Waiting for a container to be ready, with a deadline and a way out."""
+"""Wait until a container is ready, with a deadline and cancellation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmstack_ops.domain.stacks.observed import ObservedContainer
 
 _FIRST_POLL = 0.05
 _SLOWEST_POLL = 0.5
-# A container that restarts this often isn't starting, it is crashing.
+# A container that restarts this often is crashing, not starting.
 _CRASH_LOOP = 3
 
 
@@ -30,22 +30,22 @@ def wait_ready(
     probe_interval: float = 1.0,
     on_passing: Callable[[], None] = lambda: None,
 ) -> ObservedContainer:
-    """Wait until a container fulfils ``condition`` and return it as it is then.
+    """Wait until a container meets ``condition`` and return its state at that time.
 
-    A container without a health check is ready when it runs; "completed" wants it to have
-    exited with 0.
+    A container without a health check is ready when it runs; "completed" requires that it
+    has exited with 0.
 
     Args:
         deadline: ``time.monotonic()`` value after which waiting ends.
-        probe: runs the health check now; for engines that are late with their first probe.
-        probe_interval: seconds between two of them.
+        probe: runs the health check now; for engines whose first probe is late.
+        probe_interval: seconds between two probes.
         on_passing: called as soon as the health check is known to pass, which with ``probe``
-            can be before the engine itself says "healthy".
+            can be before the engine itself reports "healthy".
 
     Raises:
-        HealthTimeoutError: when the deadline passes.
-        EngineError: when it crashed, turned unhealthy, or was removed meanwhile.
-        CancelledError: when ``cancel`` is set.
+        HealthTimeoutError: the deadline passed.
+        EngineError: the container crashed, became unhealthy, or was removed meanwhile.
+        CancelledError: ``cancel`` was set.
     """
     pause = _FIRST_POLL
     next_probe = 0.0
@@ -80,7 +80,7 @@ def wait_ready(
             next_probe = time.monotonic() + probe_interval
         if cancel.wait(min(pause, left)):
             if passed:
-                # It serves; others may rely on it already. Only the engine hasn't looked yet.
+                # It is ready, and others may rely on it. Only the engine hasn't probed it yet.
                 return seen
             raise CancelledError(f"cancelled while {name} was starting")
         pause = min(pause * 1.5, _SLOWEST_POLL)
@@ -90,7 +90,7 @@ def _fulfilled(seen: ObservedContainer, condition: str) -> bool:
     if condition == "completed":
         return seen.state == "exited" and seen.exit_code == 0
     if seen.state != "running":
-        # A one-shot service (restart: "no") that ended well has done its work.
+        # A one-shot service (restart: "no") that exited with 0 has completed.
         return seen.state == "exited" and seen.exit_code == 0 and seen.restart_policy == "no"
     return condition == "started" or seen.health in ("healthy", "none")
 
@@ -101,7 +101,7 @@ def _raise_if_unreachable(seen: ObservedContainer, name: str, condition: str) ->
             f"{name} exited with code {seen.exit_code}",
             remedy="look at its log lines below",
         )
-    # Only between two attempts is the exit code that of the last one.
+    # The exit code is that of the last attempt only while the container waits for the next one.
     if seen.restart_count >= _CRASH_LOOP and seen.state == "restarting":
         raise EngineError(
             f"{name} keeps crashing (restarted {seen.restart_count} times, last exit code"

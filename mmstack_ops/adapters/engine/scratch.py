@@ -1,4 +1,4 @@
-"""Scratch containers, volumes and networks: told from everything else by one label."""
+"""Scratch containers, volumes and networks, identified by one label."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mmstack_ops.domain.stacks import labels
 from mmstack_ops.domain.stacks.spec import ReplicaSpec, ServiceSpec
 
 SCRATCH = "io.mmstack.scratch"
-"""Label of whatever is made to restore into: the claim (a file) of the process that made it."""
+"""Label of objects created for a restore: the claim (a file) of the process that created them."""
 RESTORED = "io.mmstack.restored"
-"""Label of a restored copy that stays: the backup it was made from."""
+"""Label of a restored copy that is kept: the backup it was restored from."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class ScratchObject:
 class ScratchEngine(EngineWriter):
     """An engine handle whose containers, networks and volumes are all scratch.
 
-    Nothing it makes has Compose's names of project and service, so that no plan, no status
-    and no ``docker compose`` takes it for a part of a stack.
+    Its objects don't have Compose's project and service labels, so that plans, status and
+    ``docker compose`` don't treat them as a part of a stack.
 
     Args:
-        marks: labels on everything it makes, beside ours.
+        marks: labels of everything it creates, in addition to ours.
     """
 
     def __init__(
@@ -52,15 +52,15 @@ class ScratchEngine(EngineWriter):
         self._mine = [f"{key}={self._marks[key]}" for key in (labels.OWNER, labels.ENVIRONMENT)]
         self._marks = {**self._marks, **marks}
 
-    # The arguments are the overridden method's: a scratch container tells nothing of either.
+    # The arguments are those of the overridden method; a scratch container has neither label.
     def _labels(self, service: ServiceSpec, replica: ReplicaSpec) -> dict[str, str]:  # noqa: ARG002
         return {**self._marks, labels.ONEOFF: "True"}
 
     def create_isolated_network(self, name: str, subnet: str) -> str:
-        """Create a bridge network that nothing is routed into or out of; return its id.
+        """Create a bridge network without routing into or out of it; return its id.
 
         Raises:
-            AddressConflictError: somebody took the subnet meanwhile.
+            AddressConflictError: the subnet was taken meanwhile.
         """
         ipam = docker.types.IPAMConfig(pool_configs=[docker.types.IPAMPool(subnet=subnet)])
         with self._connection.translated(f"create network {name} ({subnet})") as client:
@@ -75,7 +75,7 @@ class ScratchEngine(EngineWriter):
             client.create_volume(name, labels=dict(self._marks))
 
     def subnets(self) -> list[str]:
-        """Return the subnets of every network on the engine."""
+        """Return the subnets of all networks on the engine."""
         with self._connection.translated("list networks") as client:
             networks = client.networks()
         return [
@@ -89,7 +89,7 @@ class ScratchEngine(EngineWriter):
         """Return this environment's scratch objects, in the order they can be removed.
 
         Args:
-            claim: only those of this one.
+            claim: return only the objects of this claim.
         """
         wanted = SCRATCH if claim is None else f"{SCRATCH}={claim}"
         filters = {"label": [*self._mine, wanted]}
@@ -110,9 +110,9 @@ class ScratchEngine(EngineWriter):
         return found
 
     def remove_scratch(self, objects: Iterable[ScratchObject]) -> Iterator[str]:
-        """Remove objects, each by its exact id; yield what was deleted.
+        """Remove objects, each by its exact id; yield the kind and name of each deleted object.
 
-        One-shot containers that a killed process left on a scratch network go with it.
+        One-shot containers that a killed process left on a scratch network are removed with it.
         """
         for one in objects:
             if one.kind == "container":

@@ -1,4 +1,4 @@
-"""Starting a container and waiting until it is healthy, with evidence when it isn't."""
+"""Start a container and wait until it is healthy; show its last log lines if it fails."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def start_healthy(
     cancel: threading.Event,
     redact: Callable[[str], str] = lambda text: text,
 ) -> ObservedContainer:
-    """Start a container; return it as it is once it is healthy.
+    """Start a container; return its state once it is healthy.
 
     Args:
-        within: seconds.
+        within: timeout in seconds.
         redact: removes secrets from log lines that an error shows.
 
     Raises:
-        EngineError: it didn't become healthy; with its last log lines.
+        EngineError: it didn't become healthy; contains its last log lines.
         CancelledError: ``cancel`` was set.
     """
     from mmstack_ops.adapters.engine.readiness import wait_ready
@@ -63,7 +63,7 @@ def start_healthy(
         try:
             tail = engine.log_tail(container_id, _LOG_LINES)
         except MmstackError:
-            # It is gone: the first error says so already.
+            # The container was removed: the first error says so already.
             tail = ""
         if tail:
             error.why = f"{error.why}; its last lines: {redact(tail)}".removeprefix("; ")

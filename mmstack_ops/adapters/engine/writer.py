@@ -1,4 +1,4 @@
-"""Changing the engine: each method is one change, named by exact ids."""
+"""Change the engine: each method makes one change to objects given by exact ids."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from mmstack_ops.domain.stacks.spec import (
 _NANOSECONDS = 1_000_000_000
 # First API version whose health check has a start interval (Docker 25).
 _API_START_INTERVAL = (1, 44)
-# A probe mostly takes some hundredths of a second.
+# A probe usually takes a few hundredths of a second.
 _FIRST_LOOK = 0.02
 _SLOWEST_LOOK = 0.2
-# Keep a chatty container from filling the disk; the engine's default keeps everything.
+# Limit container logs so that they can't fill the disk; the engine's default keeps everything.
 _LOG_OPTIONS = {"max-size": "20m", "max-file": "3"}
 
 
 class EngineWriter(EngineReader):
-    """An engine handle that can also change things.
+    """An engine handle that can also write.
 
     Args:
         connection: a connection that isn't read-only.
@@ -85,7 +85,7 @@ class EngineWriter(EngineReader):
         return str(created["Id"])
 
     def remove_network(self, network_id: str, name: str) -> None:
-        """Remove a network that nobody is on; one that is already gone is fine."""
+        """Remove a network without containers; do nothing if it doesn't exist."""
         try:
             with self._connection.translated(f"remove network {name}") as client:
                 client.remove_network(network_id)
@@ -107,7 +107,7 @@ class EngineWriter(EngineReader):
             )
 
     def remove_volume(self, name: str) -> None:
-        """Remove a volume by its exact name; one that is already gone is fine."""
+        """Remove a volume by its exact name; do nothing if it doesn't exist."""
         try:
             with self._connection.translated(f"remove volume {name}") as client:
                 client.remove_volume(name)
@@ -115,10 +115,10 @@ class EngineWriter(EngineReader):
             return
 
     def pull(self, image: ImageSource) -> Iterator[tuple[str, float | None]]:
-        """Pull an image; yield what is going on and the share done (None when unknown).
+        """Pull an image; yield the status and the share done (None if unknown).
 
         Raises:
-            ImageUnavailableError: naming the variable that chooses another image.
+            ImageUnavailableError: it can't be pulled; names the variable that sets another image.
         """
         client = self._connection.new_client()
         progress = PullProgress()
@@ -143,10 +143,10 @@ class EngineWriter(EngineReader):
         """Build an image from its context; yield the builder's lines.
 
         Args:
-            fresh: ignore the layer cache and pull the base again.
+            fresh: ignore the layer cache. The base image is the one that is there.
 
         Raises:
-            EngineError: with the builder's error.
+            EngineError: the build failed; contains the builder's error.
         """
         client = self._connection.new_client()
         try:
@@ -178,7 +178,7 @@ class EngineWriter(EngineReader):
             error.remedy = error.remedy or f"correct {image.build_context}/{image.dockerfile}"
             raise
         except (TypeError, OSError) as error:
-            # docker-py answers a path that isn't a folder with a bare TypeError.
+            # docker-py raises a bare TypeError if the path isn't a folder.
             raise EngineError(
                 f"the build context {image.build_context} of {image.reference} can't be read",
                 why=str(error),
@@ -197,8 +197,8 @@ class EngineWriter(EngineReader):
     def create_container(self, service: ServiceSpec, replica: ReplicaSpec, name: str) -> str:
         """Create a container named ``name`` from a replica's specification; return its id.
 
-        The container is on all its networks before it first starts. When joining one fails,
-        the container is removed again: nothing half-made stays.
+        The container is connected to all its networks before its first start. If connecting to
+        one of them fails, the container is removed.
         """
         spec = replica.container
         first, others = spec.networks[0], spec.networks[1:]
@@ -240,12 +240,12 @@ class EngineWriter(EngineReader):
             client.start(container_id)
 
     def unpause(self, container_id: str, name: str) -> None:
-        """Let a paused container run on."""
+        """Unpause a container."""
         with self._connection.translated(f"unpause container {name}") as client:
             client.unpause(container_id)
 
     def stop(self, container_id: str, name: str, *, grace: float) -> None:
-        """Stop a container: its stop signal, then SIGKILL after ``grace`` seconds."""
+        """Stop a container: send its stop signal, then SIGKILL after ``grace`` seconds."""
         with self._connection.translated(f"stop container {name}") as client:
             client.stop(container_id, timeout=max(1, round(grace)))
 
@@ -260,7 +260,7 @@ class EngineWriter(EngineReader):
             client.rename(container_id, new)
 
     def remove(self, container_id: str, name: str) -> None:
-        """Remove a container with its anonymous volumes; one that is already gone is fine."""
+        """Remove a container with its anonymous volumes; do nothing if it doesn't exist."""
         try:
             with self._connection.translated(f"remove container {name}") as client:
                 client.remove_container(container_id, force=True, v=True)
@@ -270,11 +270,11 @@ class EngineWriter(EngineReader):
     def passes_health_check(
         self, container_id: str, name: str, health: HealthSpec, *, give_up: threading.Event
     ) -> bool:
-        """Run a container's own health check once, now, and say whether it passes.
+        """Run a container's own health check once, now, and return whether it passes.
 
-        Engines before API 1.44 probe for the first time after a whole interval; this is how
-        a start needn't wait for it. A probe that takes longer than its timeout fails; so
-        does one that runs when ``give_up`` is set.
+        Engines before API 1.44 run the first probe after a whole interval; this method makes it
+        unnecessary to wait for it. A probe fails if it takes longer than its timeout, or if
+        ``give_up`` is set while it runs.
         """
         command = (
             list(health.test[1:])
@@ -284,7 +284,7 @@ class EngineWriter(EngineReader):
         try:
             with self._connection.translated(f"probe the health of {name}") as client:
                 created = client.exec_create(container_id, command)
-                # Detached: waiting for the end of its output can't be given up.
+                # Detached, because waiting for the end of its output can't be cancelled.
                 client.exec_start(created["Id"], detach=True)
                 deadline, pause = time.monotonic() + health.timeout, _FIRST_LOOK
                 while time.monotonic() < deadline and not give_up.wait(pause):
@@ -296,12 +296,12 @@ class EngineWriter(EngineReader):
         except EngineUnavailableError:
             raise
         except EngineError:
-            # It isn't running this very moment: the caller's next look says what it is.
+            # The container isn't running now; the caller's next inspection shows its state.
             return False
 
     @property
     def probes_during_start(self) -> bool:
-        """The engine probes at ``start_interval`` by itself while a container starts."""
+        """Whether the engine itself probes at ``start_interval`` while a container starts."""
         return self._connection.api_version >= _API_START_INTERVAL
 
     def _health(self, health: HealthSpec | None) -> Healthcheck | None:
@@ -315,7 +315,7 @@ class EngineWriter(EngineReader):
             start_period=int(health.start_period * _NANOSECONDS),
         )
         if self.probes_during_start:
-            # docker-py has no argument for it, but sends the dictionary as it is.
+            # docker-py has no argument for it, but sends the dictionary unchanged.
             check["StartInterval"] = int(health.start_interval * _NANOSECONDS)
         return check
 
@@ -346,7 +346,7 @@ def _host_config(client: docker.APIClient, spec: ContainerSpec) -> dict[str, Any
     devices: list[DeviceRequest] = []
     if spec.gpu is not None:
         capabilities = [list(spec.gpu.capabilities)]
-        # The engine takes a count or ids, never both.
+        # The engine accepts a count or ids, not both.
         devices.append(
             DeviceRequest(
                 driver=spec.gpu.driver,

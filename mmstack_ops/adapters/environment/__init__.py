@@ -1,1 +1,1 @@
-"""The operator's values and generated secrets, rendered to what containers and Compose read."""
+"""The operator's values and generated secrets, rendered for containers and Compose."""

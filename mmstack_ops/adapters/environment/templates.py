@@ -1,4 +1,4 @@
-"""Environment templates: Jinja2 to the lines of an environment file."""
+"""Render environment templates (Jinja2) to the lines of an environment file."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SUFFIX = ".env.j2"
 
 @dataclass(frozen=True)
 class TemplateContext:
-    """What templates may use.
+    """The values that templates may use.
 
     Args:
         environment: the environment's name.
         log_level: DEBUG, INFO, WARN or ERROR.
         timezone: name of the environment's time zone.
         secrets: secret name → value, for ``secret('name')``.
-        variables: what the operator or the schema sets, for ``value('NAME', 'default')``.
+        variables: values set by the operator or the schema, for ``value('NAME', 'default')``.
     """
 
     environment: str
@@ -42,7 +42,7 @@ def families(folder: Path) -> list[str]:
 def render_lines(folder: Path, family: str, context: TemplateContext) -> list[str]:
     """Render one template to lines of ``NAME='value'``, comments included.
 
-    Every ``{{ … }}`` is one whole value: it is quoted so that every reader gets it back.
+    Every ``{{ … }}`` is one complete value, quoted so that every reader gets the same value.
 
     Raises:
         RenderError: an unknown variable or secret, a syntax error, or a line that isn't an
@@ -101,7 +101,7 @@ def render_lines(folder: Path, family: str, context: TemplateContext) -> list[st
             remedy="choose a value that environment files can carry",
         ) from None
     except Exception as error:
-        # Whatever an expression raises; its message may hold a value, its type doesn't.
+        # An expression may raise any exception. Its message may contain a value, its type doesn't.
         raise RenderError(
             f"{_place(error.__traceback__, folder)}: {type(error).__name__} in an expression",
             remedy="correct the template",
@@ -156,7 +156,7 @@ def _place(traceback: TracebackType | None, folder: Path) -> str:
 
 
 def _assigned(place: str, folder: Path) -> str:
-    """Return `` of NAME`` for the variable that a line of a template sets; empty when unknown."""
+    """Return `` of NAME`` for the variable that a line of a template sets; empty if unknown."""
     path, _, number = place.rpartition(":")
     if not number.isdigit():
         return ""
@@ -191,7 +191,7 @@ def _checked(text: str, folder: Path, name: str) -> list[str]:
 def _find_line(line: str, folder: Path, name: str) -> str:
     """Return the last place in the templates where ``line``'s variable is set.
 
-    The rendered text has other lines than its templates, includes above all.
+    Line numbers of the rendered text differ from those of the templates, mainly by includes.
     """
     target = line.partition("=")[0].strip()
     place = f"{folder.name}/{name}"

@@ -1,4 +1,4 @@
-"""The values of one environment, and the private files that carry them to containers."""
+"""Load the values of one environment, and write the private files that pass them to containers."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ MASTER = "master"
 
 
 def environment_file(project: Project, environment: str) -> Path:
-    """Return where the environment file stands that containers and Compose read."""
+    """Return the path of the environment file that containers and Compose read."""
     return project.environment_state(environment) / "environment.env"
 
 
 def load_values(project: Project, catalogue: Catalogue) -> EnvironmentValues:
-    """Render the templates and read the secrets. Writes nothing but the cache of the schema.
+    """Render the templates and read the secrets. Nothing is written except the schema cache.
 
-    What wins, from weak to strong: templates, the schema's ``variables`` of the environment,
-    the operator's ``local.env``. The environment of this process plays no part.
+    Precedence, from lowest to highest: templates, the environment's ``variables`` in the schema,
+    the operator's ``local.env``. The environment of this process isn't used.
 
     Raises:
         SecretError: secrets are missing, or the store can't be read.
@@ -56,7 +56,7 @@ def load_values(project: Project, catalogue: Catalogue) -> EnvironmentValues:
 
 
 def render_family(project: Project, catalogue: Catalogue, family: str) -> str:
-    """Return one rendered template as the text of an environment file. It holds secrets.
+    """Return one rendered template as the text of an environment file. It contains secrets.
 
     Raises:
         SecretError: secrets are missing, or the store can't be read.
@@ -108,8 +108,8 @@ def write_runtime_files(
 ) -> None:
     """Write the environment file, and the secret files of ``services``.
 
-    Files that are right already stay untouched: a container that has one mounted would
-    otherwise keep looking at the old one.
+    Files that are up to date aren't rewritten: a container that mounts a replaced file would
+    keep reading the old one.
 
     Raises:
         SecretError: a file can't be written.
@@ -206,6 +206,6 @@ def _write_secrets(
         if own in (0, use.uid):
             write_atomically(path, content, mode=0o400, owner=use.uid)
         else:
-            # Only root can give a file away. The folders above it are ours alone (0700), so
-            # that on this host nobody else reaches it; the container mounts the file itself.
+            # Only root can change a file's owner. The parent folders are private (0700), so
+            # that no other user of this host can reach it; the container mounts the file itself.
             write_atomically(path, content, mode=0o444)

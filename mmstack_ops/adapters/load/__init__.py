@@ -1,1 +1,1 @@
-"""Running load tests in containers."""
+"""Run load tests in containers."""

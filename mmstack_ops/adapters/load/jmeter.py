@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 SERVICE = "jmeter"
 RESULTS = "/results"
-"""Where the volume of results is mounted in JMeter's container."""
+"""Mount point of the results volume in JMeter's container."""
 DEFAULT_PLAN = Path("schemas") / "config" / "jmeter" / "health.jmx"
 _MEMORY_BEFORE_DISK = 8 << 20
-# Says its process id, so that a load test that is broken off can be ended. The output format
-# is what we read back; older JMeters write neither CSV nor its header unless told.
+# Writes its process id to a file, so that an interrupted load test can be stopped. The output
+# format is the one we parse; older JMeters write neither CSV nor its header by default.
 _SCRIPT = (
     'cd "$1" && echo $$ > pid && shift && exec timeout "$@" -n -t plan.jmx -l samples.jtl'
     " -j jmeter.log -Jjmeter.save.saveservice.output_format=csv"
@@ -37,14 +37,14 @@ _SCRIPT = (
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What a load test found, and where in the volume its files are."""
+    """The result of a load test, and the folder of its files in the volume."""
 
     folder: str
     figures: tuple[Figures, ...]
 
     @property
     def errors(self) -> int:
-        """Samples that failed."""
+        """Number of samples that failed."""
         return self.figures[-1].errors
 
 
@@ -59,16 +59,16 @@ def run_plan(
 ) -> LoadResult:
     """Run the test plan in the file ``plan`` and return its figures.
 
-    Plan, samples and JMeter's log stay in a folder of their own in the volume of results.
+    The plan, samples and JMeter's log are kept in a separate folder of the results volume.
 
     Args:
         properties: JMeter properties, which a plan reads with ``${__P(name,default)}``.
-        within: seconds after which the run is ended, and a failure.
-        on_output: receives what JMeter prints, as it comes.
+        within: seconds after which the run is stopped and counts as failed.
+        on_output: receives JMeter's output as it arrives.
 
     Raises:
         InputError: the plan can't be read.
-        EngineError: JMeter doesn't run, failed, took too long, or took no sample.
+        EngineError: JMeter isn't running, failed, took too long, or took no sample.
     """
     try:
         content = plan.read_bytes()
@@ -158,7 +158,7 @@ def _samples(engine: OneShotEngine, jmeter: ObservedContainer, path: str) -> tup
             for chunk in engine.read_archive(jmeter.id, jmeter.name, path):
                 spool.write(chunk)
         except MissingObjectError:
-            # JMeter also ends with 0 after a plan that it couldn't load.
+            # JMeter also exits with 0 if it couldn't load the plan.
             raise EngineError(
                 "JMeter wrote no samples",
                 why=f"there is no {path} in {jmeter.name}",

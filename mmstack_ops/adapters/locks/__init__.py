@@ -1,1 +1,1 @@
-"""Locks that hold across processes of one host."""
+"""Locks across the processes of one host."""

@@ -1,4 +1,4 @@
-"""A lock for all processes of this host that names its holder and dies with it."""
+"""A lock for all processes of this host that names its holder and is released when it ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _POLL_SECONDS = 0.2
 
 
 def lock_directory(configured: Path | None) -> Path:
-    """Return where locks stand: the configured folder, else the host's, else the user's."""
+    """Return the lock folder: the configured one, otherwise the host's, otherwise the user's."""
     if configured is not None:
         return configured
     for candidate in (Path("/run/lock"), Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent"))):
@@ -40,20 +40,20 @@ def host_lock(
 ) -> Iterator[None]:
     """Hold the lock at ``path`` for the duration of a ``with`` block.
 
-    The kernel frees a ``flock`` when its process ends, however it ends: there is no stale
-    lock to break by hand. The file's text only serves to name the holder.
+    The kernel releases a ``flock`` when its process ends, even if it is killed, so there are no
+    stale locks to remove by hand. The content of the file only names the holder.
 
     Args:
-        holder: what this process does, for those who wait.
+        holder: what this process does, shown to processes that wait.
         wait: seconds to wait for another holder.
         cancel: stops the wait.
-        on_wait: told once, with the holder's description, when there is a wait.
-        busy: what it means that somebody else holds it, for the error.
+        on_wait: called once, with the holder's description, if this process has to wait.
+        busy: error message if another process holds the lock.
 
     Raises:
-        LockHeldError: when the holder keeps it for longer than ``wait``, or the lock is
-            another user's.
-        CancelledError: when cancelled while waiting.
+        LockHeldError: the holder keeps the lock for longer than ``wait``, or the lock belongs
+            to another user.
+        CancelledError: cancelled while waiting.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,5 +103,5 @@ def _describe(descriptor: int) -> str:
         started = time.strftime("%H:%M:%S", time.localtime(found["since"]))
         return f"{found['holder']} (process {found['pid']}, since {started})"
     except (ValueError, KeyError, TypeError):
-        # Taken this very moment: its holder hasn't written its name yet.
+        # The lock was just taken: its holder hasn't written its name yet.
         return "a process that has just begun"

@@ -1,8 +1,8 @@
-"""Files that belong to a living process.
+"""Files that are owned by a running process.
 
-The owner holds a lock on its file, which the kernel frees when the process ends, however it ends
-(flock(2)). So a file without a lock is what a dead process left. The file's name is random where it
-matters that a path is this very file, also seen from a container that has the folder mounted.
+The owner holds a lock on its file, which the kernel releases when the process ends, even if it is
+killed (flock(2)). So a file without a lock was left by a dead process. The name of a file is random
+where its path must identify it, also in a container that has the folder mounted.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from typing import Literal
 from mmstack_ops.adapters.files import make_private_directory, sync_directory
 
 Owner = Literal["live", "dead", "missing"]
-"""Whether the process that a file belongs to is alive; ``missing``: there is no such file here."""
+"""Whether the process that owns a file is alive; ``missing``: the file doesn't exist here."""
 
 
 @contextmanager
 def owned_file(path: Path, content: bytes) -> Iterator[int]:
-    """Make a file and own it for the block. It stays afterwards unless the block deletes it.
+    """Create a file and own it for the block. It is kept afterwards unless the block deletes it.
 
-    It is on the disk, with its content, before the block begins.
+    It is on disk, with its content, before the block starts.
 
     Yields:
-        A descriptor to read it and append to it.
+        A descriptor for reading the file and appending to it.
 
     Raises:
-        OSError: it can't be made.
+        OSError: the file can't be created.
     """
     make_private_directory(path.parent)
     fresh = path.with_name(f".{path.name}")
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
     descriptor = os.open(fresh, flags, 0o600)
     try:
-        # Locked before it has its name: nobody ever sees it without its owner.
+        # Locked before it gets its name, so that it is never visible without its owner.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.write(descriptor, content)
         os.fsync(descriptor)
@@ -55,7 +55,7 @@ def owner_of(path: Path) -> Owner:
     Raises:
         OSError: it can't be opened.
     """
-    # Shared: two who look don't take each other for the owner.
+    # A shared lock, so that two processes that check don't take each other for the owner.
     with _locked(path, fcntl.LOCK_SH) as (owner, _):
         return owner
 
@@ -72,7 +72,7 @@ def look_at(path: Path) -> tuple[Owner, bytes]:
 
 @contextmanager
 def take_over(path: Path) -> Iterator[tuple[Owner, bytes]]:
-    """Own the file of a dead process for the block; a live one keeps it.
+    """Own the file of a dead process for the block; a live process keeps its file.
 
     Yields:
         Whether its owner is alive, and the first MiB of its content.

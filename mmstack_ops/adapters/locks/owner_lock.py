@@ -1,4 +1,4 @@
-"""Owner locks: files that tell what belongs to a living process from what a dead one left."""
+"""Owner locks: files that distinguish objects of a running process from those a dead one left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ClaimState = Literal["live", "dead", "kept", "unknown"]
 
 
 class OwnerLock:
-    """A file that its process owns while it works; a label names its path."""
+    """A file that its process owns while it works; a label contains its path."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -27,7 +27,7 @@ class OwnerLock:
         self.finished = False
 
     def keep(self, what: str) -> None:
-        """Say that what was made under this claim stays, and is nobody's leftover."""
+        """Record that the objects created under this claim are kept, and aren't leftovers."""
         os.ftruncate(self._descriptor, 0)
         os.write(self._descriptor, json.dumps({_KEPT: what}).encode())
         os.fsync(self._descriptor)
@@ -47,7 +47,7 @@ class OwnerLocks:
     def take(self) -> Iterator[OwnerLock]:
         """Hold a claim for the block.
 
-        Its file is deleted if ``finished`` was set, however the block ends; otherwise it stays.
+        Its file is deleted if ``finished`` was set, however the block ends; otherwise it is kept.
         """
         path = self._folder / f"{secrets.token_hex(4)}.json"
         text = {"pid": os.getpid(), "since": int(time.time())}
@@ -61,10 +61,10 @@ class OwnerLocks:
 
     @contextmanager
     def examined(self, path: Path) -> Iterator[ClaimState]:
-        """Give the state of the claim at ``path``; a dead one is held for the block.
+        """Yield the state of the claim at ``path``; a dead claim is held for the block.
 
-        ``unknown``: there is no such file here. Another host or another state folder made
-        it, so that nothing can be said about its process.
+        ``unknown``: the file doesn't exist here. It belongs to another host or another state
+        folder, so the state of its process is not known.
         """
         with ExitStack() as stack:
             try:
@@ -79,11 +79,11 @@ class OwnerLocks:
                 yield owner
 
     def forget(self, path: Path) -> None:
-        """Remove the file of a dead claim whose objects are all gone."""
+        """Delete the file of a dead claim whose objects have all been deleted."""
         path.unlink(missing_ok=True)
 
     def paths(self) -> list[Path]:
-        """Return the owner locks there are."""
+        """Return the paths of all owner locks."""
         return sorted(self._folder.glob("[!.]*.json"))
 
 
@@ -91,5 +91,5 @@ def _is_kept(content: bytes) -> bool:
     try:
         return _KEPT in json.loads(content)
     except ValueError:
-        # Killed while it wrote: it hadn't said that anything stays.
+        # Killed while writing: it hadn't recorded that anything is kept.
         return False

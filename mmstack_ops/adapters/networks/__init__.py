@@ -1,1 +1,1 @@
-"""Looks at the addresses of the host and of the engine."""
+"""Read the addresses of the host and of the engine."""

@@ -1,4 +1,4 @@
-"""What the host's kernel routes, has and decides by: every table, v4 and v6."""
+"""Read the routes, addresses and routing rules of the host's kernel: all tables, IPv4 and IPv6."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from mmstack_ops.domain.networks.conflicts import HostRange
 from mmstack_ops.domain.stacks.observed import ObservedNetwork
 
 _TUNNELS = ("tun", "tap", "wg", "ppp", "utun", "tailscale", "zt", "nordlynx", "ipsec", "gre", "sit")
-"""How devices of VPNs begin."""
+"""Prefixes of the names of VPN devices."""
 _TABLES = {253: "default", 254: "main", 255: "local"}
-# Ours to have: multicast, link-local and loopback are on every host.
+# Left out: every host has multicast, link-local and loopback.
 _OWN = ("127.", "169.254.", "224.", "255.", "fe80:", "ff00:", "::1/")
 
 
 def host_ranges(networks: Iterable[ObservedNetwork]) -> Sequence[HostRange] | None:
-    """Return what the host has; None when it can't be seen from here.
+    """Return the ranges of the host, or None if they can't be read from here.
 
     Args:
-        networks: the engine's. Unless the device of one of its bridges is here, this isn't the
-            network namespace the engine works in, and what is seen proves nothing.
+        networks: the engine's networks. If the device of none of its bridges is here, this isn't
+            the engine's network namespace, and the ranges found here prove nothing.
     """
     from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
@@ -35,7 +35,7 @@ def host_ranges(networks: Iterable[ObservedNetwork]) -> Sequence[HostRange] | No
                 return None
             return tuple(_ranges(kernel, devices))
     except (OSError, NetlinkError):
-        # No netlink here: nothing is known, and that is what None says.
+        # No netlink here: nothing is known.
         return None
 
 

@@ -1,4 +1,4 @@
-"""The networks this host reaches by itself, which a scratch network must not hide."""
+"""Read the networks that this host has routes to; a scratch network must not hide them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _TABLE = Path("/proc/net/route")
 
 
 def routed_subnets(table: Path = _TABLE) -> list[str]:
-    """Return the IPv4 subnets of the host's routes, the default route left out.
+    """Return the IPv4 subnets of the host's routes, without the default route.
 
-    Empty where the kernel shows no table. Of a remote engine's host nothing is known here.
+    The list is empty if the kernel shows no table. Routes of a remote engine's host aren't known.
     """
     try:
         lines = table.read_text(encoding="ascii").splitlines()[1:]
@@ -21,7 +21,7 @@ def routed_subnets(table: Path = _TABLE) -> list[str]:
     found: list[str] = []
     for line in lines:
         fields = line.split()
-        # Addresses are written as hexadecimal numbers in the byte order of the machine.
+        # Addresses are hexadecimal numbers in the byte order of the machine.
         address, mask = (
             ipaddress.IPv4Address(struct.pack("=I", int(fields[column], 16))) for column in (1, 7)
         )

@@ -1,9 +1,9 @@
-"""Ask from inside a container's network namespace, with nothing put into it.
+"""Test connections from a container's network namespace, without installing anything in it.
 
-DNS, TCP, the first words of a protocol, and the gateway.
+The tests are DNS, TCP, the start of a protocol, and the gateway.
 
 A process of ours joins the namespace (``setns``): no image is needed and nothing runs in the
-container. That takes root on the engine's own host.
+container. This requires root on the engine's own host.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mmstack_ops.domain.errors import EngineError
 from mmstack_ops.domain.networks.reach import Answer, GatewayQuestion, Question
 
 _SECONDS = 1.0
-"""For a connection; on one host an open port answers in a thousandth of that."""
+"""Timeout of a connection; on the same host, an open port answers in a thousandth of that."""
 _PROGRAM = """
 import ctypes, errno, json, os, random, socket, struct, sys
 from concurrent.futures import ThreadPoolExecutor
@@ -75,24 +75,24 @@ with ThreadPoolExecutor(64) as pool:
 """
 _CONVERSATIONS: dict[str, tuple[bytes, tuple[bytes, ...]]] = {
     "http": (b"GET / HTTP/1.0\r\nHost: mmstack\r\n\r\n", (b"HTTP/",)),
-    # An SSLRequest is answered by one letter, before any credential
+    # The answer to an SSLRequest is one letter, before any credential
     # (https://www.postgresql.org/docs/16/protocol-message-formats.html).
     "postgres": (bytes.fromhex("0000000804d2162f"), (b"S", b"N")),
     "redis": (b"PING\r\n", (b"+PONG", b"-NOAUTH", b"-NOPERM")),
 }
-"""Protocol → what is said, and how a server of it begins its answer."""
+"""Protocol → the request to send, and the possible starts of a server's answer."""
 
 
 def ask_inside(
     pid: int, asked: Sequence[Question], gateways: Sequence[GatewayQuestion] = ()
 ) -> tuple[list[Answer], list[bool]]:
-    """Return the answers in order, and for each gateway whether it is there.
+    """Return the answers in order, and for each gateway whether it exists.
 
     Args:
-        pid: of the container's first process, on this host.
+        pid: PID of the container's first process on this host.
 
     Raises:
-        EngineError: the namespace can't be entered: not root, or the container ended.
+        EngineError: the namespace can't be joined: not root, or the container ended.
     """
     done = subprocess.run(
         [sys.executable, "-I", "-c", _PROGRAM, str(pid), str(_SECONDS)],

@@ -1,1 +1,1 @@
-"""Where notifications for people go."""
+"""Delivery of notifications to people."""

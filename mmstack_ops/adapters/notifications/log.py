@@ -1,4 +1,4 @@
-"""Notifications as lines of JSON in a file: what everything else can be built on."""
+"""Write notifications as lines of JSON to a file, which other tools can use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Notification:
-    """Something a person should know. Never holds a secret."""
+    """A message to a person. It never contains a secret."""
 
     time: float
     """Seconds since the epoch."""
@@ -19,34 +19,34 @@ class Notification:
     """What happened: ``run-failed``, …"""
     environment: str
     subject: str
-    """What it is about, in one sentence."""
+    """The subject, in one sentence."""
     text: str
     run_id: str = ""
     job: str = ""
 
 
 class Notifier(Protocol):
-    """Takes notifications to people."""
+    """A channel that delivers notifications to people."""
 
     def notify(self, notification: Notification) -> None:
-        """Hand ``notification`` over."""
+        """Deliver ``notification``."""
 
 
 class NotificationLog:
-    """Appends each notification as one line of JSON.
+    """A file to which each notification is appended as one line of JSON.
 
     Args:
-        path: the file; it and its folder are made, for the owner only, when first written.
+        path: the file; it and its folder are created on the first write, for the owner only.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def notify(self, notification: Notification) -> None:
-        """Append ``notification``. One write in append mode: writers don't mix their lines.
+        """Append ``notification``, in one write, so that writers don't mix their lines.
 
         Raises:
-            OSError: when the file can't be written.
+            OSError: the file can't be written.
         """
         line = json.dumps(vars(notification), sort_keys=True, ensure_ascii=False) + "\n"
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

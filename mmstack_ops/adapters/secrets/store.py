@@ -1,4 +1,4 @@
-"""One environment's secrets on disk: generated once, kept, never shown."""
+"""The secrets of one environment on disk: generated once, kept, never shown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HEADER = "# Secrets of one environment. They exist only here: keep a copy in a 
 
 @dataclass(frozen=True)
 class StoredSecret:
-    """One secret and the UTC time it was made, in RFC 3339."""
+    """One secret and the UTC time it was created, in RFC 3339 format."""
 
     value: str = field(repr=False)
     created: str
@@ -37,31 +37,31 @@ class Store:
     """The content of a secret store."""
 
     digest_key: bytes = field(repr=False)
-    """Key of the digests that show that a secret changed."""
+    """Key of the digests that show whether a secret has changed."""
     secrets: dict[str, StoredSecret] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class SecretName:
-    """What may be told about a secret."""
+    """The properties of a secret that may be shown."""
 
     name: str
     description: str
     present: bool
     created: str
-    """RFC 3339; empty when it isn't there."""
+    """RFC 3339; empty if the secret doesn't exist."""
 
 
 def generate(project: Project, catalogue: Catalogue) -> tuple[str, ...]:
-    """Add the secrets that are declared and missing; never change one that is there.
+    """Add the secrets that are declared and missing; never change an existing one.
 
-    A store in plain text is encrypted on the way when the settings name an age identity.
+    A store in plain text is also encrypted if the settings name an age identity.
 
     Returns:
         The names of the secrets that were added.
 
     Raises:
-        SecretError: the store can't be read or written. It is left as it was.
+        SecretError: the store can't be read or written. It isn't changed.
     """
     folder = project.environment_state(catalogue.environment)
     try:
@@ -77,7 +77,7 @@ def generate(project: Project, catalogue: Catalogue) -> tuple[str, ...]:
 
 
 def names(project: Project, catalogue: Catalogue) -> list[SecretName]:
-    """Return the declared secrets, and when each was made; never a value.
+    """Return the declared secrets and when each was created; never a value.
 
     Raises:
         SecretError: the store can't be read.
@@ -96,7 +96,7 @@ def names(project: Project, catalogue: Catalogue) -> list[SecretName]:
 
 
 def read_store(project: Project, environment: str) -> Store | None:
-    """Return the store of ``environment``, or None when there is none yet.
+    """Return the store of ``environment``, or None if it doesn't exist yet.
 
     Raises:
         SecretError: others can read it, it is damaged, or it can't be decrypted.
@@ -130,7 +130,7 @@ def _paths(folder: Path) -> tuple[Path, Path]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the store's lock: two that generate at once must not make two stores."""
+    """Hold the store's lock, so that two processes that generate don't create two stores."""
     descriptor = os.open(folder / ".secrets.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -159,7 +159,7 @@ def _generate(project: Project, catalogue: Catalogue, folder: Path) -> tuple[str
         content = _serialize(catalogue.environment, Store(digest_key, stored))
         write_atomically(encrypted, encrypt(content, identity), mode=0o600)
     if plain.exists():
-        # Only once the encrypted store is on disk and opens again.
+        # Only after the encrypted store is on disk and can be decrypted.
         _parse(decrypt(encrypted, identity), encrypted)
         plain.unlink()
         sync_directory(folder)
@@ -175,17 +175,17 @@ def _serialize(environment: str, store: Store) -> bytes:
             name: {"value": secret.value, "created": secret.created}
             for name, secret in store.secrets.items()
         },
-        # Last of all: a file that was cut off would read as one with fewer secrets, and those
-        # that it lost would be generated anew.
+        # Last: otherwise a truncated file would be read as one with fewer secrets, and the
+        # missing ones would be generated again.
         "complete": True,
     }
-    # The part of YAML that is JSON too: reading it back takes no YAML parser, whose import alone
-    # would be a twentieth of `mmstack status`.
+    # YAML that is also JSON: reading it needs no YAML parser, whose import alone would take a
+    # twentieth of the time of `mmstack status`.
     return (_HEADER + json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _parse(content: bytes, path: Path) -> Store:
-    # A YAML error quotes the text around it, so none of it may be shown or chained.
+    # A YAML error quotes the text around it, so it must not be shown or chained.
     damaged = SecretError(
         f"the secret store {path} is damaged",
         why="it isn't in the form that `mmstack secrets generate` writes",
@@ -213,10 +213,10 @@ def _parse(content: bytes, path: Path) -> Store:
 
 
 def _document(text: str) -> Any:
-    """Return what a store holds, also one of before stores were JSON, or edited as YAML.
+    """Return the content of a store; older stores and edited ones may be YAML instead of JSON.
 
     Raises:
-        ValueError: it is neither. The message holds nothing of the text.
+        ValueError: it is neither. The message doesn't contain any of the text.
     """
     try:
         return json.loads(text.removeprefix(_HEADER))

@@ -1,1 +1,1 @@
-"""Storage tiers: local disk, mounts, S3 and tape. One contract holds for all."""
+"""Storage tiers: local disk, mounts, S3 and tape. All have the same contract."""

@@ -1,10 +1,10 @@
-"""Which keys every tier accepts: relative paths that no file system or endpoint misreads."""
+"""The keys that every tier accepts: relative paths that all file systems and endpoints support."""
 
 from __future__ import annotations
 
 from mmstack_ops.domain.errors import InputError
 
-# What ext4, XFS and NFS take for one name, and S3 for a whole key.
+# Limits of ext4, XFS and NFS for one name, and of S3 for a whole key.
 _LONGEST_PART = 255
 _LONGEST_KEY = 1024
 
@@ -13,7 +13,7 @@ def checked_key(key: str) -> tuple[str, ...]:
     """Return the parts of ``key``.
 
     Raises:
-        InputError: it is absolute, leads upwards, has empty or hidden parts, holds control
+        InputError: it is absolute, leads upwards, has empty or hidden parts, contains control
             characters, or is too long.
     """
     parts = tuple(key.split("/"))
@@ -36,10 +36,10 @@ def checked_key(key: str) -> tuple[str, ...]:
 
 
 def checked_prefix(prefix: str) -> str:
-    """Return the folder that ``prefix`` begins in; empty for the tier itself.
+    """Return the folder part of ``prefix``; empty for the tier itself.
 
     Raises:
-        InputError: no key begins so.
+        InputError: no key can start with it.
     """
     folder, _, _ = prefix.rpartition("/")
     if folder:

@@ -1,4 +1,4 @@
-"""A mounted file system as a tier: NFS, LTFS, a disk of its own."""
+"""A storage tier on a mounted file system: NFS, LTFS, or a separate disk."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from pathlib import Path
 from mmstack_ops.adapters.storage.local.directory_tier import DirectoryTier
 from mmstack_ops.domain.errors import TierUnavailableError
 
-# A dead NFS server answers nothing, for ever.
+# A dead NFS server never answers.
 _DEADLINE_SECONDS = 15.0
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
 class MountTier(DirectoryTier):
-    """A folder that must be a mount point: while it isn't, the disk below would fill instead.
+    """A tier whose folder must be a mount point; otherwise it would fill the disk below it.
 
-    Checked before each operation, and again before a file is published. Bind mounts count.
+    This is checked before each operation, and again before a file is published. Bind mounts
+    count as mount points.
     """
 
     def require_usable(self) -> None:
-        """Refuse while the folder isn't mounted, or doesn't answer in time.
+        """Raise if the folder isn't mounted, or doesn't answer in time.
 
         Raises:
-            TierUnavailableError: with what to do.
+            TierUnavailableError: the folder can't be used; contains a remedy.
         """
         found: list[bool | OSError] = []
 
@@ -37,7 +38,7 @@ class MountTier(DirectoryTier):
             except OSError as error:
                 found.append(error)
 
-        # In a thread of its own: a hard NFS mount holds whoever asks until the server is back.
+        # In a separate thread: a hard NFS mount blocks the caller until the server is back.
         looker = threading.Thread(target=look, name=f"look at {self.name}", daemon=True)
         looker.start()
         looker.join(_DEADLINE_SECONDS)
@@ -61,7 +62,7 @@ def is_mount_point(path: Path) -> bool:
     """Return whether something is mounted at ``path``, bind mounts included.
 
     Raises:
-        OSError: when the path can't be resolved for another reason than not being there.
+        OSError: the path can't be resolved, for a reason other than that it doesn't exist.
     """
     try:
         real = str(path.resolve(strict=True))
@@ -71,6 +72,6 @@ def is_mount_point(path: Path) -> bool:
         lines = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except FileNotFoundError:
         return os.path.ismount(real)
-    # Spaces and the like are written in octal there.
+    # Spaces and similar characters are written in octal there.
     points = {line.split(" ")[4] for line in lines}
     return real.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011") in points

@@ -1,4 +1,4 @@
-"""Opens the tiers that the schema declares: one place that knows every kind."""
+"""Open the tiers that the schema declares. Only this module knows every kind."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def open_tier(
     state: Path,
     where: Callable[[], str] | None = None,
 ) -> Tier | None:
-    """Return the tier, or None where its location is empty: it isn't used on this machine.
+    """Return the tier, or None if its location is empty: it isn't used on this machine.
 
-    Nothing is touched yet; ``Tier.check`` says whether it can be used.
+    The tier isn't accessed yet; ``Tier.check`` checks whether it can be used.
 
     Args:
         name: the tier's name in the schema.
         values: the environment's variables.
-        root: the project's root: where relative paths begin.
+        root: the project's root, to which relative paths are relative.
         where: returns the place of its location in the schema, for errors.
-        state: the environment's state folder: where a tape's catalogue copy may stand.
+        state: the environment's state folder, which may contain the copy of a tape's catalogue.
 
     Raises:
         RenderError: the location refers to a variable that doesn't exist.
@@ -65,10 +65,10 @@ def open_tier(
 
 
 def unset_variable(policy: TierPolicy) -> str:
-    """Say which variable to set to use a tier whose location is empty.
+    """Return the variable to set in order to use a tier whose location is empty.
 
     Returns:
-        The variable's name; "its location in the schema" when it refers to none.
+        The variable's name; "its location in the schema" if it refers to none.
     """
     return ", ".join(references(policy.location)) or "its location in the schema"
 

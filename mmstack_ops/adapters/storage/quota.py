@@ -1,4 +1,4 @@
-"""How much of a tier's quota is taken, counted once and then kept up to date."""
+"""Track how much of a tier's quota is used: counted once, then kept up to date."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Callable
 from mmstack_ops.domain.errors import TierFullError
 from mmstack_ops.domain.units import format_bytes
 
-# Other processes write too: a count is believed for so long.
+# Other processes write too, so a count is valid only for this time.
 _BELIEVED_SECONDS = 60.0
 
 
 class Quota:
-    """Refuses what would take a tier beyond its quota. Safe to use from several threads.
+    """The quota of a tier, which refuses writes that would exceed it. Thread-safe.
 
     Args:
         tier: the tier's name, for messages.
         limit: bytes; None for a tier without a quota, which then counts nothing.
-        count: adds up what the tier holds; may be slow.
-        believed: seconds for which a count holds; what other processes write meanwhile isn't
-            seen.
+        count: returns the bytes that the tier holds; may be slow.
+        believed: seconds for which a count is valid; what other processes write meanwhile
+            isn't counted.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Quota:
         self._believed = believed
         self._lock = threading.Lock()
         self._used = 0
-        # Of files that are being written: no count sees them.
+        # Bytes of files that are being written, which no count includes.
         self._reserved = 0
         self._counted_at: float | None = None
 
@@ -91,7 +91,7 @@ class Quota:
             self._used += kept
 
     def release(self, size: int) -> None:
-        """Return the bytes of a file that was deleted."""
+        """Release the bytes of a deleted file."""
         with self._lock:
             self._used = max(0, self._used - size)
 
@@ -104,7 +104,7 @@ class Reservation:
         self._reserved = 0
 
     def cover(self, size: int) -> None:
-        """Have at least ``size`` bytes reserved in all.
+        """Extend the reservation to at least ``size`` bytes in total.
 
         Raises:
             TierFullError: that would exceed the quota.
@@ -114,6 +114,6 @@ class Reservation:
             self._reserved += more
 
     def settle(self, kept: int) -> None:
-        """End it: ``kept`` bytes were published, 0 when nothing was."""
+        """End the reservation: ``kept`` bytes were published, 0 if nothing was."""
         self._quota.settle(self._reserved, kept)
         self._reserved = 0

@@ -1,1 +1,1 @@
-"""One folder a store: all that is known of it, registered as its ``STORE``."""
+"""Stores: one folder for each, with all of its code, registered as its ``STORE``."""

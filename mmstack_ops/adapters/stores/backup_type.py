@@ -1,4 +1,4 @@
-"""What a backup type offers, and what it is given. A new type is one file that has this."""
+"""The interface of backup types, and the interfaces they use. A new type is one file."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from mmstack_ops.domain.stacks.spec import ContainerSpec
 
 @dataclass(frozen=True)
 class Instance:
-    """A service's running (or, where a type asks for it, stopped) container.
+    """A service's running (or, if a type requires it, stopped) container.
 
-    The live one and a scratch one are restored and inspected in the same way.
+    The live container and a scratch container are restored and inspected in the same way.
     """
 
     environment: str
@@ -31,34 +31,34 @@ class Instance:
     definition: Service
     values: EnvironmentValues = field(repr=False)
     spec: ContainerSpec = field(repr=False)
-    """What the container was made from: image, environment, mounts."""
+    """What the container was created from: image, environment, mounts."""
     container_id: str
     name: str
     network: str
-    """The network one-shot containers join to reach it; it answers there to ``service``."""
+    """The network that one-shot containers join to reach it; its host name is ``service``."""
     address: str
     """Its IPv4 address on that network, reachable from this host."""
     volumes: Mapping[str, str]
     """Path inside the container → the volume's name on the engine."""
     running: bool = True
     scratch: bool = False
-    """It was made to restore into, and isn't the service's live container."""
+    """Whether it was created to restore into, and isn't the service's live container."""
     own: Collection[str] = frozenset()
-    """Of a scratch one: the facts' names of what it had before anything was restored into it.
-    Whatever else is there and wasn't recorded came with the backup, and is a difference."""
+    """For a scratch container: the names (as in the facts) of what it held before the restore.
+    Anything else that is there and wasn't recorded came with the backup, and is a difference."""
 
 
 class Tools(Protocol):
-    """Commands in one container that is there already; see ``Workbench.tools``."""
+    """Commands in one container that exists already; see ``Workbench.tools``."""
 
     def produce(
         self, program: str, script: str, *, stderr_fails: Callable[[str], bool] = bool
     ) -> AbstractContextManager[BinaryIO]:
-        """Read what a shell script writes to its standard output.
+        """Return what a shell script writes to its standard output, as a stream.
 
         Args:
-            program: what it runs, for messages.
-            script: never a secret.
+            program: the program that the script runs, for messages.
+            script: must not contain a secret.
 
         Raises:
             BackupError: as ``Workbench.produce``, when the block is left.
@@ -67,28 +67,28 @@ class Tools(Protocol):
 
 
 class CommandOptions(TypedDict, total=False):
-    """What a command in a one-shot container is given."""
+    """Options of a command in a one-shot container."""
 
     environment: Mapping[str, str]
-    """Variables. Never a secret: ``docker inspect`` shows them."""
+    """Environment variables. Never a secret: ``docker inspect`` shows them."""
     secrets: Mapping[str, str]
     """Name → value; mounted as files under ``/run/exchange/secrets/<name>``, readable by the
-    command's user, gone with the block."""
+    command's user, deleted when the block ends."""
     volumes: Mapping[str, str]
     """Volume → path where it is mounted."""
     deadline: float
-    """Seconds."""
+    """In seconds."""
 
 
 class Workbench(Protocol):
-    """How types reach containers and volumes. Everything it makes is labelled and removed."""
+    """Access to containers and volumes. Everything it creates is labelled and removed."""
 
     cancel: threading.Event
     accept_differences: bool
-    """The operator takes a copy that differs from what was recorded."""
+    """Whether the operator accepts a copy that differs from what was recorded."""
 
     def tell(self, message: str) -> None:
-        """Say what is going on, for the log and the terminal."""
+        """Report progress to the log and the terminal."""
         ...
 
     def produce(
@@ -101,29 +101,29 @@ class Workbench(Protocol):
     ) -> AbstractContextManager[BinaryIO]:
         """Run ``command`` in a one-shot container and read what it writes to ``$OUT``.
 
-        The container is of the instance's image and on its network. ``$OUT`` is a FIFO in a
-        bind-mounted exchange folder. Leaving the block waits for the end of the container:
-        an exit code other than 0, a death by signal, or stderr that ``stderr_fails`` calls a
-        failure raise, so that a half stream is never taken for a whole one.
+        The container uses the instance's image and network. ``$OUT`` is a FIFO in a
+        bind-mounted exchange folder. Leaving the block waits until the container exits. It raises
+        an error on an exit code other than 0, on termination by a signal, and if ``stderr_fails``
+        judges stderr to be a failure. So an incomplete stream is never taken for a complete one.
 
         Args:
             command: argument list; ``["sh", "-c", "pg_dump … >\"$OUT\""]``. Never a secret.
             stderr_fails: judges the whole of stderr; by default any output is a failure.
-            options: volumes are read-only here; its deadline is six hours where none is given.
+            options: volumes are mounted read-only; the default deadline is six hours.
 
         Raises:
-            BackupError: naming the command's program and the last lines of stderr.
-            CancelledError: when ``cancel`` was set.
+            BackupError: with the command's program and the last lines of stderr.
+            CancelledError: ``cancel`` was set.
         """
         ...
 
     def tools(
         self, instance: Instance, **options: Unpack[CommandOptions]
     ) -> AbstractContextManager[Tools]:
-        """Run several commands in one one-shot container, one after the other.
+        """Run several commands in a single one-shot container, one after the other.
 
-        As ``produce`` in all else; the deadline is each command's. A command that fails ends
-        the use of the container.
+        Otherwise as ``produce``; the deadline applies to each command. After a command failed,
+        the container can't be used any more.
         """
         ...
 
@@ -137,7 +137,7 @@ class Workbench(Protocol):
     ) -> AbstractContextManager[BinaryIO]:
         """Run ``command`` in a one-shot container and write to what it reads as ``$IN``.
 
-        As ``produce`` in all else; ``volumes`` are writable here.
+        Otherwise as ``produce``; ``volumes`` are writable.
         """
         ...
 
@@ -149,102 +149,102 @@ class Workbench(Protocol):
         writable: bool = False,
         **options: Unpack[CommandOptions],
     ) -> str:
-        """Run ``command`` in a one-shot container; return its stdout. As ``produce`` in all else.
+        """Run ``command`` in a one-shot container; return its stdout. Otherwise as ``produce``.
 
-        Its deadline is ten minutes where none is given; what it says on stderr is left aside.
+        The default deadline is ten minutes; stderr is ignored unless the command fails.
 
         Args:
-            writable: it may write to ``volumes``.
+            writable: whether the command may write to ``volumes``.
 
         Raises:
-            BackupError: an exit code other than 0, with the last lines of stderr.
+            BackupError: the exit code isn't 0; with the last lines of stderr.
         """
         ...
 
     def volume_path(self, volume: str) -> Path | None:
-        """Return the volume's folder where this process may read it directly; else None."""
+        """Return the volume's folder if this process may read it directly; otherwise None."""
         ...
 
     def read_tree(self, instance: Instance, path: str) -> AbstractContextManager[BinaryIO]:
-        """Return a tar of ``path`` inside the container, made by the engine (any state)."""
+        """Return a tar of ``path`` inside the container, from the engine (in any state)."""
         ...
 
     def write_tree(self, instance: Instance, path: str, archive: BinaryIO) -> None:
-        """Unpack a tar into ``path`` inside the container (any state), owners kept."""
+        """Unpack a tar into ``path`` inside the container (in any state); keep file owners."""
         ...
 
     def folder(self, name: str) -> Path:
-        """Return a private folder of the environment's state, made when it isn't there."""
+        """Return a private folder of the environment's state; create it if it doesn't exist."""
         ...
 
     def stop(self, instance: Instance) -> None:
-        """Stop the container with its own grace period."""
+        """Stop the container; use its own grace period."""
         ...
 
     def start(self, instance: Instance) -> Instance:
-        """Start it, wait until healthy; return it with its new address."""
+        """Start the container and wait until it is healthy; return it with its new address."""
         ...
 
     def paused(self, instance: Instance) -> AbstractContextManager[None]:
-        """Freeze the processes of all replicas for the block (cgroup freezer); thaw after.
+        """Freeze the processes of all replicas during the block (cgroup freezer); then thaw them.
 
-        What is frozen or stopped for a backup is journalled: a crash of ours is made good by
-        the next run.
+        What is frozen or stopped for a backup is journalled: if this process crashes, the next
+        run undoes it.
         """
         ...
 
     def stopped(self, instance: Instance) -> AbstractContextManager[None]:
-        """Stop all replicas for the block; start them after, also after a failure."""
+        """Stop all replicas during the block; start them afterwards, also after a failure."""
         ...
 
     def journal(self, key: str, undo: Mapping[str, str]) -> AbstractContextManager[None]:
-        """Remember how to give back a setting that the block changes.
+        """Record how to restore a setting that the block changes.
 
-        The record is on disk before the block begins and goes when the block ends by itself.
-        What a crash leaves is found by ``leftovers``.
+        The record is on disk before the block starts and is deleted when the block ends without
+        an error. After a crash, ``leftovers`` finds it.
         """
         ...
 
     def abandoned(self, begins: str) -> Iterator[Mapping[str, str]]:
-        """Yield what earlier, killed processes journalled under keys that begin so; keep it."""
+        """Yield killed processes' journal records whose keys start with ``begins``; keep them."""
         ...
 
     def leftovers(self, key: str) -> Iterator[Mapping[str, str]]:
-        """Yield what earlier, killed processes journalled under ``key``, and forget each."""
+        """Yield killed processes' journal records under ``key``; delete each."""
         ...
 
 
 class Capture(Protocol):
-    """Where a type puts what it captured. Payloads are compressed, encrypted, hashed, stored."""
+    """The target of a capture. Payloads are compressed, encrypted, hashed and stored."""
 
     previous: Manifest | None
     """The newest complete backup of this series on this tier."""
     encrypted: bool
-    """Payloads are encrypted: secrets may be among them."""
+    """Whether payloads are encrypted, so that they may contain secrets."""
 
     def payload(
         self, name: str, role: str, *, attributes: Mapping[str, str] | None = None
     ) -> AbstractContextManager[BinaryIO]:
-        """Write one payload; leaving the block by an exception discards it.
+        """Write one payload; if an exception leaves the block, the payload is discarded.
 
         Args:
-            name: file name without the endings of compression and encryption: ``app.dump``.
+            name: file name without the suffixes for compression and encryption: ``app.dump``.
         """
         ...
 
     def tree(
         self, files: Iterator[TreeFile], open_file: Callable[[TreeFile], BinaryIO]
     ) -> StoredTree:
-        """Store a tree: what is unchanged since ``previous`` is referenced, not read again.
+        """Store a tree; files that haven't changed since ``previous`` are referenced, not read.
 
-        One file that can't be read, or changes each time it is read, doesn't stop the rest: it
-        stands in the manifest as not covered.
+        A file that can't be read, or that changes each time it is read, doesn't stop the capture:
+        the manifest lists it as not covered.
 
         Args:
             files: in any order; symbolic links are kept as links.
-            open_file: called for files and objects that are new or changed; raises
-                ``FileGoneError`` for one that was deleted meanwhile, ``FileVanishedError`` or
-                ``OSError`` for one that can't be read.
+            open_file: called for new and changed files and objects; raises ``FileGoneError`` if
+                the file was deleted in the meantime, ``FileVanishedError`` or ``OSError`` if it
+                can't be read.
 
         Returns:
             What was stored, and what couldn't be read.
@@ -259,38 +259,37 @@ class Capture(Protocol):
         restore_by_hand: Sequence[str],
         facts: Facts,
     ) -> None:
-        """Say how it was captured and what was there. Once, before the capture ends.
+        """Record how the backup was captured and what there was. Call it once, before the end.
 
         Args:
-            facts: taken by an inventory that no filter of the backup touches: everything that
-                is there is in ``items`` or ``figures``, or stands by name in ``not_covered`` or
-                ``excluded``.
+            facts: from an inventory that no filter of the backup affects: everything that exists
+                is in ``items`` or ``figures``, or named in ``not_covered`` or ``excluded``.
         """
         ...
 
 
 class OpenArtifact(Protocol):
-    """A stored backup, opened for reading: decrypted and decompressed, hashes checked."""
+    """A stored backup that is open for reading: decrypted, decompressed, with hashes checked."""
 
     manifest: Manifest
 
     def read(self, payload: Payload) -> AbstractContextManager[BinaryIO]:
         """Read a payload's plain bytes.
 
-        Reaching the end checks size and hashes; leaving the block earlier doesn't.
+        Size and hashes are checked at the end of the stream, not if the block is left earlier.
 
         Raises:
-            ArtifactError: the stored bytes aren't those that were written, or the key is
+            ArtifactError: the stored bytes aren't the bytes that were written, or the key is
                 missing or wrong.
         """
         ...
 
     def facts(self) -> Facts:
-        """Return what was recorded at backup time."""
+        """Return the facts that were recorded at backup time."""
         ...
 
     def files(self) -> Iterator[TreeFile]:
-        """Yield the entries of the tree, folders before what is in them."""
+        """Yield the entries of the tree, each folder before its contents."""
         ...
 
     def entries(self) -> Iterator[IndexEntry]:
@@ -302,42 +301,42 @@ class OpenArtifact(Protocol):
     ) -> Iterator[tuple[TreeFile, BinaryIO | None]]:
         """Yield entries with their content, pack by pack (so in no particular order).
 
-        Folders and links come first and have no content. Each content must be read before
-        the next entry is asked for; of a sparse file it is that of ``TreeFile.data``.
+        Folders and links come first and have no content. Read each content before you request
+        the next entry. The content of a sparse file is that of ``TreeFile.data``.
         """
         ...
 
 
 class BackupType(Protocol):
-    """One way to back a service up. Stateless; registered under (method, name)."""
+    """A way to back up a service. Stateless; registered under (method, name)."""
 
     method: ClassVar[str]
-    """The schema's ``backup.method`` it belongs to: ``postgres``, ``redis``, ``volumes`` …"""
+    """The ``backup.method`` of the schema: ``postgres``, ``redis``, ``volumes`` …"""
     name: ClassVar[str]
-    """The schema's name of the type: ``full``, ``rdb`` …"""
+    """The name of the type in the schema: ``full``, ``rdb`` …"""
     tree: ClassVar[bool]
-    """It is incremental."""
+    """Whether backups are incremental."""
     needs_running: ClassVar[bool]
-    """The service must be up to be backed up."""
+    """Whether the service must be running to be backed up."""
     needs_stop: ClassVar[bool]
-    """``restore`` wants the service stopped, and leaves it so: it replaces files, which are
-    compared before the service changes them."""
+    """Whether ``restore`` requires a stopped service, and leaves it stopped: it replaces files,
+    which are compared before the service changes them."""
     drilled_in: ClassVar[Literal["server", "files"]]
-    """Where a drill restores to: a scratch server that runs; or scratch volumes of a container
+    """Where a drill restores to: a running scratch server; or scratch volumes of a container
     that is never started, for files that can be compared without their server (which may need
-    other services to start at all)."""
+    other services to start)."""
 
     def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
-        """Back the instance up.
+        """Back up the instance.
 
         Raises:
             BackupError: nothing usable was captured.
-            CancelledError: when the bench's ``cancel`` was set.
+            CancelledError: the bench's ``cancel`` was set.
         """
         ...
 
     def check(self, bench: Workbench, artifact: OpenArtifact, image: str) -> list[str]:
-        """Read everything and check its structure; return problems in words.
+        """Read everything and check its structure; return the problems as messages.
 
         Args:
             image: the service's image, for tools such as ``redis-check-rdb``.
@@ -345,27 +344,27 @@ class BackupType(Protocol):
         ...
 
     def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
-        """Load the artifact into an instance, replacing what it holds.
+        """Load the artifact into an instance and replace its content.
 
-        What the backup says it doesn't hold (``Facts.left_out``) is left as it is.
+        What the backup names as left out (``Facts.left_out``) isn't changed.
 
-        The instance is running, except for types that restore files of volumes: those get it
-        stopped (``needs_stop``) and leave it so. Safe to repeat after a failure.
+        The instance is running, except for types that restore files of volumes: for these it is
+        stopped (``needs_stop``) and stays stopped. Safe to repeat after a failure.
 
         Returns:
-            The instance, which may have been restarted (a new address).
+            The instance, which may have been restarted (with a new address).
 
         Raises:
-            PartialRestoreError: all was loaded but what it names.
-            UntouchedError: what failed; the instance holds what it held before.
-            RestoreError: what failed; the instance's content is undefined then.
+            PartialRestoreError: everything was loaded except what the error names.
+            UntouchedError: the restore failed; the instance's content is unchanged.
+            RestoreError: the restore failed; the instance's content is undefined.
         """
         ...
 
     def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
-        """Look at what an instance holds, the way it was recorded at backup time.
+        """Return facts about the content of an instance, in the way a backup records them.
 
         Args:
-            like: recorded facts; a sample is taken of the same items.
+            like: recorded facts; a sample consists of the same items.
         """
         ...

@@ -1,4 +1,4 @@
-"""Sums of digests: whether two stores hold the same things, in whatever order they are read."""
+"""Sums of digests, to compare the content of two stores independently of the read order."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _MODULUS = 1 << 256
 
 
 class ContentSums:
-    """The SHA-256 of each thing, added to the sum of the group that the thing's name says.
+    """Sums of SHA-256 digests in groups; the name of a thing determines its group.
 
-    One thing that is missing, too much or different changes the sum of its group; where a store
-    is written to meanwhile, the other groups stay comparable.
+    A missing, additional or different thing changes the sum of its group. If a store is written
+    to in the meantime, the other groups stay comparable.
     """
 
     def __init__(self) -> None:
@@ -25,5 +25,5 @@ class ContentSums:
         self._sums[group] = (self._sums.get(group, 0) + digest) % _MODULUS
 
     def items(self, place: str) -> dict[str, str]:
-        """Return the sums as items of facts, each with a name below ``place``."""
+        """Return the sums as items of facts, with names below ``place``."""
         return {f"{place}/{group:02x}": f"{total:064x}" for group, total in self._sums.items()}

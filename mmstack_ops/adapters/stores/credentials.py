@@ -1,4 +1,4 @@
-"""Where a service's own password stands: as the schema hands it to the container."""
+"""Find a service's own password where the schema passes it to the container."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _MOUNTED = "/run/secrets/"
 
 
 def password_from(instance: Instance, variable: str) -> str | None:
-    """Return the password that ``variable``, or the file ``<variable>_FILE`` names, holds.
+    """Return the password from ``variable``, or from the file that ``<variable>_FILE`` names.
 
-    None when the service's environment has neither.
+    None if the service's environment has neither.
 
     Raises:
-        BackupError: it names a secret that this environment doesn't have.
+        BackupError: the variable names a secret that this environment doesn't have.
     """
     environment = instance.spec.environment
     if variable in environment:
@@ -24,10 +24,10 @@ def password_from(instance: Instance, variable: str) -> str | None:
 
 
 def password_in_command(instance: Instance) -> str | None:
-    """Return the one secret whose file the container's command reads; None without one.
+    """Return the secret whose file the container's command reads; None if it reads none.
 
     Raises:
-        BackupError: several secrets are read, or the one isn't there.
+        BackupError: the command reads several secrets, or the secret is missing.
     """
     text = " ".join((*(instance.spec.entrypoint or ()), *(instance.spec.command or ())))
     names = [use.secret for use in instance.definition.secrets if f"{_MOUNTED}{use.secret}" in text]

@@ -1,4 +1,4 @@
-"""Finding what is to be backed up or restored on the engine."""
+"""Find the containers on the engine that are to be backed up or restored."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def find_instance(
     *,
     must_run: bool = True,
 ) -> Instance:
-    """Find the live container of ``service``; of several replicas, the first.
+    """Return the live container of ``service``; the first one if there are several replicas.
 
     Args:
-        must_run: refuse one that isn't running; else it is returned with ``running`` false.
+        must_run: raise an error if it isn't running; otherwise return it with ``running`` false.
 
     Raises:
-        BackupError: it has no container, or isn't running.
-        ImageUnavailableError: the schema can't say what it is made from.
+        BackupError: the service has no container, or it isn't running.
+        ImageUnavailableError: the schema doesn't determine the service's image.
     """
     desired = build_desired(
         catalogue,
@@ -85,14 +85,14 @@ def instance_of(
     spec: ContainerSpec,
     container: ObservedContainer,
 ) -> Instance:
-    """Return the instance of a container that is on the engine."""
+    """Return the instance for a container on the engine."""
     network = spec.networks[0].network if spec.networks else ""
     return Instance(
         environment=environment,
         service=service,
         definition=definition,
         values=values,
-        # What it runs, which the schema may have changed since.
+        # The image that it runs: the schema may have changed since.
         spec=replace(spec, image=container.image),
         container_id=container.id,
         name=container.name,
@@ -104,7 +104,7 @@ def instance_of(
 
 
 def tool_instance(image: str, environment: str = "", service: str = "check") -> Instance:
-    """Return an instance that stands for no service: an image whose tools are to be run."""
+    """Return an instance without a service, to run the tools of an image."""
     nothing: Mapping[str, str] = {}
     return Instance(
         environment=environment,

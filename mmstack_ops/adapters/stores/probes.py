@@ -1,4 +1,4 @@
-"""Probes in a drill: what the schema declares is asked of the restored copy."""
+"""Run the probes that the schema declares on the restored copy of a drill."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _SECONDS = 30
 _HTTP_BYTES = 1 << 20
 _OBJECT_BYTES = 16 << 20
 _BLOCK = 1 << 20
-# Classes of PostgreSQL's errors whose messages are about the query (transaction state, access
-# and syntax, intervention): those of others repeat values.
+# Classes of PostgreSQL errors whose messages are about the query (transaction state, access
+# and syntax, intervention): the messages of other classes repeat values.
 _ABOUT_QUERY = ("25", "42", "57")
 
 
 class _WrongError(Exception):
-    """The probe ran, and its answer isn't the one that is wanted; the text says how."""
+    """The probe ran and its answer isn't as expected; the text describes the difference."""
 
 
 def run_probes(
@@ -54,19 +54,20 @@ def run_probes(
     *,
     start: Callable[[Instance], Instance],
 ) -> tuple[DrillCheck, ...]:
-    """Ask a restored copy what the schema declares.
+    """Run the probes of a service on a restored copy; return their results.
 
     Args:
-        probes: those of the service; the ones that ask for what a backup of this type doesn't
-            hold aren't asked (``schema.probes.TYPES``).
-        instance: what was restored into; it runs, or holds only files.
-        start: starts one that doesn't run, for HTTP requests. Called once, after all others.
+        probes: the service's probes; probes for data that a backup of this type doesn't hold
+            are skipped (``schema.probes.TYPES``).
+        instance: the restored copy; it is running, or holds only files.
+        start: starts an instance that isn't running, for HTTP requests. Called once, after all
+            other probes.
 
     Raises:
-        CancelledError, EngineUnavailableError, TierUnavailableError: nothing was learned.
+        CancelledError, EngineUnavailableError, TierUnavailableError: the result is inconclusive.
     """
     wanted = [probe for probe in probes if type_name in TYPES[probe.kind]]
-    # A service that starts changes its files: they are looked at before.
+    # A service changes its files when it starts: check them first.
     wanted.sort(key=lambda probe: isinstance(probe, HttpProbe))
     checks: list[DrillCheck] = []
     unstarted: MmstackError | None = None
@@ -131,7 +132,7 @@ def _sql(probe: SqlProbe, instance: Instance) -> str:
         if probe.if_table is not None and not _has_table(connection, probe.if_table):
             return _no_table(probe)
         try:
-            # Prepared: the server takes one statement only.
+            # Prepared: the server then accepts a single statement only.
             cursor = connection.execute(probe.query.encode(), prepare=True)
         except psycopg.Error as error:
             about_query = (error.sqlstate or "")[:2] in _ABOUT_QUERY
@@ -141,13 +142,13 @@ def _sql(probe: SqlProbe, instance: Instance) -> str:
 
 
 def _first_value(cursor: psycopg.Cursor[tuple[Any, ...]]) -> object:
-    """Return the first value of the first row; None when there is no row."""
+    """Return the first value of the first row; None if there is no row."""
     import psycopg
 
     try:
         row = cursor.fetchone()
     except psycopg.DataError:
-        # Python has no such value (infinity::date, 24:00:00::time): the text that the server sent.
+        # Python has no such value (infinity::date, 24:00:00::time): use the text from the server.
         assert cursor.pgresult is not None
         return (cursor.pgresult.get_value(0, 0) or b"").decode(errors="replace")
     return row[0] if row else None
@@ -182,7 +183,7 @@ def _n8n_credentials(probe: N8nCredentialsProbe, instance: Instance) -> str:
 
 @contextmanager
 def _reading(instance: Instance, database: str) -> Iterator[Connection]:
-    """Connect in a transaction that can't write, with names found as applications find them."""
+    """Connect in a read-only transaction, with the search path that applications use."""
     from mmstack_ops.adapters.stores.postgres.server import Server
 
     with Server.of(instance).connect(database, autocommit=False) as connection:
@@ -193,7 +194,7 @@ def _reading(instance: Instance, database: str) -> Iterator[Connection]:
 
 
 def _has_table(connection: Connection, name: str) -> bool:
-    # A name is spelled as in a query, where it isn't quoted.
+    # The name is spelled as in a query, without quotes.
     row = connection.execute(b"SELECT to_regclass(%s) IS NOT NULL", (name,)).fetchone()
     return row is not None and bool(row[0])
 
@@ -278,7 +279,7 @@ def _http(probe: HttpProbe, instance: Instance) -> str:
 
     port = next(p.container for p in instance.definition.ports if p.name == probe.port)
     session = requests.Session()
-    # A container on this host is never reached through a proxy, nor with a key of ~/.netrc.
+    # Never use a proxy, or credentials of ~/.netrc, for a container on this host.
     session.trust_env = False
     deadline = time.monotonic() + _SECONDS
     try:
@@ -286,13 +287,13 @@ def _http(probe: HttpProbe, instance: Instance) -> str:
             f"http://{instance.address}:{port}{probe.path}",
             timeout=_SECONDS,
             stream=True,
-            # Where a redirect leads is outside of the isolated network.
+            # A redirect leads out of the isolated network.
             allow_redirects=False,
         ) as response:
             if response.status_code != probe.status:
                 raise _WrongError(f"status {response.status_code}, {probe.status} is expected")
             body = b""
-            # One read at a time: a block would be waited for until it is full.
+            # read1: read() would wait until the block is full.
             while block := response.raw.read1(_HTTP_BYTES, decode_content=True):
                 body += block
                 if len(body) >= _HTTP_BYTES:

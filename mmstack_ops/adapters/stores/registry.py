@@ -1,4 +1,4 @@
-"""All stores, by what the schema calls them."""
+"""Find stores, backup types and retention strategies by their names in the schema."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def backup_type(definition: Service, name: str) -> BackupType:
     """Return the backup type ``name`` of a service.
 
     Raises:
-        InputError: its method has no such type; validation refuses such a schema.
+        InputError: the service's method has no such type; validation rejects such a schema.
     """
     method = definition.backup.method
     for store in all_stores():
@@ -43,7 +43,7 @@ def backup_type(definition: Service, name: str) -> BackupType:
 
 
 def retention_strategy(rule: RetentionRule) -> Strategy[Any]:
-    """Return what carries a retention rule out."""
+    """Return the strategy that carries out a retention rule."""
     for store in all_stores():
         if rule.strategy in store.retention:
             return store.retention_strategy(rule.strategy)

@@ -1,4 +1,4 @@
-"""What a strategy of retention offers, and what it is given. A new strategy is one file."""
+"""The interface of retention strategies, and their helpers. A new strategy is one file."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class Site:
     """The service a strategy works on.
 
     Args:
-        before: what is older than this goes; with its time zone.
-        age: the same as seconds, for what counts from the moment it is looked at.
-        tell: says what is going on, for the log and the terminal.
-        archive: makes the folder for what is archived under a name.
-        recipients: tells the age recipients that archives are encrypted to; none: plain.
+        before: anything older than this is deleted; with a time zone.
+        age: the same in seconds, for ages that are measured from the time of the check.
+        tell: reports progress to the log and the terminal.
+        archive: creates the folder for archives of a name, and returns it.
+        recipients: returns the age recipients that archives are encrypted to; if there are none,
+            archives aren't encrypted.
     """
 
     bench: Workbench
@@ -40,10 +41,10 @@ class Site:
     recipients: Callable[[], tuple[str, ...]]
 
     def check(self) -> None:
-        """Go on, unless the run was cancelled.
+        """Raise an error if the run was cancelled.
 
         Raises:
-            CancelledError: what was deleted so far stays deleted; nothing is half done.
+            CancelledError: what was deleted so far stays deleted; no deletion is incomplete.
         """
         if self.bench.cancel.is_set():
             raise CancelledError(f"the clean-up of {self.instance.service} was cancelled")
@@ -51,11 +52,11 @@ class Site:
 
 @dataclass(frozen=True)
 class Gone:
-    """What a strategy deleted.
+    """The result of a clean-up.
 
     Args:
-        count: of the things its ``Found`` counts.
-        freed_bytes: None where nobody can say.
+        count: how many of the things that ``Found`` counts were deleted.
+        freed_bytes: None if unknown.
     """
 
     count: int
@@ -65,7 +66,7 @@ class Gone:
 
 @dataclass
 class Tally:
-    """What was deleted so far; see ``Gone``."""
+    """A count of what was deleted so far; see ``Gone``."""
 
     count: int = 0
     freed_bytes: int = 0
@@ -73,11 +74,11 @@ class Tally:
 
 @contextmanager
 def counted(site: Site, things: Things) -> Iterator[Tally]:
-    """Give a tally to a clean-up: an error after something was deleted says how much.
+    """Yield a tally for a clean-up; errors in the block then state how much was deleted.
 
     Raises:
-        RetentionError: it failed half-way; says what was deleted.
-        CancelledError: it was cancelled half-way; says what was deleted.
+        RetentionError: the clean-up failed; states how much was deleted.
+        CancelledError: the clean-up was cancelled; states how much was deleted.
     """
     tally = Tally()
     try:
@@ -99,16 +100,16 @@ def counted(site: Site, things: Things) -> Iterator[Tally]:
 
 
 class Strategy(Protocol[Rule]):
-    """One way to delete old data. Stateless."""
+    """A way to delete old data. Stateless."""
 
     needs_running: ClassVar[bool]
-    """The service's server does the work; else the files of its volumes are enough."""
+    """Whether the service must be running; otherwise the files of its volumes are enough."""
 
     def look(self, site: Site, rule: Rule) -> Found:
-        """Count what there is and what would be deleted. Changes nothing.
+        """Count what exists and what would be deleted. Changes nothing.
 
         Raises:
-            RetentionError: what the rule is about doesn't exist, or can't be judged.
+            RetentionError: the subject of the rule doesn't exist, or can't be judged.
             BackupError: the server failed.
         """
         ...
@@ -117,7 +118,7 @@ class Strategy(Protocol[Rule]):
         """Delete what is older than ``site.before``, piece by piece; safe to repeat.
 
         Raises:
-            RetentionError: something stayed that should have been deleted; says what was.
+            RetentionError: not everything could be deleted; states what was.
             BackupError: the server failed; what was deleted before stays deleted.
             CancelledError: cancelled between two pieces.
         """
@@ -125,32 +126,32 @@ class Strategy(Protocol[Rule]):
 
 
 def folder_inside(site: Site, path: str) -> Path:
-    """Return where a folder inside the container stands on this host.
+    """Return the path on this host of a folder inside the container.
 
     Raises:
-        RetentionError: it is on no volume of the service, or out of reach from here.
+        RetentionError: the folder is on no volume of the service, or can't be reached from here.
     """
     volume, below = _place(site, path)
     return volume / below
 
 
 def is_new(site: Site, path: str) -> bool:
-    """Return whether the volume that ``path`` is on holds nothing at all: its service is new."""
+    """Return whether the volume that holds ``path`` is empty, because its service is new."""
     return not any(_place(site, path)[0].iterdir())
 
 
 @contextmanager
 def opened_inside(site: Site, path: str, *inner: str) -> Iterator[int]:
-    """Give a descriptor of a folder inside the container: what is deleted is deleted by it.
+    """Yield a descriptor of a folder inside the container, to delete relative to it.
 
-    A container may put a link there at any moment, and a clean-up is mostly root: the way from
-    the volume to the folder is gone step by step, and no step is a link.
+    A container may put a link there at any time, and a clean-up usually runs as root. So the
+    path from the volume to the folder is opened one component at a time, without following links.
 
     Args:
-        inner: folders below ``path``, one after the other; they mustn't be links at all.
+        inner: folders below ``path``, each inside the previous one; they must not be links.
 
     Raises:
-        RetentionError: it isn't there, or became a link.
+        RetentionError: the folder doesn't exist, or became a link.
     """
     descriptor = _descriptor(site, path, inner)
     try:
@@ -172,7 +173,7 @@ def _descriptor(site: Site, path: str, inner: Sequence[str]) -> int:
     except OSError as error:
         if descriptor >= 0:
             os.close(descriptor)
-        # Opening a link as a folder that mustn't be followed fails as "not a directory".
+        # With O_DIRECTORY and O_NOFOLLOW, opening a link fails with "not a directory".
         raise RetentionError(
             f"{path} of {site.instance.service} isn't there any more, or became a link",
             why=error.strerror or str(error),
@@ -182,7 +183,7 @@ def _descriptor(site: Site, path: str, inner: Sequence[str]) -> int:
 
 
 def _place(site: Site, path: str) -> tuple[Path, Path]:
-    """Return a volume's folder on this host, and the way from there to ``path``."""
+    """Return a volume's folder on this host, and the relative path from there to ``path``."""
     service = site.instance.service
     holding = [
         target

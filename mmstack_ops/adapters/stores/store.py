@@ -1,4 +1,4 @@
-"""What a store's folder offers."""
+"""The registration of a store: its backup types and retention strategies."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Store:
-    """What one store's folder registers.
+    """The registration of one store's folder.
 
-    Classes are named as ``module.Class`` within ``package`` and imported when they are asked
-    for: the clients they use are heavy.
+    Classes are named as ``module.Class`` within ``package`` and imported on first use: their
+    clients are slow to import.
 
     Args:
-        package: the folder, as an import name.
-        method: the schema's ``backup.method`` of its services.
+        package: the import name of the folder.
+        method: the ``backup.method`` of its services in the schema.
         backup_types: name of a backup type → its class.
-        retention: the schema's ``strategy`` of a retention rule → its class.
+        retention: ``strategy`` of a retention rule in the schema → its class.
     """
 
     package: str

@@ -1,1 +1,1 @@
-"""Containers that run one tool on a service's volumes, and what passes in and out of them."""
+"""Containers that run one tool on a service's volumes, and their input and output."""

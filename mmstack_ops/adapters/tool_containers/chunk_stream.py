@@ -1,4 +1,4 @@
-"""What the engine sends in pieces, as a file."""
+"""Present the chunks that the engine sends as a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmstack_ops.domain.errors import CancelledError
 
 
 class ChunkStream(io.RawIOBase):
-    """An iterator of byte strings as a file that can be read once."""
+    """An iterator of byte strings, as a file that can be read once."""
 
     def __init__(self, chunks: Iterator[bytes], cancel: threading.Event) -> None:
         super().__init__()
@@ -19,11 +19,11 @@ class ChunkStream(io.RawIOBase):
         self._cancel = cancel
 
     def readable(self) -> bool:
-        """Say that it can be read from."""
+        """Return True: the stream is readable."""
         return True
 
     def readinto(self, buffer: object) -> int:
-        """Fill ``buffer``; 0 at the end."""
+        """Fill ``buffer`` and return the number of bytes, 0 at the end."""
         if self._cancel.is_set():
             raise CancelledError("cancelled while files of a container were read")
         while not self._rest:
@@ -38,7 +38,7 @@ class ChunkStream(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """End the engine's stream."""
+        """Close the engine's stream."""
         if not self.closed and hasattr(self._chunks, "close"):
             self._chunks.close()
         super().close()

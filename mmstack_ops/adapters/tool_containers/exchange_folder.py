@@ -1,4 +1,4 @@
-"""The folder through which bulk data and secrets pass between this process and a one-shot.
+"""The folder that passes bulk data and secrets between this process and a one-shot container.
 
 A FIFO on a bind mount moves data about three times as fast as the engine's own streams.
 """
@@ -17,7 +17,7 @@ from mmstack_ops.adapters.files import make_private_directory
 from mmstack_ops.adapters.locks.owned_file import owner_of
 
 INSIDE = "/run/exchange"
-"""Where the folder is mounted in a one-shot container."""
+"""Mount point of the folder in a one-shot container."""
 SECRETS = f"{INSIDE}/secrets"
 _OUT = "out"
 _IN = "in"
@@ -26,14 +26,14 @@ PIPE_BYTES = 1 << 20
 
 
 class Exchange:
-    """One folder, for one one-shot container."""
+    """The folder of one one-shot container."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @property
     def variables(self) -> dict[str, str]:
-        """What a command finds in its environment."""
+        """The environment variables of a command."""
         return {"OUT": f"{INSIDE}/{_OUT}", "IN": f"{INSIDE}/{_IN}"}
 
     @property
@@ -47,13 +47,13 @@ class Exchange:
         return self.folder / _IN
 
     def open_out(self) -> int:
-        """Open the reading end of ``$OUT``; doesn't wait for a writer."""
+        """Open the read end of ``$OUT`` without waiting for a writer."""
         descriptor = os.open(self.out_path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         _enlarge(descriptor)
         return descriptor
 
     def open_in(self) -> int | None:
-        """Open the writing end of ``$IN``; None while nobody reads it (fifo(7): ENXIO)."""
+        """Open the write end of ``$IN``; return None while it has no reader (fifo(7): ENXIO)."""
         try:
             descriptor = os.open(self.in_path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
@@ -64,10 +64,10 @@ class Exchange:
 
 @contextmanager
 def exchange_folder(base: Path, secret_files: Mapping[str, str]) -> Iterator[Exchange]:
-    """Make a folder with both FIFOs and the secrets; remove it after the block.
+    """Create a folder with both FIFOs and the secrets; delete it after the block.
 
-    While the block runs the folder is locked; the kernel frees the lock with the process,
-    which is how the folders of killed processes are told from those of live ones.
+    The folder is locked during the block. The kernel releases the lock with the process,
+    which distinguishes the folders of killed processes from those of live ones.
 
     Args:
         base: ``<state>/<environment>/exchange``, mode 0700.
@@ -93,7 +93,7 @@ def exchange_folder(base: Path, secret_files: Mapping[str, str]) -> Iterator[Exc
 
 @contextmanager
 def abandoned_folders(base: Path) -> Iterator[tuple[list[Path], list[Path]]]:
-    """Give the folders of live processes and those of dead ones; none is made in the block."""
+    """Yield the folders of live and of dead processes; no folder is created during the block."""
     if not base.is_dir():
         yield [], []
         return
@@ -101,7 +101,7 @@ def abandoned_folders(base: Path) -> Iterator[tuple[list[Path], list[Path]]]:
         alive: list[Path] = []
         dead: list[Path] = []
         for folder in sorted(base.iterdir()):
-            # One that is missing was removed by its owner this moment.
+            # A missing folder was just deleted by its owner.
             (dead if owner_of(folder) == "dead" else alive).append(folder)
         yield alive, dead
 
@@ -116,7 +116,7 @@ def _enlarge(descriptor: int) -> None:
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     except OSError:
-        # The user's share of pipe buffers is used up (pipe(7)): slower, not wrong.
+        # The user's limit of pipe buffers is reached (pipe(7)): slower, but correct.
         return
 
 

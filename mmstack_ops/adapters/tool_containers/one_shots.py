@@ -1,4 +1,4 @@
-"""One-shot containers of backups: streams out of them and into them, and their leftovers."""
+"""One-shot containers of backups: their output and input streams, and their leftovers."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _RUN_SECONDS = 600.0
 
 
 class OneShots:
-    """Runs commands in containers that are removed after, whatever happened.
+    """A runner of commands in containers that are always removed afterwards.
 
     Args:
         engine: the engine, writable.
-        prefix: what the containers' names begin with.
+        prefix: prefix of the containers' names.
         exchange: the folder for exchange folders.
-        cancel: set to stop whatever runs; it ends within seconds.
-        tell: receives what is going on.
+        cancel: set to stop running commands, which end within seconds.
+        tell: receives progress messages.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class OneShots:
         self._tell = tell
 
     def tell(self, message: str) -> None:
-        """Say what is going on."""
+        """Send a progress message."""
         self._tell(message)
 
     @contextmanager
@@ -72,7 +72,7 @@ class OneShots:
         stderr_fails: Callable[[str], bool] = bool,
         **options: Unpack[CommandOptions],
     ) -> Iterator[BinaryIO]:
-        """Read what a one-shot writes to ``$OUT``; see ``Workbench.produce``."""
+        """Yield the stream that a one-shot writes to ``$OUT``; see ``Workbench.produce``."""
         with self._one_shot(instance, command, options) as (running, exchange, start):
             raw = OutStream(running, exchange)
             try:
@@ -102,7 +102,7 @@ class OneShots:
         stderr_fails: Callable[[str], bool] = bool,
         **options: Unpack[CommandOptions],
     ) -> Iterator[BinaryIO]:
-        """Write to what a one-shot reads as ``$IN``; see ``Workbench.consume``."""
+        """Yield the stream that a one-shot reads from ``$IN``; see ``Workbench.consume``."""
         with self._one_shot(instance, command, options, writable=True) as (
             running,
             exchange,
@@ -116,7 +116,7 @@ class OneShots:
                 stream.flush()
                 raw.finish()
             except BaseException:
-                # What is buffered must not be written by the buffer's own end.
+                # Closing the buffer must not write the buffered data.
                 raw.give_up()
                 raise
             finally:
@@ -147,7 +147,7 @@ class OneShots:
         *,
         writable: bool = False,
     ) -> Iterator[tuple[Running, Exchange, Callable[[], None]]]:
-        """Create a container with its exchange folder; remove both after, whatever happened."""
+        """Create a container with its exchange folder; always remove both afterwards."""
         from mmstack_ops.adapters.engine.one_shots import OneShot
 
         if self.cancel.is_set():
@@ -160,11 +160,11 @@ class OneShots:
                 name=name,
                 image=instance.spec.image,
                 command=tuple(command),
-                # Beside its server, where it is at home: a network of its own takes the engine
-                # three times as long, and would never say that the server was killed.
+                # In the network of its server: a separate network takes the engine three times as
+                # long, and would never show that the server was killed.
                 network=f"container:{server[0]}" if server else instance.network or NO_NETWORK,
                 exchange=str(exchange.folder.absolute()),
-                # The user who owns the exchange folder; files of volumes belong to anybody.
+                # The owner of the exchange folder; files of volumes may belong to any user.
                 user="0:0" if volumes else f"{os.getuid()}:{os.getgid()}",
                 environment={**options.get("environment", {}), **exchange.variables},
                 volumes=volumes,
@@ -183,13 +183,13 @@ class OneShots:
             try:
                 yield running, exchange, lambda: self._engine.start(container_id, name)
             except BaseException:
-                # Also an interruption: no container stays, whatever ends the block.
+                # Also an interruption: no container remains, whatever ends the block.
                 self._remove_after_failure(container_id, name)
                 raise
             self._engine.remove(container_id, name)
 
     def _server_of(self, instance: Instance) -> tuple[str, str] | None:
-        """Return the instance's container when it runs now: then it must go on running."""
+        """Return the instance's container if it runs now: then it must keep running."""
         from mmstack_ops.adapters.engine.failures import MissingObjectError
 
         try:
@@ -198,7 +198,7 @@ class OneShots:
             if self._engine.ended(instance.container_id, instance.name) is not None:
                 return None
         except MissingObjectError:
-            # A command that needs it says so itself.
+            # A command that needs it fails with its own error.
             return None
         return instance.container_id, instance.name
 
@@ -206,17 +206,17 @@ class OneShots:
         try:
             self._engine.remove(container_id, name)
         except EngineError as error:
-            # The failure that brought us here is the one to report; the next run's sweep
-            # finds the container by its label.
+            # The original failure is the one to report; the sweep of the next run finds the
+            # container by its label.
             self.tell(f"{name} couldn't be removed now ({error.why or error.what})")
 
     def sweep_leftovers(self) -> tuple[str, ...]:
-        """Remove one-shot containers and exchange folders of processes that died.
+        """Remove one-shot containers and exchange folders of dead processes.
 
-        Those of live processes stay, and so do other checkouts': the label names the folder.
+        Those of live processes and of other checkouts are kept: the label names the folder.
 
         Returns:
-            What was removed, in words.
+            Descriptions of what was removed.
         """
         import shutil
 

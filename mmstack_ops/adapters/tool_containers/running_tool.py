@@ -1,4 +1,4 @@
-"""A one-shot container that was started: whether it still runs, and how it ended."""
+"""A started one-shot container: whether it still runs, and how it ended."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _ASSIGNMENT = re.compile(r"\w+=(\"[^\"]*\"|\S*)")
 
 
 class Running:
-    """A one-shot container that was started.
+    """A started one-shot container.
 
     Args:
-        program: what its command runs, for messages.
+        program: the program that its command runs, for messages.
         deadline: seconds from now.
-        server: id and name of the container it talks to; None when it doesn't matter that
-            it runs.
+        server: id and name of the container it connects to; None if that container doesn't
+            have to run.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Running:
         self._ended: Ended | None = None
 
     def look(self) -> Ended | None:
-        """Say how it ended; None while it runs.
+        """Return how it ended, or None while it runs.
 
         Raises:
-            BackupError: somebody removed it.
+            BackupError: the container was removed.
         """
         from mmstack_ops.adapters.engine.failures import MissingObjectError
 
@@ -72,10 +72,10 @@ class Running:
         return self._ended
 
     def check(self) -> None:
-        """Raise when it was cancelled, takes too long, or has lost its server.
+        """Raise if it was cancelled, takes too long, or has lost its server.
 
-        The connection of a container that was killed may never be told that nobody is at the
-        other end any more.
+        If the server's container was killed, its clients may never be notified that the
+        connection is dead.
         """
         if self.cancel.is_set():
             raise CancelledError(f"cancelled while {self.program} was running")
@@ -105,7 +105,7 @@ class Running:
             )
 
     def wait(self) -> Ended:
-        """Wait until it ended."""
+        """Wait until it has ended; return how it ended."""
         pause = _FIRST_PAUSE
         while (ended := self.look()) is None:
             self.check()
@@ -114,7 +114,7 @@ class Running:
         return ended
 
     def finish(self, stderr_fails: Callable[[str], bool]) -> None:
-        """Wait for its end and judge it.
+        """Wait until it has ended; raise if it failed.
 
         Raises:
             BackupError: it failed.
@@ -135,7 +135,7 @@ class Running:
             raise self.failure(f"{self.program} complained", stderr)
 
     def begin(self, program: str) -> None:
-        """Say that it runs ``program`` from now on, with all its time before it."""
+        """Set the program that runs from now on, and restart its deadline."""
         self.program = program
         self._ends_at = time.monotonic() + self._limit
 
@@ -144,7 +144,7 @@ class Running:
         return self._engine.output(self._id, self._name, stderr=False)
 
     def failure(self, what: str, stderr: str) -> BackupError:
-        """Return the error with the last lines of what it said."""
+        """Return the error with the last lines of ``stderr``."""
         lines = stderr.splitlines()[-_SHOWN_LINES:]
         return BackupError(
             what,
@@ -156,14 +156,14 @@ class Running:
 def _meaning(ended: Ended) -> str:
     if ended.out_of_memory:
         return "it ran out of memory"
-    # Shells and the engine say 128 + n of a death by signal n.
+    # Shells and the engine return 128 + n after a death by signal n.
     if ended.exit_code > 128:
         return f"it was killed by signal {ended.exit_code - 128}"
     return f"exit code {ended.exit_code}"
 
 
 def program_of(command: Sequence[str]) -> str:
-    """Return the program a command runs, for messages: of a script, its first real word."""
+    """Return the program that a command runs, for messages; for a script, its first real word."""
     if len(command) < 3 or command[1] not in ("-c", "-ec", "-euc"):
         return command[0]
     for word in _ASSIGNMENT.sub(" ", command[2]).replace("{", " ").split():

@@ -1,8 +1,8 @@
 """A shell in a one-shot container that runs one command after the other.
 
-Making a container takes longer than dumping a small database. The shell reads names of scripts
-from ``$IN``; what a script writes to its standard output goes to ``$OUT``. How it ended is a
-file beside it. When this process dies, the shell reads the end of ``$IN`` and ends too.
+Creating a container takes longer than dumping a small database. The shell reads names of scripts
+from ``$IN`` and writes the standard output of a script to ``$OUT``. The exit code of a script is in
+a file next to it. If this process dies, the shell reads the end of ``$IN`` and ends too.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ LOOP = (
     f'while read -r n; do sh {INSIDE}/$n.sh </dev/null >"$OUT" 2>{INSIDE}/$n.stderr;'
     f' echo $? >{INSIDE}/$n.code; done <"$IN"'
 )
-"""What the container runs."""
+"""The script that the container runs."""
 _MOST_STDERR = 1 << 20
-# The files say how a command ended; the engine is asked only whether the shell itself died.
+# The files show how a command ended; the engine is asked only whether the shell itself died.
 _ASK_ENGINE_SECONDS = 0.5
 
 
 class ToolShell:
-    """``Tools`` of ``types/base.py``: commands in a container that runs ``LOOP``."""
+    """``Tools`` of ``stores/backup_type.py``: commands in a container that runs ``LOOP``."""
 
     def __init__(self, running: Running, exchange: Exchange) -> None:
         self._running = running
@@ -42,7 +42,7 @@ class ToolShell:
         self._descriptor = -1
 
     def __enter__(self) -> Self:
-        # Reading too, so that opening waits for nobody (fifo(7)).
+        # For reading too, so that opening doesn't wait for a reader (fifo(7)).
         self._descriptor = os.open(self._exchange.in_path, os.O_RDWR | os.O_CLOEXEC)
         return self
 
@@ -53,13 +53,13 @@ class ToolShell:
     def produce(
         self, program: str, script: str, *, stderr_fails: Callable[[str], bool] = bool
     ) -> Iterator[BinaryIO]:
-        """Read what a script writes to its standard output; see ``Tools.produce``."""
+        """Yield the standard output of a script; see ``Tools.produce``."""
         if not self._usable:
             raise BackupError(
                 f"{program} can't run where another command has failed",
                 remedy="report this as a bug",
             )
-        # What a failed command still writes must not be taken for the next one's.
+        # Later output of a failed command must not be taken for that of the next one.
         self._usable = False
         self._running.begin(program)
         self._count += 1
@@ -90,7 +90,7 @@ class ToolShell:
         return ended
 
     def _code(self, name: str) -> int | None:
-        """Return the exit code of a command; None while it runs."""
+        """Return the exit code of a command, or None while it runs."""
         try:
             said = (self._exchange.folder / f"{name}.code").read_text()
         except FileNotFoundError:
@@ -102,8 +102,8 @@ class ToolShell:
 
         code = self._code(name)
         if code is None:
-            # The shell died before it could say how its command ended: that is a failure,
-            # whatever the container says.
+            # The shell died before it could write its command's exit code: that is a failure,
+            # whatever the exit code of the container is.
             self._running.finish(stderr_fails)
             raise self._running.failure(f"{self._running.program} never ended by itself", "")
         with (self._exchange.folder / f"{name}.stderr").open("rb") as file:

@@ -1,4 +1,4 @@
-"""The streams of a one-shot container, which never wait for somebody who is gone."""
+"""The streams of a one-shot container, which never wait for a process that has ended."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.tool_containers.exchange_folder import Exchange
     from mmstack_ops.adapters.tool_containers.running_tool import Running
 
-# How often a silent stream is looked after: whether it was cancelled, or its container ended.
+# How often a silent stream checks whether it was cancelled, or its container has ended.
 _LOOK_SECONDS = 0.25
 _FIRST_PAUSE = 0.005
 _SLOWEST_PAUSE = 0.1
-# Tools write 4 KiB at a time. Woken for each, reading takes a quarter of a processor; in this
-# time a fast one fills a third of the pipe.
+# Tools write 4 KiB at a time. Waking up for each write takes a quarter of a processor; in this
+# time a fast tool fills a third of the pipe.
 _FILL_SECONDS = 0.002
 
 
 class OutStream(io.RawIOBase):
-    """What a one-shot writes to ``$OUT``.
+    """The stream that a one-shot writes to ``$OUT``.
 
-    The end is there when no writer is left and the container has ended: a writer that was
-    killed ends the stream too, so only the container's exit code says that it was whole.
+    It ends when no writer is left and the container has ended. A killed writer ends the
+    stream too, so only the container's exit code shows that it is complete.
 
     Args:
-        ended: says that whoever wrote has ended; by default: its container.
+        ended: returns whether the writer has ended; by default, its container.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class OutStream(io.RawIOBase):
         self._pause = _FIRST_PAUSE
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Return True: the stream is readable."""
         return True
 
     def readinto(self, buffer: object) -> int:
-        """Read what is there; wait while there is nothing.
+        """Read the available data; wait while there is none.
 
         Raises:
-            BackupError: the deadline passed, or somebody removed the container.
+            BackupError: the deadline passed, or the container was removed.
             CancelledError: it was cancelled.
         """
         over = False
@@ -70,14 +70,14 @@ class OutStream(io.RawIOBase):
             if count or over:
                 self._pause = _FIRST_PAUSE
                 return count
-            # No writer: not yet, or not any more. What it wrote last is read once more.
+            # There is no writer yet, or no longer. Read once more to get its last output.
             over = self._has_ended()
             if not over:
                 self._running.cancel.wait(self._pause)
                 self._pause = min(self._pause * 1.5, _SLOWEST_PAUSE)
 
     def close(self) -> None:
-        """Close this end: a writer that goes on gets an error."""
+        """Close this end: a writer that continues gets an error."""
         if not self.closed:
             os.close(self._descriptor)
         super().close()
@@ -85,10 +85,10 @@ class OutStream(io.RawIOBase):
 
 @contextmanager
 def whole(raw: OutStream, program: str) -> Iterator[BinaryIO]:
-    """Give a stream that has to be read to its end in the block.
+    """Yield a stream that must be read to its end in the block.
 
     Raises:
-        BackupError: it wasn't.
+        BackupError: it wasn't read to its end.
     """
     with io.BufferedReader(raw, PIPE_BYTES) as stream:
         yield cast(BinaryIO, stream)
@@ -99,7 +99,7 @@ def whole(raw: OutStream, program: str) -> Iterator[BinaryIO]:
 
 
 class InStream(io.RawIOBase):
-    """What a one-shot reads from ``$IN``. Opened when the command opens it."""
+    """The stream that a one-shot reads from ``$IN``. Opened when the command opens it."""
 
     def __init__(self, running: Running, exchange: Exchange) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class InStream(io.RawIOBase):
         self._given_up = False
 
     def writable(self) -> bool:
-        """It can be written to."""
+        """Return True: the stream is writable."""
         return True
 
     def write(self, data: object) -> int:
@@ -137,16 +137,16 @@ class InStream(io.RawIOBase):
         return done
 
     def give_up(self) -> None:
-        """Let what is still buffered go: the stream is abandoned."""
+        """Discard the data that is still buffered, and abandon the stream."""
         self._given_up = True
 
     def finish(self) -> None:
-        """Let the command see the end, also of an empty stream."""
+        """End the stream, even an empty one, so that the command reads its end."""
         self._open()
         self.close()
 
     def close(self) -> None:
-        """Close this end: the command sees the end of what was written."""
+        """Close this end: the command reads the end of the stream."""
         super().close()
         if self._descriptor is not None:
             os.close(self._descriptor)

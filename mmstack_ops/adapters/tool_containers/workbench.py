@@ -1,4 +1,4 @@
-"""How backup types reach containers and volumes on a Docker engine."""
+"""Access to containers and volumes on a Docker engine, for backup types."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _STOPPED = "stopped"
 
 
 class EngineWorkbench(OneShots):
-    """The workbench of ``types/base.py`` on a Docker engine.
+    """The workbench of ``stores/backup_type.py`` on a Docker engine.
 
     Args:
         connection: a connection that isn't read-only; the caller closes it.
         owner: the schema's ``config.project``.
         environment: the environment's name.
         state: the environment's state folder.
-        cancel: set to stop whatever runs; it ends within seconds.
-        tell: receives what is going on.
+        cancel: set to stop running commands, which end within seconds.
+        tell: receives progress messages.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class EngineWorkbench(OneShots):
         self._journal = Journal(state / "journal")
 
     def volume_path(self, volume: str) -> Path | None:
-        """Return the volume's folder where this process may read it directly; else None."""
+        """Return the volume's folder if this process may read it directly, otherwise None."""
         mountpoint = self._engine.volume_mountpoint(volume) if self._engine.is_local else None
         if mountpoint is None or not os.access(mountpoint, os.R_OK | os.X_OK):
             return None
@@ -71,17 +71,17 @@ class EngineWorkbench(OneShots):
 
     @contextmanager
     def read_tree(self, instance: Instance, path: str) -> Iterator[BinaryIO]:
-        """Return a tar of ``path``, with names relative to it (``./…``)."""
+        """Yield a tar of ``path``, with names relative to it (``./…``)."""
         inside = path.rstrip("/") + "/."
         chunks = self._engine.read_archive(instance.container_id, instance.name, inside)
         with io.BufferedReader(ChunkStream(chunks, self.cancel), PIPE_BYTES) as stream:
             yield cast(BinaryIO, stream)
 
     def write_tree(self, instance: Instance, path: str, archive: BinaryIO) -> None:
-        """Unpack a tar into ``path`` inside the container, owners kept.
+        """Unpack a tar into ``path`` inside the container; file owners are kept.
 
-        The engine lets nobody else at the container's files meanwhile: ``archive`` mustn't be
-        what ``read_tree`` gives of the same container.
+        The engine blocks other access to the container's files meanwhile: ``archive`` must not be
+        the stream of ``read_tree`` for the same container.
         """
         self._engine.write_archive(instance.container_id, instance.name, path, archive)
 
@@ -98,7 +98,7 @@ class EngineWorkbench(OneShots):
         )
 
     def start(self, instance: Instance) -> Instance:
-        """Start it, wait until healthy; return it with its new address."""
+        """Start the container and wait until it is healthy; return it with its new address."""
         from mmstack_ops.adapters.engine.readiness import wait_ready
 
         self.tell(f"starting {instance.name}")
@@ -117,7 +117,7 @@ class EngineWorkbench(OneShots):
             instance.name,
             condition="started" if health is None else "healthy",
             deadline=time.monotonic() + instance.definition.healthy_within,
-            # A service that was stopped for a backup comes back also when that was cancelled.
+            # A service that was stopped for a backup is started even if the backup was cancelled.
             cancel=give_up,
             probe=None if health is None or self._engine.probes_during_start else probe,
         )
@@ -126,7 +126,7 @@ class EngineWorkbench(OneShots):
 
     @contextmanager
     def paused(self, instance: Instance) -> Iterator[None]:
-        """Freeze the processes of all replicas for the block; thaw after."""
+        """Pause all replicas for the block; unpause them afterwards."""
         with ExitStack() as stack:
             for replica in self._replicas(instance):
                 stack.enter_context(self._paused(replica))
@@ -134,7 +134,7 @@ class EngineWorkbench(OneShots):
 
     @contextmanager
     def stopped(self, instance: Instance) -> Iterator[None]:
-        """Stop all replicas for the block; start them after, also after a failure."""
+        """Stop all replicas for the block; start them afterwards, also after a failure."""
         with ExitStack() as stack:
             for replica in self._replicas(instance):
                 stack.enter_context(self._stopped(replica))
@@ -143,7 +143,7 @@ class EngineWorkbench(OneShots):
     def _replicas(self, instance: Instance) -> list[Instance]:
         """Return the running containers of the service, which share its volumes.
 
-        Of a container that is none of them, as a scratch copy, only itself.
+        For a container that isn't one of them, such as a scratch copy, return only itself.
         """
         replicas = [
             replace(instance, container_id=container.id, name=container.name)
@@ -186,27 +186,30 @@ class EngineWorkbench(OneShots):
 
     @contextmanager
     def journal(self, key: str, undo: Mapping[str, str]) -> Iterator[None]:
-        """Remember how to give back a setting that the block changes."""
+        """Record how to restore a setting that the block changes."""
         with self._journal.entry(key, undo):
             yield
 
     def abandoned(self, begins: str) -> Iterator[Mapping[str, str]]:
-        """Yield what earlier, killed processes journalled under keys that begin so; keep it."""
+        """Yield the records of killed processes under keys that start with ``begins``.
+
+        The records are kept.
+        """
         yield from self._journal.abandoned(begins)
 
     def leftovers(self, key: str) -> Iterator[Mapping[str, str]]:
-        """Yield what earlier, killed processes journalled under ``key``, and forget each."""
+        """Yield the records of killed processes under ``key``, and delete each."""
         yield from self._journal.leftovers(key)
 
     def recover(self) -> tuple[str, ...]:
-        """Make good what a crash left: thaw what is frozen, start what was stopped, sweep.
+        """Clean up after a crash: unpause and start containers, and sweep leftovers.
 
         A volume whose content was being replaced gets its old content back, or all of the new.
 
-        Settings that a type changed are given back by the type itself, at its next run.
+        Settings that a backup type changed are restored by the type itself, at its next run.
 
         Returns:
-            What was done, in words.
+            Descriptions of what was done.
         """
         from mmstack_ops.adapters.engine.failures import MissingObjectError
         from mmstack_ops.adapters.stores.volumes.swap import recover
@@ -216,14 +219,14 @@ class EngineWorkbench(OneShots):
             # Before the services that use the volumes are started.
             done += recover(self)
         except RestoreError as error:
-            # Whoever uses that volume is told again, and stops there.
+            # Operations on that volume fail with this error again.
             done.append(f"{error.what} ({error.why})")
         for key in (_FROZEN, _STOPPED):
             for record in self._journal.leftovers(key):
                 try:
                     seen = self._engine.container(record["container"])
                 except MissingObjectError:
-                    # It was replaced meanwhile: nothing is frozen or stopped any more.
+                    # The container was replaced meanwhile: nothing is paused or stopped any more.
                     continue
                 if key == _FROZEN and seen.state == "paused":
                     self._engine.unpause(seen.id, seen.name)

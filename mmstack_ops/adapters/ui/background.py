@@ -1,4 +1,4 @@
-"""Start a UI that outlives the command that started it."""
+"""Start a UI that keeps running after the command that started it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mmstack_ops.adapters.ui.supervise import wait_for_record
 
 
 def start_in_background(project: Project, *, host: str, port: int) -> UiRecord:
-    """Start the UI's supervisor in a session of its own and wait until the UI answers.
+    """Start the UI's supervisor in a separate session and wait until the UI answers.
 
     Raises:
-        InputError: the port is taken, or a UI of this project runs already.
+        InputError: the port is taken, or a UI of this project is already running.
         UiError: it didn't start.
     """
     raise_if_port_taken(running_ui(project), host, port)

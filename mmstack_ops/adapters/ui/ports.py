@@ -1,4 +1,4 @@
-"""Is the UI's port free?"""
+"""Check that the UI's port is free."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mmstack_ops.domain.errors import InputError
 
 
 def raise_if_port_taken(running: UiRecord | None, host: str, port: int) -> None:
-    """Refuse to start when this project's UI runs already, or ``host:port`` can't be bound.
+    """Raise InputError if this project's UI is already running, or ``host:port`` can't be bound.
 
     Raises:
-        InputError: naming who holds the port.
+        InputError: names the process that holds the port.
     """
     if running is not None:
         raise InputError(
@@ -22,7 +22,7 @@ def raise_if_port_taken(running: UiRecord | None, host: str, port: int) -> None:
             remedy="open that address, or `mmstack ui --stop` first",
         )
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do: a connection that lingers after its end is no obstacle.
+        # As servers do, so that a lingering closed connection doesn't block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

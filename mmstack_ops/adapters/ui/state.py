@@ -1,4 +1,4 @@
-"""Where a running UI is recorded, and whether the record is still true."""
+"""Record a running UI, and check whether the record is still valid."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from mmstack_ops.adapters.files import make_private_directory, write_atomically
 from mmstack_ops.adapters.project import Project
 
 DEFAULT_PORT = 3070
-"""Next to none of the stack's own ports; Dagster's 3000 would be Grafana's."""
+"""Not near the stack's own ports; Dagster's default, 3000, is Grafana's port."""
 
 
 @dataclass(frozen=True)
 class UiRecord:
-    """A supervisor that was started."""
+    """A started supervisor."""
 
     pid: int
     started: str
-    """The process's start time in clock ticks since boot: a pid alone may be another's now."""
+    """The process's start time in clock ticks since boot: the PID alone may have been reused."""
     host: str
     port: int
 
     @property
     def url(self) -> str:
-        """Where a browser finds it."""
+        """The address for a browser."""
         return f"http://{self.host}:{self.port}"
 
 
@@ -35,7 +35,7 @@ def ui_folder(project: Project) -> Path:
 
 
 def record_path(project: Project) -> Path:
-    """Return the file that says which UI runs."""
+    """Return the file that records which UI runs."""
     return ui_folder(project) / "ui.json"
 
 
@@ -44,7 +44,7 @@ def running_ui(project: Project) -> UiRecord | None:
     try:
         record = UiRecord(**json.loads(record_path(project).read_text()))
     except (FileNotFoundError, ValueError, TypeError):
-        # Never started, or a record cut off by a crash: either way none that we know of.
+        # Never started, or the record was truncated by a crash: no known UI in both cases.
         return None
     return record if start_time(record.pid) == record.started else None
 
@@ -56,16 +56,16 @@ def write_record(project: Project, record: UiRecord) -> None:
 
 
 def forget_record(project: Project) -> None:
-    """Remove the record of a UI that ended."""
+    """Delete the record of a UI that has ended."""
     record_path(project).unlink(missing_ok=True)
 
 
 def start_time(pid: int) -> str:
-    """Return a process's start time in clock ticks since boot; empty when it isn't there."""
+    """Return a process's start time in clock ticks since boot; empty if it doesn't exist."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    # The program's name stands in parentheses and may hold anything, blanks included.
+    # The program's name is in parentheses and may contain any character, including spaces.
     state, *fields = text.rpartition(")")[2].split()
     return "" if state in ("Z", "X") else fields[18]

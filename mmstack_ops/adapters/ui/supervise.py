@@ -1,4 +1,4 @@
-"""Run webserver and daemon as one: together up, together down."""
+"""Run the webserver and the daemon together: start both, stop both."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from mmstack_ops.domain.errors import MmstackError
 
 # Four code locations load one after the other, two to three seconds each on a slow machine.
 _READY_SECONDS = 120.0
-# The daemon waits until its runs, which are interrupted, cleaned up: that is within ten seconds.
+# The daemon waits until its interrupted runs have cleaned up, which takes up to ten seconds.
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.3
 DAEMON = Path(sys.executable).with_name("dagster-daemon")
-"""Dagster's own program, beside the interpreter that has Dagster."""
+"""Dagster's own program, next to the interpreter that has Dagster."""
 _LOG_TAIL_LINES = 15
 
 
@@ -50,16 +50,16 @@ class _Child:
 
 
 def run_ui(project: Project, *, host: str, port: int, on_ready: Callable[[UiRecord], None]) -> None:
-    """Run webserver and daemon until SIGINT or SIGTERM, then stop both.
+    """Run the webserver and the daemon until SIGINT or SIGTERM, then stop both.
 
     Args:
-        host: address to listen on. The webserver has no login: loopback unless something in
+        host: address to listen on. The webserver has no login: use loopback unless a proxy in
             front of it asks for one.
-        on_ready: told once the UI answers.
+        on_ready: called once the UI answers.
 
     Raises:
         UiError: one of them didn't start, or ended by itself.
-        InputError: the port is taken, or a UI of this project runs already.
+        InputError: the port is taken, or a UI of this project is already running.
     """
     raise_if_port_taken(running_ui(project), host, port)
     make_private_directory(ui_folder(project))
@@ -70,7 +70,7 @@ def run_ui(project: Project, *, host: str, port: int, on_ready: Callable[[UiReco
             address = ["--host", host, "--port", str(port)]
             webserver = [sys.executable, "-m", "dagster_webserver", *address]
             children.append(_start(project, "webserver", webserver))
-            # The daemon only after it: on a new instance both would create the same tables.
+            # Start the daemon only afterwards: on a new instance both would create the same tables.
             if not _wait_until_ready(record, children[0], stop):
                 return
             children.append(_start(project, "daemon", [str(DAEMON), "run"]))
@@ -83,10 +83,10 @@ def run_ui(project: Project, *, host: str, port: int, on_ready: Callable[[UiReco
 
 
 def wait_for_record(project: Project, supervisor: subprocess.Popen[bytes], log: Path) -> UiRecord:
-    """Wait until a supervisor that was started in the background has its UI ready.
+    """Wait until the UI of a supervisor in the background is ready.
 
     Raises:
-        UiError: when it ends before that, or doesn't get there in time.
+        UiError: the supervisor ended, or the UI wasn't ready in time.
     """
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline:
@@ -105,10 +105,10 @@ def wait_for_record(project: Project, supervisor: subprocess.Popen[bytes], log: 
 
 
 def stop_ui(project: Project) -> UiRecord | None:
-    """Stop the UI of ``project`` and wait until it is gone; return what ran, or None.
+    """Stop the UI of ``project`` and wait until it has ended; return its record, or None.
 
     Raises:
-        UiError: when it doesn't end.
+        UiError: it doesn't end.
     """
     record = running_ui(project)
     if record is None:
@@ -127,7 +127,7 @@ def stop_ui(project: Project) -> UiRecord | None:
 
 @contextmanager
 def _stop_requested() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list instead of being ended by them."""
+    """Collect SIGINT and SIGTERM in a list, so that they don't end this process."""
     received: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -152,7 +152,7 @@ def _start(project: Project, name: str, command: list[str]) -> _Child:
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            # A group of its own: Ctrl-C goes to us, and we decide the order.
+            # A separate process group: Ctrl-C goes only to this process, which decides the order.
             start_new_session=True,
         )
     return _Child(name, process, log)
@@ -179,7 +179,7 @@ def _wait_until_ready(record: UiRecord, webserver: _Child, stop: list[int]) -> b
 
 def _answers(record: UiRecord) -> bool:
     host = "127.0.0.1" if record.host == "0.0.0.0" else record.host  # noqa: S104
-    # No proxy: it would be asked for an address that only we can reach.
+    # No proxy: it can't reach an address that only this machine can reach.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://{host}:{record.port}/server_info", timeout=5) as answer:
@@ -203,14 +203,14 @@ def _watch(children: list[_Child], stop: list[int]) -> None:
 def _stop(children: list[_Child]) -> None:
     for child in reversed(children):
         if child.process.poll() is None:
-            # The whole group: the daemon waits for its runs, and it doesn't interrupt them.
+            # The whole group: the daemon waits for its runs, but doesn't interrupt them.
             os.killpg(child.process.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     for child in reversed(children):
         try:
             child.process.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            # It had its time. With it goes what it started: they are one process group.
+            # The time is over. Kill it with everything it started: they are one process group.
             os.killpg(child.process.pid, signal.SIGKILL)
             child.process.wait()
 

@@ -1,1 +1,1 @@
-"""How results look on a terminal, in a file and as JSON."""
+"""Show results on a terminal, in a file and as JSON."""

@@ -12,12 +12,12 @@ from mmstack_ops.domain.units import format_bytes
 
 
 class BackupBars(LiveBars):
-    """A bar for each series: filling while bytes go, pulsing while nobody knows how many."""
+    """A bar for each series: it fills while bytes are copied, and pulses if no total is known."""
 
     subject_width = 26
 
     def show(self, event: Event) -> None:
-        """Move the bar of what the event is about."""
+        """Update the bar of the event's subject."""
         subject = subject_of(event)
         if not isinstance(event, BackupProgress | Progress):
             word, style, rest = outcome(event)

@@ -1,4 +1,4 @@
-"""What happens during a run on backups: live bars on a terminal, plain lines anywhere else."""
+"""Progress of a run on backups: live bars on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def backup_display() -> Display[Event]:
 
 
 class BackupLines(Lines):
-    """One line for each phase of each series, and one for what came of it."""
+    """One line for each phase of each series, and one for its outcome."""
 
     subject_width = 26
 
     def show(self, event: Event) -> None:
-        """Write a line when there is news."""
+        """Write a line if the event is new."""
         subject = subject_of(event)
         if isinstance(event, BackupProgress | Progress):
-            # A transfer reports itself many times a second; its phase is news only once.
+            # A transfer reports progress many times a second; its phase is new only once.
             counting = isinstance(event, BackupProgress) and event.done_bytes is not None
             news = event.phase if counting else f"{event.phase}{event.message}"
             if not self.is_news(subject, news):
@@ -57,7 +57,7 @@ class BackupLines(Lines):
 
 
 def subject_of(event: Event) -> str:
-    """Return what ``event`` is about: ``postgres/full``."""
+    """Return the subject of ``event``, such as ``postgres/full``."""
     if isinstance(event, BackupProgress):
         return f"{event.service}/{event.type}" if event.type else event.service or "run"
     if isinstance(event, PartFailed):

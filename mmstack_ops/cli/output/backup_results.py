@@ -1,4 +1,4 @@
-"""What came of runs on backups."""
+"""Results of runs on backups."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def show_outcomes(events: Sequence[Event]) -> None:
     console.print(table)
     passed_over = [why for one in events if isinstance(one, RestoreDone) for why in one.passed_over]
     total = ", ".join(f"{count} {word}" for word, count in counts.items())
-    # In the same line: "restored" alone would be read as the newest.
+    # On the same line: "restored" alone would imply the newest backup.
     console.print(Text("; ".join([total, *passed_over]), style="bold"), soft_wrap=True)
     for event in events:
         if isinstance(event, RestoreDone) and event.remove:
@@ -50,7 +50,7 @@ def show_outcomes(events: Sequence[Event]) -> None:
 
 
 def _shown_by_result(failed: PartFailed, events: Sequence[Event]) -> bool:
-    """A corrupt copy and a failed drill are results already: not a second row for them."""
+    """Return whether a result already shows the failure: a corrupt copy or a failed drill."""
     return any(
         isinstance(event, VerifyResult | Proof)
         and (event.ref.service, event.ref.type, event.tier)

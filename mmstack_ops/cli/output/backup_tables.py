@@ -84,7 +84,7 @@ def show_tiers(tiers: Iterable[TierStatus]) -> None:
 
 
 def show_volumes(volumes: Iterable[TapeVolume]) -> None:
-    """Print a row for each tape volume: how full it is, and whether it may be made blank."""
+    """Print one row for each tape volume: how full it is, and whether it may be made blank."""
     table = _table(None)
     for column in ("TIER", "VOLUME", "ORDER", "AT HAND", "STORED", "KEPT FILES"):
         right = column in ("ORDER", "STORED", "KEPT FILES")
@@ -104,7 +104,7 @@ def show_volumes(volumes: Iterable[TapeVolume]) -> None:
 
 
 def show_interrupted(lines: Iterable[str]) -> None:
-    """Print what killed restores left: it must not be overlooked below a long table."""
+    """Print what killed restores left, so that it isn't overlooked below a long table."""
     for line in lines:
         stdout().print(Text(f"\n! {line}", "bold red"))
 
@@ -135,7 +135,7 @@ def show_backups(rows: Sequence[BackupRow], tiers: Sequence[str]) -> None:
 
 
 def show_manifest(manifest: Manifest, row: BackupRow | None) -> None:
-    """Print what one backup is, where it stands, and how to restore it by hand."""
+    """Print the properties of one backup, its tiers, and how to restore it by hand."""
     console = stdout()
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
@@ -166,7 +166,7 @@ def show_manifest(manifest: Manifest, row: BackupRow | None) -> None:
 
 
 def _add_omissions(table: Table, what: str, first: Sequence[Omission], count: int) -> None:
-    """Add what a backup doesn't hold: a row for each name, as far as the manifest has names."""
+    """Add what a backup doesn't contain: one row for each name that the manifest lists."""
     for number, one in enumerate(first):
         table.add_row(what if number == 0 else "", Text(f"{one.name}: {one.reason}"))
     if count > len(first):

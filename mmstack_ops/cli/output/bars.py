@@ -8,12 +8,12 @@ from mmstack_ops.domain.stacks.events import ApplyEvent, ServiceResult
 
 
 class BarDisplay(LiveBars):
-    """A bar for each service: pulsing while it works, full when it is done."""
+    """A bar for each service: it pulses while work is in progress, and is full at the end."""
 
     subject_width = 18
 
     def show(self, event: ApplyEvent) -> None:
-        """Move the bar of the event's service."""
+        """Update the bar of the event's service."""
         if isinstance(event, ServiceResult):
             self._finish(event)
         elif event.phase in ("warning", "rolling-back"):

@@ -31,7 +31,7 @@ def wants_colour(stream: TextIO) -> bool:
 
 
 def painted(text: str, style: str, stream: TextIO) -> str:
-    """Return ``text`` in ``style`` (words such as ``bold red``) when ``stream`` shows colour."""
+    """Return ``text`` in ``style`` (words such as ``bold red``) if ``stream`` shows colour."""
     if not wants_colour(stream):
         return text
     codes = ";".join(_CODES[word] for word in style.split())

@@ -1,4 +1,4 @@
-"""What every display of a run is, and what all that write lines share."""
+"""The protocol of all displays of a run, and the base class of those that write lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Shown = TypeVar("Shown", contravariant=True)
 
 
 class Display(Protocol[Shown]):
-    """Shows events between entering and leaving a ``with`` block."""
+    """A display of events inside a ``with`` block."""
 
     def __enter__(self) -> Self: ...
 
@@ -22,14 +22,14 @@ class Display(Protocol[Shown]):
     ) -> None: ...
 
     def show(self, event: Shown) -> None:
-        """Take one event, as it happens."""
+        """Show one event as it happens."""
 
 
 class Lines:
-    """Lines on stderr, one for each piece of news: for logs, CI and pipes."""
+    """Lines on stderr, one for each new event: for logs, CI and pipes."""
 
     subject_width: ClassVar[int]
-    """Columns of what a line is about."""
+    """Width of the subject of a line, in columns."""
 
     def __init__(self) -> None:
         self._said: dict[str, str] = {}
@@ -46,14 +46,14 @@ class Lines:
         sys.stderr.flush()
 
     def is_news(self, subject: str, text: str) -> bool:
-        """Return whether ``text`` isn't what was last said of ``subject``; remember it."""
+        """Return whether ``text`` differs from the last text of ``subject``, and store it."""
         if self._said.get(subject) == text:
             return False
         self._said[subject] = text
         return True
 
     def forget(self, subject: str) -> None:
-        """Let whatever comes next about ``subject`` be news."""
+        """Forget the last text of ``subject``, so that the next one is new."""
         self._said.pop(subject, None)
 
     def write(self, subject: str, text: str) -> None:

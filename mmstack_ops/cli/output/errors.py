@@ -1,4 +1,4 @@
-"""Errors on the terminal. Without rich: a refusal should be immediate."""
+"""Print errors to the terminal, without rich, so that they appear at once."""
 
 from __future__ import annotations
 

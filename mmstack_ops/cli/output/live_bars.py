@@ -1,4 +1,4 @@
-"""What all displays with live bars share."""
+"""The base class of all displays with live bars."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mmstack_ops.cli.output.terminal import stderr
 
 
 class LiveBars:
-    """A bar for each subject, pulsing until it is known how much there is to do."""
+    """A bar for each subject, which pulses until the amount of work is known."""
 
     subject_width: ClassVar[int]
-    """Columns of what a bar is about."""
+    """Width of the subject of a bar, in columns."""
 
     def __init__(self) -> None:
         state = Column(no_wrap=True, overflow="ellipsis", ratio=1)
@@ -44,13 +44,13 @@ class LiveBars:
         self.progress.stop()
 
     def task(self, subject: str) -> TaskID:
-        """Return the bar of ``subject``, made at its first use."""
+        """Return the bar of ``subject``, created on first use."""
         if subject not in self._tasks:
             self._tasks[subject] = self.progress.add_task(subject, total=None, state="")
         return self._tasks[subject]
 
     def drop(self, subject: str) -> None:
-        """Take the bar of ``subject`` away, where it has one."""
+        """Remove the bar of ``subject``, if it has one."""
         task = self._tasks.pop(subject, None)
         if task is not None:
             self.progress.remove_task(task)

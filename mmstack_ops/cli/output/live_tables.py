@@ -1,4 +1,4 @@
-"""Retention of live data: what is there, what is deleted and why not, as a table."""
+"""Retention of live data as a table: what exists, what is deleted, and what prevents it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mmstack_ops.domain.units import format_bytes, format_seconds
 
 
 def show_live(plan: LivePlan, *, all_rules: bool) -> None:
-    """Print a row for each rule: its age, what it found, what is deleted, what it says.
+    """Print one row for each rule: its age, what it found, what is deleted, and its notes.
 
     Args:
-        all_rules: also those that delete nothing.
+        all_rules: include rules that delete nothing.
     """
     rows = [one for one in plan.rules if all_rules or one.expired or one.problem]
     if rows:

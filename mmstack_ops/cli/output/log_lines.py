@@ -26,13 +26,13 @@ _PREFIX_WIDTH = 20
 
 
 def print_lines(lines: Iterable[LogLine], *, timestamps: bool, as_json: bool) -> None:
-    """Write ``lines`` to stdout as they come; as JSON, one object a line."""
+    """Write ``lines`` to stdout as they arrive; as JSON, one object on each line."""
     for line in lines:
         if as_json:
             sys.stdout.write(_as_json(line))
         else:
             sys.stdout.write(_as_text(line, timestamps=timestamps))
-        # A follower must see a line when it happens, also through a pipe.
+        # With --follow, a line must appear at once, also through a pipe.
         sys.stdout.flush()
 
 

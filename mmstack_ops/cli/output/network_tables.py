@@ -1,4 +1,4 @@
-"""Networks against everything that could have their addresses, as a table."""
+"""Tables of networks: their states, reach, clean-up and conflicts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STYLES = {
 
 
 def show_states(states: Iterable[NetworkState]) -> None:
-    """Print a row for each declared network: how it stands, and how full it is."""
+    """Print one row for each declared network: its state, and how full it is."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("NETWORK", "SUBNET", "RESULT"):
         table.add_column(column, no_wrap=True)
@@ -45,7 +45,7 @@ def show_states(states: Iterable[NetworkState]) -> None:
 
 
 def show_reach(reach: Reach) -> None:
-    """Print the matrix, a row for who asks and a column for whose ports; then what is wrong."""
+    """Print the matrix, with a row for each source and a column for each target, then errors."""
     if reach.gateways:
         there = sum(one.reachable for one in reach.gateways)
         stdout().print(f"gateways: {there} of {len(reach.gateways)} answer from inside")
@@ -85,7 +85,7 @@ def _cell(cells: Sequence[Cell]) -> Text:
 
 
 def show_cleanup(plan: NetworkCleanupPlan) -> None:
-    """Print a row for each network that carries our label: deleted or kept, and why."""
+    """Print one row for each network with our label: deleted or kept, and why."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("NETWORK", "SUBNET", "ENVIRONMENT", "DECISION"):
         table.add_column(column, no_wrap=True)
@@ -98,7 +98,7 @@ def show_cleanup(plan: NetworkCleanupPlan) -> None:
 
 
 def show_conflicts(report: ConflictReport) -> None:
-    """Print a row for each network and source, then what would be free."""
+    """Print one row for each network and source, then the free subnets."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("NETWORK", "SUBNET", "AGAINST", "RESULT"):
         table.add_column(column, no_wrap=True)

@@ -1,4 +1,4 @@
-"""What happens during a run: live bars on a terminal, plain lines anywhere else."""
+"""Progress of a run: live bars on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class LineDisplay(Lines):
     subject_width = 18
 
     def show(self, event: ApplyEvent) -> None:
-        """Write a line when the phase of a service changed."""
+        """Write a line if the phase of a service changed."""
         subject = event.service or event.stack or "run"
         if isinstance(event, ServiceResult):
             word = painted(f"{event.outcome:<12}", OUTCOME_STYLES[event.outcome], sys.stderr)
             text = f"{word} {format_seconds(event.seconds):>8}  {event.error or event.reason}"
         else:
-            # A pull reports itself many times a second; its phase is news only once.
+            # A pull reports progress many times a second; its phase is new only once.
             news = event.phase if event.fraction is not None else f"{event.phase}{event.message}"
             if not self.is_news(subject, news):
                 return

@@ -1,4 +1,4 @@
-"""What came of a run."""
+"""Results of a run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def show_results(results: Iterable[ServiceResult]) -> None:
 
 
 def show_run(run_id: str, ui_url: str | None) -> None:
-    """Say which run it was, and where the UI shows it."""
+    """Print the id of the run, and where the UI shows it."""
     where = "`mmstack ui` shows it" if ui_url is None else f"{ui_url}/runs/{run_id}"
     stdout().print(Text(f"run {run_id[:8]}: {where}", style="dim"), soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""Retention: what is kept, what is deleted and why, as tables."""
+"""Tables of retention: what is kept, what is deleted, and why."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def show_plan(plan: RetentionPlan, *, keeps: bool) -> None:
     """Print every deletion with its reason, then the totals.
 
     Args:
-        keeps: also what stays.
+        keeps: include what is kept.
     """
     rows = [
         (one, decision)

@@ -61,7 +61,7 @@ def show(table: Table) -> None:
 
 
 def keep_showing(table: Callable[[], Table], *, seconds: float) -> None:
-    """Show ``table`` anew every ``seconds`` until Ctrl-C."""
+    """Show ``table`` again every ``seconds`` seconds until Ctrl-C."""
     from rich.live import Live
 
     console = stdout()
@@ -83,7 +83,7 @@ def show_host(host: HostDescription) -> None:
 
 def _cells(one: ServiceStatus) -> tuple[Text | str, ...]:
     is_up = one.condition not in ("absent", "stopped")
-    # What the environment doesn't start is no fault when it is absent: only dimmer.
+    # An absent service that the environment doesn't start is not a fault: it is only dimmed.
     missing = one.condition == "absent" and one.wanted
     style = "yellow" if missing else STYLES[one.condition]
     return (

@@ -6,7 +6,7 @@ import sys
 
 from rich.console import Console
 
-# A pipe or a file has no width of its own: wide enough for every table on one line.
+# A pipe or a file has no width: this is wide enough to keep every table row on one line.
 _WIDTH_WITHOUT_TERMINAL = 200
 
 

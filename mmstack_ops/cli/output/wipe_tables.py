@@ -1,4 +1,4 @@
-"""The plan of a wipe, as tables."""
+"""Tables of the plan and the result of a wipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmstack_ops.domain.wipe.wipe_plan import WipeItem, WipePlan, WipeResult
 
 
 def show_wipe_plan(plan: WipePlan) -> None:
-    """Print what goes with its exact id and size, what stays and why, and what comes after."""
+    """Print what is deleted, with id and size, what stays and why, and what starts again."""
     for line in plan.unfinished:
         stdout().print(Text(f"! {line}", "yellow"))
     if not plan.items:
@@ -57,7 +57,7 @@ def _items(items: Sequence[WipeItem]) -> Table:
     for one in items:
         is_volume = one.kind == "volume"
         size = ("unknown" if one.size is None else format_bytes(one.size)) if is_volume else ""
-        # Of a volume the mark it got when it was made.
+        # For a volume, the mark that it got when it was created.
         shown = one.id.rpartition("@")[2][:12]
         table.add_row(one.kind, one.name, shown, size, one.loses)
     return table

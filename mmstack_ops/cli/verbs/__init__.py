@@ -1,1 +1,1 @@
-"""One file for each verb. Whatever is slow to import is imported inside the verb."""
+"""One file for each verb. Modules that are slow to import are imported inside the verb."""

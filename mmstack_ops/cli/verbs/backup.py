@@ -39,7 +39,7 @@ def run(
     environment: Environment = None,
     as_json: AsJson = False,
 ) -> None:
-    """Back services up; without targets all that the environment starts, but models."""
+    """Back up services; without targets, all that the environment starts, except models."""
     from mmstack_ops.cli.backup_choice import known_targets, known_types
     from mmstack_ops.cli.backup_runs import BackupRuns, command_line
 
@@ -71,7 +71,7 @@ def copy(
     environment: Environment = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy backups to the other tiers, each verified from what landed there."""
+    """Copy backups to the other tiers, and verify each copy there."""
     from mmstack_ops.cli.backup_choice import find_backup, known_tiers
     from mmstack_ops.cli.backup_runs import BackupRuns, command_line
 
@@ -96,10 +96,10 @@ def copy(
 
 
 def _left_out(session: Session, wanted: list[str], kinds: list[str]) -> dict[Series, str]:
-    """Return what of it can't be backed up now, and why.
+    """Return the requested series that can't be backed up now, and why.
 
     Raises:
-        BackupError: nothing can.
+        BackupError: none of them can.
     """
     from mmstack_ops.domain.errors import BackupError
     from mmstack_ops.orchestration.backups.backup_requests import requested_series
@@ -119,10 +119,10 @@ def _left_out(session: Session, wanted: list[str], kinds: list[str]) -> dict[Ser
 def _copy(
     session: Session, runs: BackupRuns, series: list[Series], only: list[str] | tuple[str, ...]
 ) -> None:
-    """Copy tier after tier; one that is down is noted, and delays no other.
+    """Copy to one tier after the other. A tier that is down is noted, and delays no other.
 
     Args:
-        only: tiers that were asked for by name: these fail when they are down.
+        only: tiers that were named: these fail if they are down.
     """
     from mmstack_ops.domain.backups.backup_plan import Series
     from mmstack_ops.domain.errors import TierError
@@ -217,7 +217,7 @@ def show(
     environment: Environment = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one backup: what it holds, where it stands, how to restore it by hand."""
+    """Show one backup: what it contains, which tiers have it, how to restore it by hand."""
     from mmstack_ops.cli.backup_choice import find_backup, known_tier
 
     session: Session = context.obj.named(environment)
@@ -241,7 +241,7 @@ def show(
 
 @backup.command()
 def tiers(context: typer.Context, environment: Environment = None, as_json: AsJson = False) -> None:
-    """Show how each tier stands: in use or down, used, quota, what isn't copied yet."""
+    """Show the state of each tier: ready or down, used space, quota, missing copies."""
     session: Session = context.obj.named(environment)
     found = session.backups.tiers()
     if as_json:
@@ -263,7 +263,7 @@ def sweep(
     environment: Environment = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take away what killed writers left and what no backup names any more."""
+    """Delete leftovers of killed writers and files that no backup references."""
     from mmstack_ops.cli.backup_choice import known_tiers
     from mmstack_ops.cli.backup_runs import BackupRuns, command_line
 

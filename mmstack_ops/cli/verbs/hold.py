@@ -31,7 +31,7 @@ def unhold(
     environment: Environment = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let retention have a backup again."""
+    """Take a backup off hold, so that retention may delete it again."""
     _hold(context.obj.named(environment), backup, "", release=True, as_json=as_json)
 
 
@@ -50,10 +50,10 @@ def _hold(session: Session, backup: str, reason: str, *, release: bool, as_json:
 
 
 def _checked_reason(reason: str) -> str:
-    """Return a reason without the blanks around it.
+    """Return a reason without surrounding whitespace.
 
     Raises:
-        InputError: nothing is left of it.
+        InputError: it is empty.
     """
     if not reason.strip():
         raise InputError("--reason is empty", remedy="say why, in a few words")

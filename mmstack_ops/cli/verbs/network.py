@@ -42,7 +42,7 @@ def conflicts(
 def validate(
     context: typer.Context, environment: Environment = None, as_json: AsJson = False
 ) -> None:
-    """Compare the networks that run with those that are declared, and who is on them."""
+    """Compare the existing networks, and the containers on them, with the declared ones."""
     session: Session = context.obj.named(environment)
     states = session.control.network_states()
     if as_json:
@@ -62,7 +62,7 @@ def validate(
 def health(
     context: typer.Context, environment: Environment = None, as_json: AsJson = False
 ) -> None:
-    """Ask from inside every service: gateways, names, whose ports it can open, and whose not."""
+    """Check from inside every service: gateways, names, and which ports it can and can't open."""
     session: Session = context.obj.named(environment)
     reach = session.control.network_reach()
     if as_json:

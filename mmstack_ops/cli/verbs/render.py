@@ -33,7 +33,7 @@ def env(
     if as_json:
         from mmstack_ops.cli.output.documents import print_json
 
-        # Names only: the values are in the file, which nobody else may read.
+        # Names only: the values are in the file, which only its owner may read.
         names = sorted(loaded.variables)
         print_json({"environment": session.environment, "file": str(path), "variables": names})
     else:

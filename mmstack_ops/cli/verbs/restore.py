@@ -130,10 +130,10 @@ def _show(plan: RestorePlan, *, as_json: bool) -> None:
 
 
 def _confirmed(plan: RestorePlan, given: str | None) -> str:
-    """Return the confirmation: as given, else typed after looking at the plan.
+    """Return the given confirmation; otherwise show the plan and ask for it.
 
     Raises:
-        InputError: it isn't the plan's, or nobody is there to type it.
+        InputError: it isn't the plan's, or there is no terminal to ask on.
     """
     passed_over = any(item.passed_over for item in plan.items)
     aside = " (it isn't the newest or nearest: see the warnings)" if passed_over else ""

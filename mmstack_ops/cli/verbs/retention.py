@@ -21,11 +21,11 @@ retention = typer.Typer(
 
 @dataclass(frozen=True)
 class _Plans:
-    """Both halves of a plan.
+    """Both halves of a plan: live data and backups.
 
     Args:
-        services: it is about these; None: about all.
-        live: None where tiers were named.
+        services: the services of the plan; None: all.
+        live: None if tiers were named.
     """
 
     services: set[str] | None
@@ -34,7 +34,7 @@ class _Plans:
 
     @property
     def to_do(self) -> bool:
-        # What can't be done, and why, is the run's to say: it stands in the history then.
+        # The run reports what can't be done, and why, so that it is in the history.
         of_backups = any(one.deletions or one.problem for one in self.backups.series)
         live = self.live is not None and self.live.to_do
         return of_backups or bool(self.backups.down) or live
@@ -52,7 +52,7 @@ def status(
     environment: Environment = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the policy, how old what is there is, the next run, and what would be deleted."""
+    """Show the policy, the age of what exists, the next run, and what would be deleted."""
     session: Session = context.obj.named(environment)
     plans = _plans(session, targets, tiers)
     next_run = session.backups.next_cleanup()
@@ -102,9 +102,9 @@ def cleanup(
     environment: Environment = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete what the policy lets go, after a look at the plan; exactly that plan.
+    """Delete what the policy doesn't keep, after showing the plan, and exactly as planned.
 
-    Naming tiers leaves live data alone.
+    If tiers are named, live data isn't touched.
     """
     session: Session = context.obj.named(environment)
     plans = _plans(session, targets, tiers)

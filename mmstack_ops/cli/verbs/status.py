@@ -59,7 +59,7 @@ def status(
 
 
 def _services(session: Session, targets: list[str]) -> frozenset[str]:
-    """Return the services that ``targets`` name, and the targets: what left the schema, too."""
+    """Return the services of ``targets``, and the targets, which may have left the schema."""
     wanted, removed = session.present_targets(targets)
     profiles = [p for e in session.catalogue.services.values() for p in e.definition.profiles]
     known = [target for target in wanted if target not in removed]

@@ -45,7 +45,7 @@ def recycle(
     environment: Environment = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a volume blank, when retention keeps nothing on it."""
+    """Make a volume blank if retention keeps nothing on it."""
     session: Session = context.obj.named(environment)
     found = session.backups.tapes.find(volume, tier)
     found.raise_if_kept()

@@ -47,7 +47,7 @@ def ui(
         from mmstack_ops.adapters.ui.supervise import run_ui
         from mmstack_ops.orchestration.instance import prepare_instance
 
-        # Before webserver, daemon and code servers open it all at once.
+        # Before the webserver, the daemon and the code servers open it at the same time.
         prepare_instance(project)
         run_ui(project, host=host, port=port, on_ready=_say_ready)
 

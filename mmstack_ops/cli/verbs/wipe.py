@@ -73,7 +73,7 @@ def wipe(
     if not planned.to_do:
         _nothing(planned, as_json=as_json)
         return
-    # Refused before anybody types anything.
+    # Checked before the operator has to type anything.
     planned.raise_if_guarded()
     confirmation = _confirmed(planned, confirm, yes=yes)
 
@@ -106,10 +106,10 @@ def _nothing(plan: WipePlan, *, as_json: bool) -> None:
 
 
 def _confirmed(plan: WipePlan, given: str | None, *, yes: bool) -> str:
-    """Return the confirmation: as given, else typed after a look at the plan.
+    """Return the given confirmation; otherwise show the plan and ask for it.
 
     Raises:
-        InputError: it isn't the plan's, or nobody is there to type it.
+        InputError: it isn't the plan's, or there is no terminal to ask on.
     """
     if yes and plan.guarded:
         raise InputError(

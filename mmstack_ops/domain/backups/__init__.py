@@ -1,1 +1,1 @@
-"""Backups: what an artifact is, what is planned, what was proven. No side effects."""
+"""Backups: artifacts, plans and proofs. No side effects."""

@@ -1,4 +1,4 @@
-"""Every kind of backup: the table that validation, stores, restores and schedules read."""
+"""All kinds of backups: the table that validation, stores, restores and schedules use."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 EVERY_METHOD = "*"
-"""Stands for the method of a kind that every service can have."""
+"""The method of a kind that every service can have."""
 
 
 @dataclass(frozen=True)
 class BackupKind:
-    """One type of backup of one method. What makes it is in the store's folder.
+    """One type of backup of one method. The code that makes it is in the store's folder.
 
     Args:
         method: the schema's ``backup.method``; ``EVERY_METHOD`` for all.
         name: the schema's name in ``backup.types``.
-        data_rank: a restore takes the lowest; equals are decided by age. None: it holds no data
-            from which a service could be restored by itself.
-        schedule: how often it is taken without being asked for.
+        data_rank: a restore takes the lowest rank; if ranks are equal, age decides. None: it
+            contains no data from which alone a service could be restored.
+        schedule: how often the schedule takes it.
     """
 
     method: str
@@ -51,7 +51,7 @@ def methods() -> tuple[str, ...]:
 
 
 def type_names() -> tuple[str, ...]:
-    """Return the name of every type, whatever its method."""
+    """Return the names of all types of all methods."""
     return tuple(dict.fromkeys(kind.name for kind in BACKUP_KINDS))
 
 
@@ -66,10 +66,10 @@ def offered_types(method: str) -> tuple[str, ...]:
 
 
 def data_rank(type_name: str) -> int | None:
-    """Return the rank of a type among those a restore can take; None when it can't."""
+    """Return the rank of a type for a restore; None if a restore can't use the type."""
     return next((kind.data_rank for kind in BACKUP_KINDS if kind.name == type_name), None)
 
 
 def is_weekly(type_name: str) -> bool:
-    """Return whether the weekly schedule takes the type, and the nightly one leaves it."""
+    """Return whether the weekly schedule takes the type, instead of the nightly one."""
     return any(kind.name == type_name and kind.schedule == "weekly" for kind in BACKUP_KINDS)

@@ -1,4 +1,4 @@
-"""Plans: what will be backed up, copied or restored, before anything is touched."""
+"""Plans: what will be backed up, copied or restored, before anything is changed."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Series:
 
 @dataclass(frozen=True)
 class BackupPlan:
-    """What a backup will take, and what it leaves out and why."""
+    """The series that a backup takes, and those it skips, with the reasons."""
 
     environment: str
     tier: str
-    """Where it is written; copies to the other tiers follow."""
+    """The tier it is written to; copies to the other tiers follow."""
     items: tuple[Series, ...]
     skipped: dict[Series, str] = field(default_factory=dict)
-    """Series → why it is left out, such as a service that doesn't run."""
+    """Series → why it is skipped, such as a service that isn't running."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
@@ -59,32 +59,32 @@ class PlannedRestore:
     tier: str
     """The nearest tier that has it."""
     seconds_before: float
-    """How much older the backup is than the point in time that was asked for."""
+    """How much older the backup is than the requested point in time."""
     replaces: tuple[str, ...]
     """Containers and volumes whose content it replaces; empty for a scratch target."""
     reason: str = ""
-    """Why this backup, for people."""
+    """Why this backup was chosen, for display."""
     passed_over: tuple[str, ...] = ()
-    """What is newer, or nearer, and isn't taken: each with why."""
+    """Newer or nearer backups that aren't taken, each with the reason."""
 
 
 @dataclass(frozen=True)
 class RestorePlan:
-    """What a restore will do, exactly."""
+    """The exact steps of a restore."""
 
     environment: str
     mode: Literal["in-place", "scratch"]
     daemon_id: str
     items: tuple[PlannedRestore, ...]
     stops: tuple[str, ...] = ()
-    """Services that are stopped meanwhile: they depend on what is restored."""
+    """Services that are stopped during the restore: they depend on what is restored."""
     warnings: tuple[str, ...] = ()
     planned_at: datetime | None = None
-    """When the world was looked at."""
+    """When the state was read."""
     without_safety: bool = False
-    """The operator lets a service be overwritten that can't be backed up before."""
+    """The operator allows overwriting a service that can't be backed up first."""
     accept_differences: bool = False
-    """The operator wants a backup that is known to differ from what it recorded."""
+    """The operator accepts a backup that is known to differ from what it recorded."""
 
     @property
     def confirmation(self) -> str:
@@ -94,7 +94,7 @@ class RestorePlan:
 
     @property
     def stamp(self) -> PlanStamp:
-        """What it is known by. Ages and warnings change while the plan stays what it is."""
+        """The plan's stamp. Ages and warnings aren't in it: they change while the plan doesn't."""
         content = {
             "accept_differences": self.accept_differences,
             "daemon": self.daemon_id,

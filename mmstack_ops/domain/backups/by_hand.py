@@ -1,4 +1,4 @@
-"""The shell lines that restore a backup with public tools: sh, age, zstd, tar."""
+"""Build the shell commands that restore a backup with public tools: sh, age, zstd, tar."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from mmstack_ops.domain.backups.manifest import Payload
 from mmstack_ops.domain.backups.tree import FOLDERS, INDEX, LISTS
 
 # Python's tarfile marks names that aren't UTF-8 with a keyword GNU tar doesn't need.
-# The folder comes first: what stands before -C in the line isn't looked for in it.
+# The folder comes first: names before -C on the command line aren't looked up in it.
 _UNPACK = (
     "tar -x -p --xattrs --xattrs-include='*' --numeric-owner --warning=no-unknown-keyword -C tree"
 )
 
 
 def plain_name(payload: Payload) -> str:
-    """Return a payload's name without the endings of compression and encryption."""
+    """Return a payload's name without the suffixes of compression and encryption."""
     return payload.name.removesuffix(".age").removesuffix(".zst")
 
 
 def lines_by_hand(payloads: Sequence[Payload], last_steps: Iterable[str]) -> tuple[str, ...]:
-    """Return the whole recipe.
+    """Return all commands of the restore.
 
-    The lines run in an empty folder. Each payload comes to stand there under its plain name,
-    a tree in the folder ``tree``; the type's ``last_steps`` use those.
+    The commands run in an empty folder. They put each payload there under its plain name, and
+    a tree into the folder ``tree``; the type's ``last_steps`` use these.
     """
     encrypted = any(payload.encryption == "age" for payload in payloads)
     lines = ["# in an empty folder; FROM is the folder this manifest stands in"]

@@ -1,4 +1,4 @@
-"""Which backups a tier lacks, and from which tier each is copied."""
+"""Find the backups that a tier lacks, and the tier to copy each of them from."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def missing_copies(
 ) -> tuple[PlannedCopy, ...]:
     """Return the copies that ``target`` lacks, in the order of ``rows``.
 
-    Each comes from the first of ``sources`` that has a usable copy: a tier in between that is
-    down, or hasn't got the backup yet, keeps nothing from those behind it.
+    Each is copied from the first of ``sources`` that has a usable copy. A tier in between that
+    is down, or doesn't have the backup yet, doesn't block the tiers after it.
 
     Args:
-        sources: the tiers before ``target``, the one right before it first.
+        sources: the tiers before ``target``, the one directly before it first.
     """
     found: list[PlannedCopy] = []
     for row in rows:
-        # What a restore kept of what it replaced is to undo that soon: it stays near.
+        # A safety backup is for undoing a restore soon: it isn't copied.
         if row.safety or target in row.copies:
             continue
         source = nearest_usable(row, sources)
@@ -31,5 +31,5 @@ def missing_copies(
 
 
 def nearest_usable(row: BackupRow, sources: Sequence[str]) -> str | None:
-    """Return the first of ``sources`` that has a usable copy of a backup; None without one."""
+    """Return the first of ``sources`` that has a usable copy of a backup; None if none has."""
     return next((name for name in sources if name in row.copies and row.copies[name].usable), None)

@@ -1,4 +1,4 @@
-"""Which backups a restore drill proves next."""
+"""Choose the backups that a restore drill proves next."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def due_drills(
 ) -> tuple[BackupRef, ...]:
     """Return the backups to prove next: the newest usable one of each series, in turn.
 
-    Series whose newest backup isn't proven yet come first, those that were never drilled
-    before all others, then the one drilled longest ago. A failed drill counts as one: a
-    backup that can't be restored must not keep the others from their turn.
+    Series whose newest backup isn't proven yet come first. Within each group, series that were
+    never drilled come first, then those drilled longest ago. A failed drill counts as a drill:
+    a backup that can't be restored must not block the others.
 
     Args:
         rows: all backups of one environment.
-        limit: how many at most (the policy's ``drills``).
-        now: backups stamped later than this are ignored: their clock was wrong.
+        limit: the maximum number (the policy's ``drills``).
+        now: backups with a later time are ignored: their clock was wrong.
         series: only these; None for all.
     """
     newest: dict[Series, BackupRow] = {}
@@ -46,5 +46,5 @@ def due_drills(
 
 
 def last_drilled(row: BackupRow) -> datetime | None:
-    """Return when a backup was last drilled, with either result; None when it never was."""
+    """Return when a backup was last drilled, with either result; None if never."""
     return max((at for at in (row.proven_at, row.disproven_at) if at is not None), default=None)

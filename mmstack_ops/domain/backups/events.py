@@ -1,4 +1,4 @@
-"""What happens while backups are taken, copied, verified, proven and restored."""
+"""Events while backups are taken, copied, verified, proven and restored."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class BackupProgress:
     phase: Phase
     message: str
     done_bytes: int | None = None
-    """Bytes read of the source so far, or of the artifact when it is copied or verified."""
+    """Bytes read so far from the source, or from the artifact if it is copied or verified."""
     total_bytes: int | None = None
-    """How many there will be, where it is known."""
+    """Total number of bytes, if known."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class BackupDone:
     tier: str
     seconds: float
     written_bytes: int
-    """Bytes that were written to the tier; less than the backup's size for incremental trees."""
+    """Bytes written to the tier; fewer than the backup's size for incremental trees."""
     outcome: Literal["taken", "copied", "present"] = "taken"
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {
             "backup": str(self.manifest.ref),
             "tier": self.tier,
@@ -73,7 +73,7 @@ class BackupDone:
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """What a verification of one copy found. Stored beside the artifact as a record."""
+    """The result of verifying one copy. It is stored beside the artifact as a record."""
 
     ref: BackupRef
     tier: str
@@ -81,30 +81,30 @@ class VerifyResult:
     seconds: float
     checked_bytes: int
     problems: tuple[str, ...]
-    """Damage: bytes that aren't those that were written. Empty when every payload has its hash."""
+    """Damage: bytes that differ from those written. Empty if every payload has its hash."""
     whole: bool = True
-    """False when only a sample of the packs was read."""
+    """False if only a sample of the packs was read."""
     healed_from: str | None = None
-    """The tier a good copy was taken from, when this one was corrupt."""
+    """The tier that a good copy was taken from, if this one was corrupt."""
     quarantined: tuple[str, ...] = ()
-    """Keys of corrupt files that were put aside."""
+    """Keys of corrupt files that were moved to quarantine."""
     unsound: tuple[str, ...] = ()
-    """What tools find wrong though every byte is as it was written: that is no damage, and the
+    """Problems that tools find although every byte is as written. This is not damage, and is the
     same on every tier."""
 
     @property
     def damaged(self) -> bool:
-        """Bytes of the copy don't match, and no good ones were found."""
+        """Whether bytes of the copy don't match and no good ones were found."""
         return bool(self.problems) and self.healed_from is None
 
     @property
     def ok(self) -> bool:
-        """The copy is good (now)."""
+        """Whether the copy is good (now)."""
         return not self.damaged and not self.unsound
 
     @property
     def verdict(self) -> str:
-        """What came of it, in words."""
+        """The result as text."""
         if self.damaged:
             return f"corrupt: {'; '.join(self.problems)}"
         if self.unsound:
@@ -112,7 +112,7 @@ class VerifyResult:
         return "good"
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {
             "kind": "verified",
             "backup": str(self.ref),
@@ -131,40 +131,40 @@ class VerifyResult:
 
 @dataclass(frozen=True)
 class DrillCheck:
-    """A check of meaning in a restore drill: what equal copies can't show."""
+    """A check of the data's meaning in a restore drill, which comparing copies can't replace."""
 
     name: str
     """``trend``, or ``probe <name>``."""
     passed: bool
     words: str
-    """What was found, with its numbers; never a secret."""
+    """The finding, with its numbers; never contains a secret."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What a restore drill found: the backup restored into a scratch server and compared."""
+    """The result of a restore drill: the backup is restored into a scratch server and compared."""
 
     ref: BackupRef
     tier: str
     at: datetime
     seconds: float
     seconds_to_restore: float
-    """Of these, from an empty server to all data loaded: a measured recovery time."""
+    """The part from an empty server to all data loaded: a measured recovery time."""
     comparison: Comparison
     image: str
     """The image of the scratch server."""
     figures: dict[str, int] = field(default_factory=dict)
-    """What was counted in the restored copy."""
+    """Counts from the restored copy."""
     error: str = ""
-    """Why the restore itself failed; empty when it went through."""
+    """Why the restore itself failed; empty if it succeeded."""
     not_covered: str = ""
-    """What of the source isn't in the backup, in words; empty when all is."""
+    """The parts of the source that aren't in the backup, as text; empty if all are."""
     checks: tuple[DrillCheck, ...] = ()
     """Checks of meaning: the trend of the series, and the probes that the schema declares."""
 
     @property
     def proven(self) -> bool:
-        """It restored, what could be compared is the same, and every check passed."""
+        """Whether the restore succeeded, everything compared is equal, and every check passed."""
         equal = self.comparison.equal and self.comparison.compared > 0
         return not self.error and equal and not self.failed_checks
 
@@ -175,12 +175,12 @@ class Proof:
 
     @property
     def complete(self) -> bool:
-        """It is proven, and the backup holds everything of the source that it should."""
+        """Whether it is proven, and the backup contains everything of the source that it should."""
         return self.proven and not self.not_covered
 
     @property
     def unproven(self) -> str:
-        """Why it isn't proven; empty when it is."""
+        """Why it isn't proven; empty if it is."""
         if self.proven:
             return ""
         if self.error:
@@ -193,7 +193,7 @@ class Proof:
         return f"{self.comparison.total_differences} of {self.comparison.compared} differ: {first}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {
             "kind": "proven",
             "backup": str(self.ref),
@@ -221,27 +221,27 @@ class RestoreDone:
     ref: BackupRef
     tier: str
     target: str
-    """The container or volume the data is in now."""
+    """The container or volume that contains the data now."""
     seconds: float
     safety_backup: BackupRef | None
-    """What the service held before; None for a scratch target or an empty service."""
+    """Backup of what the service held before; None for a scratch target or an empty service."""
     comparison: Comparison
     reach: str = ""
-    """How to get at a restored copy; empty for a restore in place."""
+    """How to access a restored copy; empty for a restore in place."""
     remove: tuple[str, ...] = ()
     """Commands that remove a restored copy; empty for a restore in place."""
     passed_over: tuple[str, ...] = ()
-    """What is newer, or nearer, and wasn't taken: each with why."""
+    """Newer or nearer backups that weren't taken, each with the reason."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """What the service refused to take back: name → why. All else was restored."""
+    """Items that the service refused: name → reason. Everything else was restored."""
 
     @property
     def outcome(self) -> Literal["restored", "partial"]:
-        """Whether all came back."""
+        """Whether everything was restored."""
         return "partial" if self.refused else "restored"
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {
             "backup": str(self.ref),
             "tier": self.tier,

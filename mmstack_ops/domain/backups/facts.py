@@ -1,4 +1,4 @@
-"""Facts: what a service held, so that a restored copy can be compared with it."""
+"""Facts: the recorded content of a service, to compare a restored copy with."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from dataclasses import dataclass, field, replace
 
 from mmstack_ops.domain.errors import ArtifactError
 
-# A report that lists ten thousand differences is read by nobody.
+# A report with ten thousand differences is of no use.
 _SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What was found in a service, taken from the source and from a restored copy alike.
+    """The content of a service, recorded in the same way for the source and a restored copy.
 
     Args:
         figures: name → count; each must be the same in the copy (``tables``, ``rows``).
-        items: name of a table, key, point, object or file → digest of what it holds; each
-            must be in the copy with the same digest.
-        complete: ``items`` lists everything, so that one more in the copy is a difference
+        items: name of a table, key, point, object or file → digest of its content; each must be
+            in the copy with the same digest.
+        complete: ``items`` lists everything, so an additional item in the copy is a difference
             too. False for a sample.
-        bounds: name → smallest and largest allowed count, where the source was changing
-            while it was copied.
-        not_covered: what is at the source and not in the backup though it should be: name → why.
-            A proof doesn't speak of it, and a restore leaves it alone.
-        excluded: what the schema leaves out, or what is never kept because of what it is (a
-            socket, an old version of an object): name → which. A restore leaves it alone, too.
+        bounds: name → smallest and largest allowed count, if the source changed while it was
+            copied.
+        not_covered: parts of the source that should be in the backup and aren't: name → reason.
+            A proof doesn't include them, and a restore doesn't change them.
+        excluded: parts that the schema excludes, or that are never backed up because of their
+            kind (a socket, an old version of an object): name → which of these. A restore doesn't
+            change them either.
 
-    A name in ``not_covered`` and ``excluded`` stands for all that is below it, too
+    A name in ``not_covered`` or ``excluded`` also stands for everything below it
     (``volume/folder`` for ``volume/folder/file``).
     """
 
@@ -42,13 +43,13 @@ class Facts:
 
     @property
     def left_out(self) -> Collection[str]:
-        """Names of all that the backup says it doesn't hold."""
+        """Names of everything that the backup says it doesn't contain."""
         return self.not_covered.keys() | self.excluded.keys()
 
     def without(self, refused: Mapping[str, str]) -> Facts:
-        """Return the facts of all but what a service refused to take back: name → why.
+        """Return the facts without the items that a service refused: name → reason.
 
-        Counts, in which that is included, aren't among them.
+        Counts are left out too, because they include these items.
         """
         if not refused:
             return self
@@ -57,7 +58,7 @@ class Facts:
         return replace(self, figures={}, bounds={}, items=items, not_covered=not_covered)
 
     def to_bytes(self) -> bytes:
-        """Return the facts as JSON, stable byte for byte."""
+        """Return the facts as JSON; equal facts give equal bytes."""
         document = {
             "figures": dict(self.figures),
             "items": dict(self.items),
@@ -66,15 +67,15 @@ class Facts:
             "not_covered": dict(self.not_covered),
             "excluded": dict(self.excluded),
         }
-        # Plain ASCII: names that aren't UTF-8 (lone surrogates) survive as \udcxx.
+        # Plain ASCII: names that aren't UTF-8 (lone surrogates) are kept as \udcxx.
         return json.dumps(document, sort_keys=True).encode("ascii") + b"\n"
 
 
 def parse_facts(content: bytes) -> Facts:
-    """Read what ``Facts.to_bytes`` wrote.
+    """Parse the output of ``Facts.to_bytes``.
 
     Raises:
-        ArtifactError: when it isn't of that form.
+        ArtifactError: the content doesn't have that form.
     """
     try:
         found = json.loads(content)
@@ -83,7 +84,7 @@ def parse_facts(content: bytes) -> Facts:
             items={str(name): str(digest) for name, digest in found["items"].items()},
             complete=bool(found["complete"]),
             bounds={str(n): (int(low), int(high)) for n, (low, high) in found["bounds"].items()},
-            # Backups of format 1 don't have them.
+            # Backups of format 1 don't have these.
             not_covered={str(n): str(why) for n, why in found.get("not_covered", {}).items()},
             excluded={str(n): str(why) for n, why in found.get("excluded", {}).items()},
         )
@@ -97,24 +98,24 @@ def parse_facts(content: bytes) -> Facts:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison of facts came to."""
+    """The result of a comparison of facts."""
 
     compared: int
     """Figures, bounds and items that were compared."""
     differences: tuple[str, ...]
-    """The first differences, in words."""
+    """The first differences, as text."""
     total_differences: int
 
     @property
     def equal(self) -> bool:
-        """Everything is as it was, and there was something to compare."""
+        """Whether no difference was found."""
         return self.total_differences == 0
 
 
 def compare(expected: Facts, found: Facts) -> Comparison:
-    """Compare what a restored copy holds (``found``) with what was recorded.
+    """Compare the content of a restored copy (``found``) with the recorded facts.
 
-    What couldn't be looked at in the copy is a difference: an error is never equal to an error.
+    A part of the copy that couldn't be read is a difference: an error is never equal to an error.
     """
     differences = [
         f"{name}: {count} at backup time, {found.figures.get(name, 'nothing')} restored"
@@ -152,7 +153,7 @@ def compare(expected: Facts, found: Facts) -> Comparison:
 
 
 def is_below(name: str, places: Container[str]) -> bool:
-    """Return whether ``name`` is one of ``places`` or stands below one (``place/…``)."""
+    """Return whether ``name`` is one of ``places`` or is below one (``place/…``)."""
     while name not in places:
         name, slash, _ = name.rpartition("/")
         if not slash:

@@ -11,7 +11,7 @@ class TreeFile:
     """A file, folder or link of a tree that is backed up incrementally."""
 
     path: str
-    """Relative, with ``/``; any bytes a file system allows (surrogateescape)."""
+    """Relative path with ``/``; any bytes that a file system allows (surrogateescape)."""
     kind: str
     """``file``, ``dir``, ``symlink``, ``hardlink``, ``fifo`` or ``object`` (of a bucket)."""
     size: int = 0
@@ -20,16 +20,16 @@ class TreeFile:
     gid: int = 0
     mtime_ns: int = 0
     target: str = ""
-    """Of a symbolic link what it says; of a hard link the path of the entry with the content."""
+    """For a symbolic link, its target; for a hard link, the path of the entry with the content."""
     version: str = ""
-    """What changes when the content does, where the source has such a thing: inode and change
-    time of a file, ETag and version id of an object."""
+    """A value that changes with the content, if the source has one: inode and change time of a
+    file, ETag and version id of an object."""
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """Of an object: content type, tags, user metadata; of anything else: extended attributes,
-    POSIX ACLs and file capabilities among them, in Base64."""
+    """For an object: content type, tags, user metadata. For anything else: extended attributes,
+    including POSIX ACLs and file capabilities, in Base64."""
     data: tuple[tuple[int, int], ...] | None = None
-    """Of a sparse file: the ranges (offset, length) that hold data; only those are stored. None
-    for a file without holes."""
+    """For a sparse file: the ranges (offset, length) that contain data; only these are stored.
+    None for a file without holes."""
 
     @property
     def stored_size(self) -> int:

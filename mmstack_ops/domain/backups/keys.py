@@ -1,4 +1,4 @@
-"""What a key on a tier is: part of a backup, a pack, a record, or none of ours."""
+"""Parse keys on a tier: part of a backup, a pack, a record, or an unrelated file."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from mmstack_ops.domain.backups.reference import (
 )
 
 QUARANTINE = "quarantine/"
-"""Where corrupt files are put aside, in front of their key."""
+"""Prefix of the keys of corrupt files in quarantine."""
 LOCKS = "locks/"
-"""Where the lock files of shared tiers stand."""
+"""Prefix of the lock files of shared tiers."""
 
 
 @dataclass(frozen=True)
 class ParsedKey:
-    """A key that is ours.
+    """A key that belongs to a backup.
 
     Args:
-        ref: the backup; for a pack one of no id.
+        ref: the backup; for a pack, a reference without an id.
         name: file name of the payload, pack or record.
     """
 
@@ -34,7 +34,7 @@ class ParsedKey:
 
 
 def parse_key(key: str) -> ParsedKey | None:
-    """Say what ``key`` is; None for what isn't part of a backup."""
+    """Return what ``key`` is; None if it isn't part of a backup."""
     parts = key.split("/")
     if len(parts) != 5:
         return None

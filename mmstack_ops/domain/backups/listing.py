@@ -1,4 +1,4 @@
-"""The catalogue: made of nothing but the keys and sizes that tiers list."""
+"""Build the catalogue of backups from only the keys and sizes that tiers list."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ class Folder:
 
     ref: BackupRef
     size: int | None = 0
-    """Bytes of its files; None: they weren't asked for."""
+    """Bytes of its files; None if they weren't requested."""
     complete: bool = False
-    """It has a manifest."""
+    """The folder has a manifest."""
     names: list[str] = field(default_factory=list)
 
 
 @dataclass
 class Listing:
-    """What one tier holds."""
+    """The contents of one tier."""
 
     folders: dict[str, Folder] = field(default_factory=dict)
     """``environment/service/type/id`` → folder."""
     records: dict[str, list[str]] = field(default_factory=dict)
     """``environment/service/type/id`` → names of records."""
     packs: list[str] = field(default_factory=list)
-    """Their keys."""
+    """Keys of the packs."""
 
     @property
     def complete(self) -> list[Folder]:
-        """The backups."""
+        """Folders with a manifest: the backups."""
         return [folder for folder in self.folders.values() if folder.complete]
 
     @property
     def partial(self) -> list[BackupRef]:
-        """Folders without a manifest: backups at work, or what killed ones left."""
+        """Folders without a manifest: running backups, or leftovers of killed ones."""
         return [folder.ref for folder in self.folders.values() if not folder.complete]
 
 
 def group(folders: Iterable[tuple[str, Sequence[str], int | None]]) -> Listing:
-    """Sort a tier's files; what isn't of a backup is passed over.
+    """Return the listing of a tier's files; files that don't belong to a backup are skipped.
 
     Args:
-        folders: key, names of files, and their bytes (None where they weren't asked for); a
-            folder may come in several pieces.
+        folders: key, names of files, and their bytes (None if they weren't requested); a folder
+            may come in several parts.
     """
     listing = Listing()
     for parent, names, size in folders:
@@ -93,11 +93,11 @@ def _place(parent: str, listing: Listing) -> Folder | list[str] | None:
 def merge(
     listings: Mapping[str, Listing], *, reasons: Mapping[str, str] | None = None
 ) -> list[BackupRow]:
-    """Return one row for each backup over all tiers, the newest first.
+    """Return one row for each backup over all tiers, newest first.
 
     Args:
-        listings: tier → what it holds.
-        reasons: ``environment/service/type/id`` → why it is held, where that was read.
+        listings: tier → its contents.
+        reasons: ``environment/service/type/id`` → why it is on hold, if that was read.
     """
     names: dict[str, list[RecordName]] = {}
     for listing in listings.values():
@@ -118,20 +118,20 @@ def merge(
         _row(ref, found, names[text], why.get(text)) if text in names else BackupRow(ref, found)
         for text, (ref, found) in copies.items()
     ]
-    # Ids begin with the time and end with chance: no two backups share one.
+    # Ids start with the time and end with random digits: no two backups share one.
     merged.sort(key=attrgetter("ref.id"), reverse=True)
     return merged
 
 
 def is_held(names: Iterable[str]) -> bool:
-    """Return whether the last word of a backup's records is a hold."""
+    """Return whether a backup is on hold, by the newest of its records."""
     return _is_held(list(filter(None, map(parse_record, names))))
 
 
 def _is_held(records: Iterable[RecordName]) -> bool:
     held = _latest(records, "held", "ok")
     released = _latest(records, "released", "ok")
-    # In doubt it is held.
+    # In doubt, it is on hold.
     return held is not None and (released is None or released < held or released == held)
 
 
@@ -187,20 +187,20 @@ def series_status(
     max_age: float,
     next_run: datetime | None = None,
 ) -> SeriesStatus:
-    """Say how a series stands.
+    """Return the status of a series.
 
     Args:
-        rows: the backups of one environment, the newest first.
-        max_age: seconds.
+        rows: the backups of one environment, newest first.
+        max_age: in seconds.
     """
-    # What a restore kept of a broken service is no good backup of a good one.
+    # A safety backup of a broken service is not a good backup of a working one.
     own = [
         row
         for row in rows
         if (row.ref.service, row.ref.type) == (series.service, series.type) and not row.safety
     ]
     usable = [row for row in own if any(copy.usable for copy in row.copies.values())]
-    # A backup from the future says nothing of how old the data is that could be restored.
+    # A backup from the future doesn't show how old the restorable data is.
     timely = [row for row in usable if row.ref.created <= now]
     return SeriesStatus(
         series=series,

@@ -1,6 +1,6 @@
-"""The manifest: what an artifact holds, and everything needed to restore it by hand.
+"""The manifest: the contents of an artifact, and everything needed to restore it by hand.
 
-It is written last: a folder without one is no backup. It is the same on every tier.
+It is written last: a folder without a manifest is not a backup. It is the same on every tier.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.errors import ArtifactError
 
 FORMAT = 2
-"""Version of the format; raised when an older reader would misread a newer artifact.
+"""Version of the format; increased if an older reader would misread a newer artifact.
 
-2: the manifest names what the backup doesn't hold; a reader of 1 would delete that in a restore.
+2: the manifest names what the backup lacks; a reader of format 1 would delete that in a restore.
 """
 
 NAMED = 1000
-"""So many names of each kind stand in the manifest; the facts, a payload, have all of them."""
+"""The most names of each kind in the manifest; the facts, a payload, have all of them."""
 
 
 class _Closed(BaseModel):
@@ -38,20 +38,20 @@ class Payload(_Closed):
     plain_bytes: Annotated[int, Field(ge=0)]
     stored_bytes: Annotated[int, Field(ge=0)]
     sha256: str
-    """Of the bytes as they are stored."""
+    """SHA-256 of the bytes as stored."""
     plain_sha256: str
-    """Of the bytes before compression and encryption."""
+    """SHA-256 of the bytes before compression and encryption."""
     compression: Literal["zstd", "none"] = "zstd"
     encryption: Literal["age", "none"] = "none"
     attributes: dict[str, str] = {}
-    """What the type needs to know about it, such as ``database: app``."""
+    """Data about the payload that the type needs, such as ``database: app``."""
 
 
 class Omission(_Closed):
-    """Something of the source that the backup doesn't hold."""
+    """A part of the source that the backup doesn't contain."""
 
     name: str
-    """As in the facts, but what can't be printed is escaped: ``\\xff``, ``\\n``."""
+    """The name as in the facts, with unprintable characters escaped: ``\\xff``, ``\\n``."""
     reason: str
 
 
@@ -65,42 +65,43 @@ class Manifest(_Closed):
     type: str
     id: str
     created: datetime
-    """When the backup was begun: the point in time it holds."""
+    """When the backup was started: the point in time it represents."""
     finished: datetime
     method: str
-    """How consistency was reached, in one sentence."""
+    """How consistency was achieved, in one sentence."""
     image: str
-    """The image the service ran."""
+    """The image that the service ran."""
     versions: dict[str, str]
     """Tool or server → version, such as ``postgresql: 16.4``."""
     payloads: tuple[Payload, ...]
     figures: dict[str, int]
-    """What was counted in the source at backup time, such as ``tables`` and ``rows``."""
+    """Counts from the source at backup time, such as ``tables`` and ``rows``."""
     recipients: tuple[str, ...] = ()
-    """The age recipients that can decrypt it; empty when it isn't encrypted."""
+    """The age recipients that can decrypt it; empty if it isn't encrypted."""
     restore_by_hand: tuple[str, ...]
     """Shell commands that restore it with public tools, without this software."""
     parent: str | None = None
     """The backup an incremental tree was compared with; it isn't needed for a restore."""
     not_covered: tuple[Omission, ...] = ()
-    """What is at the source and should be in the backup, and isn't: the first ``NAMED``."""
+    """Parts of the source that should be in the backup and aren't: the first ``NAMED``."""
     not_covered_count: Annotated[int, Field(ge=0)] = 0
-    """How many there are."""
+    """Total number of these parts."""
     excluded: tuple[Omission, ...] = ()
-    """What the schema leaves out, or what is never kept because of what it is: the first."""
+    """Excluded parts, by the schema or because of their kind: the first ``NAMED``."""
     excluded_count: Annotated[int, Field(ge=0)] = 0
-    """How many there are."""
+    """Total number of these parts."""
 
     @property
     def covers_all(self) -> bool:
-        """Everything of the source is in the backup, or is left out on purpose.
+        """Whether everything of the source is in the backup, or is left out on purpose.
 
-        Of a backup of format 1 that isn't known: no inventory of the source was taken.
+        False for a backup of format 1, for which this isn't known: it has no inventory of the
+        source.
         """
         return self.format >= 2 and self.not_covered_count == 0
 
     def not_covered_text(self, shown: int = 3) -> str:
-        """Return what isn't covered in words, the first ones by name; empty when all is."""
+        """Return what isn't covered as text, the first parts by name; empty if all is covered."""
         if self.covers_all:
             return ""
         if self.format < 2:
@@ -112,7 +113,7 @@ class Manifest(_Closed):
 
     @property
     def ref(self) -> BackupRef:
-        """The backup's name."""
+        """The backup's reference."""
         return BackupRef(self.environment, self.service, self.type, self.id)
 
     @property
@@ -126,7 +127,7 @@ class Manifest(_Closed):
         return sum(payload.plain_bytes for payload in self.payloads)
 
     def key_of(self, payload: Payload) -> str:
-        """Return where ``payload`` stands on a tier."""
+        """Return the key of ``payload`` on a tier."""
         if payload.role == "pack":
             return self.ref.pack_key(payload.name)
         return self.ref.key(payload.name)
@@ -136,12 +137,12 @@ class Manifest(_Closed):
         return tuple(payload for payload in self.payloads if payload.role == role)
 
     def to_bytes(self) -> bytes:
-        """Return the manifest as it is stored: JSON, stable byte for byte."""
+        """Return the manifest as stored: JSON; equal manifests give equal bytes."""
         return (self.model_dump_json(indent=2) + "\n").encode()
 
 
 def omissions(left_out: Mapping[str, str]) -> tuple[Omission, ...]:
-    """Return the first ``NAMED`` of what the facts say is left out, in the form of a manifest."""
+    """Return the first ``NAMED`` parts that the facts leave out, in the manifest's form."""
     return tuple(
         Omission(name=_printable(name), reason=_printable(reason))
         for name, reason in islice(sorted(left_out.items()), NAMED)
@@ -149,19 +150,19 @@ def omissions(left_out: Mapping[str, str]) -> tuple[Omission, ...]:
 
 
 def _printable(text: str) -> str:
-    """Return it without what a terminal would obey; bytes that aren't UTF-8 as ``\\xff``."""
+    """Return the text with control characters escaped; bytes that aren't UTF-8 as ``\\xff``."""
     shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in shown)
 
 
 def parse_manifest(content: bytes, ref: BackupRef) -> Manifest:
-    """Read a stored manifest.
+    """Parse a stored manifest.
 
     Args:
-        ref: the backup it was found as; a manifest of another backup is refused.
+        ref: the backup it was found for; a manifest of another backup is refused.
 
     Raises:
-        ArtifactError: it is damaged, of a newer format, or belongs elsewhere.
+        ArtifactError: it is damaged, has a newer format, or belongs to another backup.
     """
     try:
         manifest = Manifest.model_validate_json(content)

@@ -1,4 +1,4 @@
-"""Points in time as people and run config write them."""
+"""Parse points in time from operators and run config."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from mmstack_ops.domain.errors import InputError
 from mmstack_ops.domain.units import shown
 
 FIRST_YEAR, LAST_YEAR = 1971, 9998
-"""A change of time zone leads out of no calendar from here."""
+"""In these years, a change of time zone always stays inside the calendar."""
 
 
 def parse_moment(text: str, zone: tzinfo | None) -> datetime:
-    """Read a point in time.
+    """Return the point in time that ``text`` names.
 
     Args:
-        zone: what holds where ``text`` names no offset; None: this machine's own.
+        zone: the time zone if ``text`` has no offset; None for this machine's time zone.
 
     Raises:
-        InputError: when ``text`` isn't ISO 8601, or of a year in which there were no backups.
+        InputError: ``text`` isn't ISO 8601, or names a year in which there were no backups.
     """
     try:
         moment = datetime.fromisoformat(text)

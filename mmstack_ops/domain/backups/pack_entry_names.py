@@ -1,4 +1,4 @@
-"""Names inside packs: the path wherever that can be unpacked, a stand-in elsewhere."""
+"""Choose names inside packs: the path if it can be unpacked, otherwise a stand-in."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from mmstack_ops.domain.backups.tree import ODD_NAMES, is_path
 
 
 class MemberNames:
-    """Chooses names inside packs while a tree goes by.
+    """The names inside packs, chosen while a tree is read.
 
-    A bucket may hold ``a`` and ``a/b``, ``../x`` or ``folder/``. The first of a pair that
-    can't stand beside each other keeps its name; what can't be a path gets a stand-in.
+    A bucket may contain ``a`` and ``a/b``, ``../x`` or ``folder/``. The first of two names that
+    conflict is kept, the second gets a stand-in, and so does a name that can't be a path.
     """
 
     def __init__(self) -> None:
@@ -20,12 +20,12 @@ class MemberNames:
         self._folders: set[str] = set()
 
     def choose(self, file: TreeFile) -> str:
-        """Return the stand-in for ``file``; empty when its path can be its name."""
+        """Return the stand-in for ``file``; empty if its path can be its name."""
         path = file.path
         if not is_path(path):
             return _stand_in(path)
         if file.kind != "object":
-            return ""  # It comes from a file system: there it stands beside all others.
+            return ""  # Files of a file system don't conflict.
         above = [path[:at] for at, letter in enumerate(path) if letter == "/"]
         if path in self._folders or any(folder in self._files for folder in above):
             return _stand_in(path)

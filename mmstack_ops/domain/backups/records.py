@@ -1,9 +1,9 @@
-"""Records beside a backup: verifications, proofs, holds, what was accepted, safety backups.
+"""Records beside a backup: verifications, proofs, holds, acceptances, safety backups.
 
-Their names alone say what counts.
+The name of a record contains everything that matters.
 
-A record is written once and never changed, so that records too can stand on tape and under
-object lock. A hold ends with a record of its own.
+A record is written once and never changed, so that records can be stored on tape and under
+object lock too. A hold ends with a separate record.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ _SUFFIX = ".json"
 
 @dataclass(frozen=True, slots=True)
 class RecordName:
-    """What a record's name says.
+    """The contents of a record's name.
 
     Args:
-        tier: the tier whose copy was looked at.
-        result: ``ok``; ``sampled`` when not every byte was read; ``corrupt``; ``unsound`` when all
-            bytes are right and tools find fault with what they say; ``partial`` when
-            what was compared is equal, but the backup doesn't cover all of the source;
-            ``failed``.
+        tier: the tier whose copy was checked.
+        result: ``ok``; ``sampled`` if not every byte was read; ``corrupt``; ``unsound`` if all
+            bytes are correct but tools find errors in the content; ``partial`` if everything
+            compared is equal, but the backup doesn't cover all of the source; ``failed``.
     """
 
     kind: RecordKind
@@ -48,7 +47,7 @@ class RecordName:
 
 
 def parse_record(name: str) -> RecordName | None:
-    """Read a record's name; None for anything else. A tier's name may hold hyphens."""
+    """Parse a record's name; None for any other name. A tier's name may contain hyphens."""
     kind, _, rest = name.removesuffix(_SUFFIX).partition("-")
     if not name.endswith(_SUFFIX) or kind not in _RESULTS:
         return None

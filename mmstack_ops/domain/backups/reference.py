@@ -1,4 +1,4 @@
-"""How a backup is named, and where its files stand on every tier.
+"""The names of backups, and the keys of their files on every tier.
 
 Layout, the same on every tier::
 
@@ -26,11 +26,11 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 @dataclass(frozen=True, order=True, slots=True)
 class BackupRef:
-    """One backup. Orders by environment, service, type, then time.
+    """A reference to one backup. Sorts by environment, service, type, then time.
 
     Args:
         id: ``<UTC second>-<8 hexadecimal digits>``: ids sort by time, and two backups of
-            one second differ.
+            the same second differ.
     """
 
     environment: str
@@ -40,12 +40,12 @@ class BackupRef:
 
     @property
     def series(self) -> str:
-        """Where all backups of this service and type stand."""
+        """The prefix of all backups of this service and type, without a trailing slash."""
         return f"{self.environment}/{self.service}/{self.type}"
 
     @property
     def prefix(self) -> str:
-        """Where this backup's own files stand, with a slash at the end."""
+        """The prefix of this backup's own files, with a trailing slash."""
         return f"{self.series}/{self.id}/"
 
     @property
@@ -55,12 +55,12 @@ class BackupRef:
 
     @property
     def records_prefix(self) -> str:
-        """Where this backup's records stand, with a slash at the end."""
+        """The prefix of this backup's records, with a trailing slash."""
         return f"{self.series}/{self.id}{RECORDS_SUFFIX}/"
 
     @property
     def created(self) -> datetime:
-        """When the backup was begun, in UTC."""
+        """When the backup was started, in UTC."""
         return moment_of(self.id)
 
     def key(self, payload: str) -> str:
@@ -76,19 +76,19 @@ class BackupRef:
 
 
 def new_id(now: datetime, randomness: bytes) -> str:
-    """Return the id of a backup that begins ``now``; ``randomness`` gives at least 4 bytes."""
+    """Return the id of a backup that starts ``now``; ``randomness`` has at least 4 bytes."""
     return f"{second_of(now)}-{randomness[:4].hex()}"
 
 
 def second_of(moment: datetime) -> str:
-    """Return what the ids of backups that begin at ``moment`` begin with."""
-    # Not strftime: it writes the year 831 as three digits.
+    """Return the prefix of the ids of backups that start at ``moment``."""
+    # Not strftime: it writes the year 831 with three digits.
     text = moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat()
     return f"{text.replace('-', '').replace(':', '')}Z"
 
 
 def moment_of(backup_id: str) -> datetime:
-    """Return when the backup of this id was begun, in UTC.
+    """Return when the backup with this id was started, in UTC.
 
     Raises:
         ValueError: it isn't the id of a backup.
@@ -100,10 +100,10 @@ def moment_of(backup_id: str) -> datetime:
 
 
 def parse_ref(text: str) -> BackupRef:
-    """Read ``environment/service/type/id``.
+    """Parse ``environment/service/type/id``.
 
     Raises:
-        InputError: when ``text`` isn't of that form.
+        InputError: ``text`` doesn't have that form.
     """
     parts = text.strip("/").split("/")
     if (
@@ -121,7 +121,7 @@ def parse_ref(text: str) -> BackupRef:
 
 
 def is_backup_id(text: str) -> bool:
-    """Return whether a folder's name is the id of a backup: one of a moment that exists."""
+    """Return whether a folder's name is the id of a backup, with a moment that exists."""
     if _ID.fullmatch(text) is None:
         return False
     try:

@@ -1,4 +1,4 @@
-"""From the backups there are, and a point in time, to what a restore will do."""
+"""Plan a restore from the existing backups and a point in time."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from mmstack_ops.domain.backups.status import BackupRow
 from mmstack_ops.domain.errors import InputError
 
 APART = 3600.0
-"""Seconds between two backups of one restore beyond which they hardly fit together."""
+"""Seconds between two backups of one restore above which they may not fit together."""
 
 _NO_DATA = 9
-"""Rank of what holds no data of its own: behind all that does."""
+"""Rank of types without data of their own: after all types with data."""
 _SHOWN = 5
 
 
 @dataclass(frozen=True)
 class RestoreScope:
-    """What a plan needs to know beside the backups.
+    """The input of a plan besides the backups.
 
     Args:
-        services: to restore, in dependency order.
+        services: services to restore, in dependency order.
         declared: service → the types its schema declares.
-        tiers: names in the order of copying, the nearest first.
-        named: targets were given as services: one without data is then a mistake.
-        replaces: service → containers and volumes whose content goes.
+        tiers: names in the order of copying, nearest first.
+        named: the targets were given as services: a service without data is then an error.
+        replaces: service → containers and volumes whose content is replaced.
         dependencies: service → the services it depends on.
         running: services with a running container.
     """
@@ -48,12 +48,12 @@ class RestoreScope:
 
 @dataclass(frozen=True)
 class RestoreWish:
-    """What the operator asked for.
+    """The restore that the operator requested.
 
     Args:
-        types: only these; empty: the one that holds the service's data best.
+        types: only these types; empty for the one that best holds the service's data.
         at: the point in time; None for now.
-        backup: exactly this one.
+        backup: exactly this backup.
         tier: only copies on this tier; None for the nearest.
     """
 
@@ -76,15 +76,15 @@ def plan_restore(
 ) -> RestorePlan:
     """Plan a restore.
 
-    Of each service the newest backup at or before the point in time is taken, of which
-    neither a verification nor a drill found anything bad; where a drill failed for all, the
-    newest of those, with a warning.
+    For each service, takes the newest backup at or before the point in time for which neither a
+    verification nor a drill found a problem. If a drill failed for all of them, takes the newest
+    of those, with a warning.
 
     Args:
-        down: tier → why it can't be read; what stands there isn't in ``rows``.
+        down: tier → why it can't be read; its backups aren't in ``rows``.
 
     Raises:
-        InputError: a service has no usable backup for it; says which there are.
+        InputError: a service has no usable backup; the error lists the backups that exist.
     """
     at = wish.at or now
     warnings: list[str] = []
@@ -140,7 +140,7 @@ def plan_restore(
 
 
 def data_types(declared: Sequence[str]) -> tuple[str, ...]:
-    """Return those of a service's types that hold its data, the best first."""
+    """Return those of a service's types that contain its data, best first."""
     return tuple(sorted((t for t in declared if data_rank(t) is not None), key=_rank))
 
 
@@ -161,7 +161,7 @@ def _groups(
             what = f"no {', '.join(wish.types)}" if wish.types else "no data"
             problems.append(f"{service} has {what} to restore (it has: {have})")
         return []
-    # Types that hold the data replace each other; a schema would empty what they loaded.
+    # Types with the data replace each other; a schema would empty what they loaded.
     data = data_types(asked)
     others = [(t,) for t in asked if t not in data and not (t == "schema" and data)]
     return ([data] if data else []) + others
@@ -174,7 +174,7 @@ def _newest(
     at: datetime,
     wish: RestoreWish,
 ) -> tuple[BackupRow, str, tuple[str, ...]] | None:
-    """Return the backup to take, why it is that one, and what is newer and passed over."""
+    """Return the backup to take, the reason, and the newer backups that are passed over."""
     there = [
         row
         for row in rows
@@ -197,10 +197,10 @@ def _newest(
 
 
 def _why_not(row: BackupRow, chosen: BackupRow, best: int, wish: RestoreWish) -> str | None:
-    """Return why ``row``, which may be the newest, isn't taken; None when it is older anyway."""
+    """Return why ``row``, which may be the newest, isn't taken; None if it is older anyway."""
     if row is chosen or row.ref.created < chosen.ref.created:
         return None
-    # Times in names are whole seconds: of two in one second either may be the later.
+    # Times in names are whole seconds: of two backups in one second, either may be later.
     newer = row.ref.created > chosen.ref.created
     when = "newer" if newer else "of the same second"
     if row.safety:
@@ -257,7 +257,7 @@ def _planned(
 
 
 def _doubts(row: BackupRow) -> list[str]:
-    """Return what speaks against the backup that is taken."""
+    """Return warnings about the backup that is taken."""
     if row.disproven_at is not None:
         return [f"a restore drill of {row.ref} failed on {_shown(row.disproven_at)}"]
     return [] if row.proven_at is not None else [f"{row.ref} was never proven by a restore drill"]
@@ -287,7 +287,7 @@ def _distance(tier: str, order: tuple[str, ...]) -> tuple[int, str]:
 
 
 def _dependants(restored: set[str], scope: RestoreScope) -> set[str]:
-    """Return running services that use what is restored: they hold connections to it."""
+    """Return running services that depend on restored ones: they hold connections to them."""
     return {
         name
         for name, needed in scope.dependencies.items()
@@ -344,10 +344,10 @@ def _shown(moment: datetime) -> str:
 
 
 def safety_type(restored: str, declared: Sequence[str]) -> str:
-    """Return the type of the backup that is taken before ``restored`` replaces what is there.
+    """Return the type of the safety backup that is taken before ``restored`` replaces the data.
 
-    The type itself where it holds all data, else the declared one that does: a restore of a
-    schema or of rows alone could not be undone with its like.
+    This is the type itself if it contains all data, otherwise the declared type that does: a
+    restore of only a schema or only rows could not be undone with a backup of the same type.
     """
     if restored not in ("data", "schema"):
         return restored

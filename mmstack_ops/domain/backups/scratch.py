@@ -1,4 +1,4 @@
-"""Scratch servers: what a container becomes when it is only there to restore into."""
+"""Build scratch servers: copies of containers that are only used to restore into."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from mmstack_ops.domain.errors import AddressConflictError
 from mmstack_ops.domain.stacks.spec import Attachment, ContainerSpec, MountSpec
 
 SCRATCH_BLOCK = ipaddress.IPv4Network("198.18.0.0/15")
-"""Addresses that no network in use has: set apart for tests of equipment (RFC 2544)."""
+"""Addresses that no network in use has: reserved for tests of equipment (RFC 2544)."""
 _PREFIX = 28
 
 
 def scratch_container(
     spec: ContainerSpec, *, service: str, name: str
 ) -> tuple[ContainerSpec, dict[str, str]]:
-    """Return the specification of a scratch copy, and its volumes by path inside.
+    """Return the specification of a scratch copy, and its volumes by path in the container.
 
-    Image, command, environment, secret files, limits and health check stay. Nothing is
-    published, nothing restarts it, no device is reserved, and it is on a network of its own
-    named like itself. Whatever the service may write to (named volumes, writable bind
-    mounts) becomes a scratch volume, the same one wherever the source is the same.
+    Image, command, environment, secret files, limits and health check are kept. The copy
+    publishes no ports, is never restarted, reserves no devices, and is on its own network, which
+    has the same name. Everything the service may write to (named volumes, writable bind mounts)
+    becomes a scratch volume; mounts with the same source share one.
 
     Args:
-        service: the name it answers to on its network.
-        name: of the container and the network; the volumes' names begin with it.
+        service: the copy's name on its network.
+        name: name of the container and the network; the volumes' names start with it.
     """
     scratch: dict[str, str] = {}
     volumes: dict[str, str] = {}
@@ -55,10 +55,10 @@ def free_subnet(taken: Iterable[str], *, start: int) -> str:
 
     Args:
         taken: subnets of networks and routes, IPv4 and others.
-        start: where the search begins, so that two processes seldom meet at the same one.
+        start: where the search starts, so that two processes rarely choose the same subnet.
 
     Raises:
-        AddressConflictError: all of the block is taken.
+        AddressConflictError: the whole block is in use.
     """
     used = [net for net in map(_parsed, taken) if net is not None and net.overlaps(SCRATCH_BLOCK)]
     count = 2 ** (_PREFIX - SCRATCH_BLOCK.prefixlen)

@@ -1,4 +1,4 @@
-"""What was the same before and after a capture, where the source was changing meanwhile."""
+"""Find the facts that stayed the same during the capture of a changing source."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from mmstack_ops.domain.backups.facts import Facts
 
 
 def stable_facts(before: Facts, after: Facts) -> Facts:
-    """Return what was the same before and after; bounds for counts that moved.
+    """Return the facts that are the same before and after, with bounds for counts that changed.
 
-    They are complete only when nothing changed at all.
+    They are complete only if nothing changed at all.
     """
     items = {name: one for name, one in before.items.items() if after.items.get(name) == one}
     figures = {n: c for n, c in before.figures.items() if after.figures.get(n) == c}

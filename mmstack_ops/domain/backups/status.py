@@ -1,4 +1,4 @@
-"""What there is: backups over all tiers, and how each series and each tier stands."""
+"""The status of the backups over all tiers, of each series and of each tier."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from mmstack_ops.domain.backups.reference import BackupRef
 
 @dataclass(frozen=True, slots=True)
 class BackupCopy:
-    """One backup on one tier, as far as a listing of the tier's keys tells."""
+    """One backup on one tier, as far as a listing of the tier's keys shows."""
 
     tier: str
     stored_bytes: int | None
-    """Of its own files, shared packs not counted; None: it wasn't asked for."""
+    """Bytes of its own files, without shared packs; None if they weren't requested."""
     verified_at: datetime | None = None
-    """When this copy was last read whole and found good."""
+    """When this copy was last read completely and found good."""
     corrupt_at: datetime | None = None
     """When this copy was last found corrupt, if that was later than ``verified_at``."""
 
     @property
     def usable(self) -> bool:
-        """Nothing is known against it."""
+        """Whether the copy isn't known to be corrupt."""
         return self.corrupt_at is None
 
 
 @dataclass(frozen=True, slots=True)
 class BackupRow:
-    """One backup, wherever it stands."""
+    """One backup, with its copies on all tiers."""
 
     ref: BackupRef
     copies: dict[str, BackupCopy]
     """Tier → copy."""
     proven_at: datetime | None = None
     disproven_at: datetime | None = None
-    """When a drill failed or tools found fault with it, if that was later than ``proven_at``.
+    """When a drill failed or tools found errors in it, if that was later than ``proven_at``.
 
-    It is unproven then, no more: only bytes that don't match are damage, and a reason to delete.
+    It is then only unproven: only bytes that don't match are damage, and a reason to delete it.
     """
     complete: bool = True
     """False: its newest proof says that the backup doesn't cover all of the source."""
     held: str | None = None
-    """Why it is on hold; None when it isn't."""
+    """Why it is on hold; None if it isn't."""
     safety: bool = False
-    """A restore took it of what it was about to replace; it is restored only when it is named."""
+    """A restore took it before replacing the data; it is restored only if it is named."""
 
     @property
     def proven(self) -> bool:
-        """A restore drill showed that it can be restored, and none after that failed."""
+        """Whether a restore drill showed that it can be restored, and no later drill failed."""
         return self.proven_at is not None and self.disproven_at is None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {
             "backup": str(self.ref),
             "created": self.ref.created.isoformat(),
@@ -76,7 +76,7 @@ class BackupRow:
 
 @dataclass(frozen=True)
 class SeriesStatus:
-    """How one series stands against its policy."""
+    """The status of one series against its policy."""
 
     series: Series
     newest: BackupRow | None
@@ -84,22 +84,22 @@ class SeriesStatus:
     max_age: float
     """Seconds after which the newest backup is too old (the recovery point objective)."""
     age: float | None
-    """Seconds since the newest usable backup was begun; None when there is none."""
+    """Seconds since the newest usable backup was started; None if there is none."""
     count: int = 0
     next_run: datetime | None = None
-    """When the schedule takes the next one; None while the schedule doesn't run."""
+    """When the schedule takes the next backup; None if the schedule isn't running."""
     not_covered: str = ""
-    """What ``last_proven`` or ``newest`` doesn't cover, in words; empty when both cover all."""
+    """What ``last_proven`` or ``newest`` doesn't cover, as text; empty if both cover everything."""
     not_covered_names: tuple[str, ...] = ()
-    """All of that by name; empty also when there are too many, or nobody knows them."""
+    """The names of all of that; also empty if there are too many, or they are unknown."""
 
     @property
     def late(self) -> bool:
-        """There is no backup, or it is older than the policy allows."""
+        """Whether there is no backup, or it is older than the policy allows."""
         return self.age is None or self.age > self.max_age
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {
             "service": self.series.service,
             "type": self.series.type,
@@ -116,26 +116,26 @@ class SeriesStatus:
 
 @dataclass(frozen=True)
 class TierStatus:
-    """How one tier stands."""
+    """The status of one tier."""
 
     name: str
     kind: str
     location: str
-    """Where it is, without credentials; empty when it isn't configured on this machine."""
+    """Its location, without credentials; empty if it isn't configured on this machine."""
     available: bool
     problem: str = ""
-    """Why it isn't available, with the remedy; empty when it is."""
+    """Why it isn't available, with the remedy; empty if it is."""
     used: int | None = None
     quota: int | None = None
     free: int | None = None
     backups: int = 0
     missing: int = 0
-    """Backups that a tier before this one has and that haven't been copied here yet."""
+    """Backups that an earlier tier has and that haven't been copied to this one yet."""
     settings: dict[str, str] = field(default_factory=dict)
-    """What else people ask about it: retention, object lock."""
+    """Further settings for display: retention, object lock."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return dict(vars(self))
 
 

@@ -1,4 +1,4 @@
-"""The volumes of a tape tier, and which of them may be made blank."""
+"""The volumes of a tape tier, and which of them may be recycled."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class TapeVolume:
     """One volume of a set.
 
     Args:
-        sequence: its place in the order of writing, from 1.
+        sequence: its position in the order of writing, from 1.
         at_hand: it is in the drive or folder now.
-        stored: bytes of files on it, forgotten ones too.
-        live: files that retention didn't let go. Deleting a backup only forgets its files.
-        damage: what couldn't be read; behind it may be files that can't be seen.
+        stored: bytes of files on it, including forgotten ones.
+        live: files that retention still keeps. Deleting a backup only forgets its files.
+        damage: what couldn't be read; there may be files after it that can't be seen.
     """
 
     tier: str
@@ -30,7 +30,7 @@ class TapeVolume:
 
     @property
     def stays(self) -> str:
-        """Why it can't be recycled; empty when it can."""
+        """Why it can't be recycled; empty if it can."""
         if not self.at_hand:
             return "it isn't at hand: bring it back first"
         if self.live:
@@ -40,10 +40,10 @@ class TapeVolume:
         return "" if self.stored else "nothing is on it"
 
     def raise_if_kept(self) -> None:
-        """Raise unless it can be made blank.
+        """Raise ImmutableError unless the volume can be recycled.
 
         Raises:
-            ImmutableError: it can't, and why.
+            ImmutableError: it can't be recycled; the error has the reason.
         """
         if self.stays:
             raise ImmutableError(
@@ -53,10 +53,10 @@ class TapeVolume:
             )
 
     def raise_if_changed(self, stored: int) -> None:
-        """Raise unless it holds as much as when it was looked at.
+        """Raise PlanStaleError unless the volume still holds ``stored`` bytes.
 
         Raises:
-            PlanStaleError: somebody wrote to it, or made it blank, since.
+            PlanStaleError: it was written to or recycled since ``stored`` was read.
         """
         if stored != self.stored:
             raise PlanStaleError(
@@ -66,5 +66,5 @@ class TapeVolume:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {**vars(self), "damage": list(self.damage), "stays": self.stays}

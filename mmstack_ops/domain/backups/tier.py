@@ -1,7 +1,7 @@
-"""What every storage tier offers: a flat set of immutable files under keys.
+"""The interface of storage tiers: a flat set of immutable files under keys.
 
-A tier knows nothing of backups. Keys look like relative paths (``a/b/c``); a file appears
-under its key whole or not at all, and is never changed afterwards.
+A tier knows nothing about backups. Keys look like relative paths (``a/b/c``). A file appears
+under its key complete or not at all, and is never changed afterwards.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from itertools import groupby
 from typing import NamedTuple, Protocol, runtime_checkable
 
 Folder = tuple[str, Sequence[str], int | None]
-"""A folder's key, names of files in it, and their bytes together (None: not asked for).
+"""A folder's key, the names of its files, and their total bytes (None: not requested).
 
-One folder may come in several pieces.
+One folder may come in several parts.
 """
 
 
 class StoredFile(NamedTuple):
     """A file on a tier: its key and its size in bytes.
 
-    A tuple and no dataclass: a listing of 100,000 backups makes 300,000 of them.
+    A tuple, not a dataclass: a listing of 100,000 backups creates 300,000 of them.
     """
 
     key: str
@@ -31,7 +31,7 @@ class StoredFile(NamedTuple):
 
 
 def by_folder(files: Iterable[StoredFile]) -> Iterator[Folder]:
-    """Gather files whose folder is the same, as long as they come in a row."""
+    """Yield the folders of ``files``; consecutive files of the same folder are grouped."""
     for folder, group in groupby(files, lambda file: file.key.rpartition("/")[0]):
         found = list(group)
         names = [file.key.rpartition("/")[2] for file in found]
@@ -40,7 +40,7 @@ def by_folder(files: Iterable[StoredFile]) -> Iterator[Folder]:
 
 @dataclass(frozen=True)
 class Usage:
-    """How full a tier is, in bytes; None where it isn't limited or can't be known."""
+    """The usage of a tier in bytes; None if it isn't limited or is unknown."""
 
     used: int
     quota: int | None
@@ -54,9 +54,9 @@ class FileWriter(Protocol):
         """Append ``data``; return its length.
 
         Raises:
-            TierFullError: no room is left, or the quota is reached.
-            TierUnavailableError: the tier went away.
-            TierError: any other refusal.
+            TierFullError: no space is left, or the quota is reached.
+            TierUnavailableError: the tier became unavailable.
+            TierError: any other failure.
         """
         ...
 
@@ -68,26 +68,26 @@ class FileReader(Protocol):
         """Return up to ``size`` bytes, b"" at the end.
 
         Raises:
-            TierError: when the bytes can't be read.
+            TierError: the bytes can't be read.
         """
         ...
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file."""
         ...
 
 
 @runtime_checkable
 class Tier(Protocol):
-    """A place that keeps files. Methods may be called from several threads.
+    """A place where files are stored. Methods may be called from several threads.
 
-    Making one touches nothing: the first method that needs the tier opens it.
+    Creating the object does not access the tier: the first method that needs the tier opens it.
     """
 
     name: str
 
     def check(self, *, writing: bool) -> None:
-        """Raise unless the tier can be used.
+        """Raise TierUnavailableError unless the tier can be used.
 
         Raises:
             TierUnavailableError: not mounted, not reachable, or refused; with a remedy.
@@ -99,15 +99,15 @@ class Tier(Protocol):
     ) -> AbstractContextManager[FileWriter]:
         """Write a file. Leaving the block publishes it, durably and at once.
 
-        Leaving it by an exception (also an interruption) leaves nothing under ``key``. A
-        process that is killed leaves at most something ``sweep`` takes away.
+        Leaving it with an exception (or an interruption) leaves nothing under ``key``. A process
+        that is killed leaves at most files that ``sweep`` deletes.
 
         Args:
-            expected_size: bytes, where they are known: lets the tier refuse before writing,
-                and size its parts.
+            expected_size: size in bytes, if known: the tier can then refuse before writing, and
+                choose the size of its parts.
 
         Raises:
-            ImmutableError: ``key`` is taken.
+            ImmutableError: ``key`` already exists.
             TierFullError: before or while writing.
             TierUnavailableError: as for ``check``.
         """
@@ -117,43 +117,43 @@ class Tier(Protocol):
         """Read a file.
 
         Raises:
-            FileMissingError: there is none under ``key``.
+            FileMissingError: there is no file under ``key``.
         """
         ...
 
     def size(self, key: str) -> int | None:
-        """Return the size of the file under ``key`` in bytes; None when there is none."""
+        """Return the size of the file under ``key`` in bytes; None if there is none."""
         ...
 
     def list(self, prefix: str = "") -> Iterator[StoredFile]:
-        """Yield every published file whose key begins with ``prefix``, in no order."""
+        """Yield every published file whose key starts with ``prefix``, in any order."""
         ...
 
     def folders(self, prefix: str = "") -> Iterator[Folder]:
-        """Yield the same files, folder by folder; sizes only where they cost nothing.
+        """Yield the same files, folder by folder, with sizes only if they cost nothing.
 
-        A directory must be asked for each size: that is half the time of a listing.
+        A directory must be queried for each size, which takes half the time of a listing.
         """
         ...
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Delete files, in the given order; one that isn't there is fine.
+        """Delete files, in the given order; a missing file is not an error.
 
         Raises:
-            ImmutableError: a file is under object lock; those before it are gone.
-            TierError: a file couldn't be deleted; those before it are gone.
+            ImmutableError: a file is under object lock; those before it are deleted.
+            TierError: a file couldn't be deleted; those before it are deleted.
         """
         ...
 
     def usage(self) -> Usage:
-        """Return how full the tier is."""
+        """Return the usage of the tier."""
         ...
 
     def sweep(self, *, older_than: datetime, tell: Callable[[str], None]) -> None:
-        """Take away what killed writers left (never a published file).
+        """Delete leftovers of killed writers (never a published file).
 
         Args:
-            older_than: younger leftovers may belong to a writer that is at work.
-            tell: told what was taken away.
+            older_than: younger leftovers may belong to a running writer.
+            tell: called with what was deleted.
         """
         ...

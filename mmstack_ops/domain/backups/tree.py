@@ -1,8 +1,8 @@
-"""Incremental trees: what is unchanged, which pack holds what, and which packs are worn out.
+"""Incremental trees: unchanged files, the packs that contain them, and worn-out packs.
 
-A tree's artifact has an index (one JSON line for each entry) and names the packs that hold
+A tree's artifact has an index (one JSON line for each entry) and names the packs that contain
 the content. A pack is a plain tar. An unchanged file stays in the pack it was first stored
-in; its entry says which, and where in it.
+in; its entry names the pack and the position in it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.errors import ArtifactError
 
 PACK_BYTES = 256 << 20
-"""Plain bytes after which a pack is closed: big enough for tape and S3, small enough to be
-rewritten when half of it is garbage."""
+"""Plain bytes after which a pack is closed: large enough for tape and S3, small enough to be
+rewritten if half of it is garbage."""
 
 WORN_OUT = 0.5
-"""A pack of which less than this share is still referenced is given up: its live files are
-stored anew, so that its space can be freed."""
+"""A pack is retired if less than this share of it is still referenced: its live files are
+stored again, so that its space can be freed."""
 
 INDEX = "index.jsonl"
 LISTS = "lists.tar"
@@ -31,13 +31,13 @@ ODD_NAMES = ".odd-names"
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One entry of a tree, and where its content stands.
+    """One entry of a tree, and the place of its content.
 
     Args:
-        sha256: of the content; empty for what has none (folders, links).
-        pack: name of the pack that holds the content, without its endings.
-        offset: byte of the pack's plain tar at which the content begins.
-        member: the name inside the pack, where it isn't the path.
+        sha256: SHA-256 of the content; empty for entries without content (folders, links).
+        pack: name of the pack that contains the content, without its suffixes.
+        offset: byte of the pack's plain tar at which the content starts.
+        member: the name inside the pack, if it isn't the path.
     """
 
     file: TreeFile
@@ -53,7 +53,7 @@ class IndexEntry:
 
     @property
     def has_content(self) -> bool:
-        """It stands in a pack."""
+        """Whether the entry has content in a pack."""
         return bool(self.pack)
 
     def to_line(self) -> bytes:
@@ -73,15 +73,15 @@ class IndexEntry:
             found |= {"sha256": self.sha256, "pack": self.pack, "offset": self.offset}
             if self.member:
                 found["member"] = self.member
-        # Plain ASCII: names that aren't UTF-8 (lone surrogates) survive as \udcxx.
+        # Plain ASCII: names that aren't UTF-8 (lone surrogates) are kept as \udcxx.
         return json.dumps(found, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def parse_line(line: bytes) -> IndexEntry:
-    """Read a line of an index.
+    """Parse a line of an index.
 
     Raises:
-        ArtifactError: when it isn't one.
+        ArtifactError: it isn't a line of an index.
     """
     try:
         found = json.loads(line)
@@ -113,7 +113,7 @@ def parse_line(line: bytes) -> IndexEntry:
 
 
 def unchanged(before: TreeFile, now: TreeFile) -> bool:
-    """Return whether content stored for ``before`` can stand for ``now``."""
+    """Return whether content stored for ``before`` can be used for ``now``."""
     return (
         before.kind == now.kind
         and before.size == now.size
@@ -130,17 +130,17 @@ def unchanged(before: TreeFile, now: TreeFile) -> bool:
 def worn_out_packs(
     index: Iterable[IndexEntry], plain_bytes: Mapping[str, int], *, gone: Iterable[str] = ()
 ) -> frozenset[str]:
-    """Return the packs that shall be given up.
+    """Return the packs to retire.
 
     Args:
         index: the entries of the newest backup.
         plain_bytes: pack → its size.
-        gone: packs that the tier doesn't hold any more; nothing in them can be referenced.
+        gone: packs that the tier no longer has; nothing in them can be referenced.
     """
     live = dict.fromkeys(plain_bytes, 0)
     for entry in index:
         if entry.pack in live:
-            # Header and padding, so that a pack of small files doesn't look worn out when new.
+            # Add header and padding, so that a new pack of small files doesn't look worn out.
             live[entry.pack] += 1536 + (entry.file.stored_size + 511) // 512 * 512
     worn = {name for name, size in plain_bytes.items() if size and live[name] / size < WORN_OUT}
     return frozenset(worn | set(gone))
@@ -149,22 +149,22 @@ def worn_out_packs(
 def pack_order(previous: Sequence[str], used: Iterable[str], new: Sequence[str]) -> list[str]:
     """Return packs in the order in which they are unpacked, oldest first.
 
-    The order is inherited, not taken from names or times: a clock that went back can't
-    put an old version of a file over a new one.
+    The order is inherited, not taken from names or times, so that a clock that was set back
+    can't make an old version of a file overwrite a new one.
     """
     wanted = set(used)
     return [name for name in previous if name in wanted] + [name for name in new if name in wanted]
 
 
 def is_path(name: str) -> bool:
-    """Return whether ``name`` can be a relative path on any usual file system.
+    """Return whether ``name`` can be a relative path on any common file system.
 
-    Objects may be called ``../x``, ``a//b``, ``folder/``, or by a text of 1,024 bytes.
+    Objects may have names such as ``../x``, ``a//b`` or ``folder/``, or names of 1,024 bytes.
     """
     try:
         length = len(name.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:
-        return False  # A surrogate that stands for no byte.
+        return False  # A surrogate that does not represent a byte.
     parts = name.split("/")
     return (
         all(part not in ("", ".", "..") for part in parts)
@@ -176,7 +176,7 @@ def is_path(name: str) -> bool:
 
 
 def _ranges(found: Sequence[Sequence[int]], size: int) -> tuple[tuple[int, int], ...]:
-    """Return the ranges of a sparse file. Raise ``ValueError`` for ones that can't be."""
+    """Return the ranges of a sparse file. Raise ``ValueError`` for impossible ranges."""
     ranges = tuple((int(offset), int(length)) for offset, length in found)
     end = 0
     for offset, length in ranges:

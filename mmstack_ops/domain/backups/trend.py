@@ -1,7 +1,7 @@
-"""Trend: what a backup holds, compared with the last proven backups of its series.
+"""Compare the content of a backup with the last proven backups of its series.
 
-A restored copy that equals its backup says nothing about what was backed up: a table that
-somebody emptied, or files that ransomware encrypted, come back as faithfully as good data.
+A restored copy that equals its backup says nothing about what was backed up: an emptied table,
+or files encrypted by ransomware, are restored as faithfully as good data.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from mmstack_ops.domain.schema.policies import Trend
 from mmstack_ops.domain.units import format_bytes
 
 LOOKED_BACK = 5
-"""So many proven backups are looked at to tell what was never empty."""
+"""Number of proven backups that are read to determine what was never empty."""
 
-# The value of an item that counts begins with the count and its unit: "1200 rows, all 5f3a…".
-# (Keys of Redis are counted in small groups, to be compared: they come and go.)
+# The value of a counted item starts with the count and its unit: "1200 rows, all 5f3a…".
+# (Redis keys are counted in small groups for comparison, because keys come and go.)
 _COUNTED = re.compile(r"^(\d+) (rows|documents)\b")
 _OBJECT, _BUCKET = "object ", "bucket "
 _KEYS = "keys in "
-# Figures of a place of data; they are left out of a backup when the place is gone.
+# Figures of a place of data; a backup doesn't have them if the place was deleted.
 _PLACES = re.compile(r"^(?:(rows|documents|points|keys|objects) (?:of|in) |.*/(documents|points)$)")
 _TOTALS = frozenset(
     {"rows", "documents", "points", "objects", "files", "bytes", "keys_without_expiry"}
     | {"tables", "databases", "collections", "buckets", "indices"}
 )
-# Figures that count how a tree was stored, and how much was compared; not what there is.
+# Figures about how a tree was stored and how much was compared, not about the data.
 _WORK = re.compile(r"^tree_| compared\b")
-# Smaller payloads compress by chance.
+# The compression ratio of smaller payloads is a matter of chance.
 _JUDGED_BYTES = 16 << 10
 _CONTENT = frozenset({"dump", "data", "files", "pack"})
 
 
 @dataclass(frozen=True)
 class Content:
-    """What one backup holds, in numbers.
+    """The content of one backup, in numbers.
 
     Args:
         counts: name → count.
@@ -55,7 +55,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Unchanged:
-    """How many of the files of the last proven backup are in this one with the same content."""
+    """How many files of the last proven backup are in this one with the same content."""
 
     files: int
     unchanged: int
@@ -64,8 +64,8 @@ class Unchanged:
 def proven_before(rows: Iterable[BackupRow], ref: BackupRef) -> tuple[BackupRef, ...]:
     """Return the last proven backups of the series of ``ref`` that are older, newest first.
 
-    What a drill found suspicious isn't proven: it never becomes what others are compared with,
-    unless somebody accepts it.
+    A backup that a drill found suspicious isn't proven: others are never compared with it, unless
+    an operator accepts it.
     """
     found = [
         row.ref
@@ -79,13 +79,13 @@ def proven_before(rows: Iterable[BackupRow], ref: BackupRef) -> tuple[BackupRef,
 
 
 def content_of(manifest: Manifest, facts: Facts) -> Content:
-    """Return what a backup holds, from what was recorded when it was taken."""
+    """Return the content of a backup, from what was recorded when it was taken."""
     counts = {
         name: count
         for name, count in {**manifest.figures, **facts.figures}.items()
         if not _WORK.search(name)
     }
-    # While the source changes a count has bounds: at least so many there were.
+    # If the source changed, a count has bounds: there was at least the lower number.
     counts |= {name: low for name, (low, _) in facts.bounds.items()}
     for name, value in facts.items.items():
         if found := _COUNTED.match(value):
@@ -107,12 +107,12 @@ def content_of(manifest: Manifest, facts: Facts) -> Content:
 def findings(
     now: Content, before: Sequence[Content], policy: Trend, unchanged: Unchanged | None = None
 ) -> tuple[str, ...]:
-    """Return what is suspicious about a backup, in words; empty when nothing is.
+    """Return what is suspicious about a backup, as text; empty if nothing is.
 
     Args:
-        before: the last proven backups of the series, the newest first; without one nothing
-            can be told.
-        unchanged: of a tree, compared with the newest of ``before``.
+        before: the last proven backups of the series, newest first; without one, nothing can be
+            found.
+        unchanged: for a tree, compared with the newest of ``before``.
     """
     if not before or not policy.check:
         return ()
@@ -143,7 +143,7 @@ def _falls(now: Content, base: Content, policy: Trend) -> list[str]:
             if _unit(name) and not _moved(now, base, name, policy):
                 found.append(f"{name}: {count} before, gone now")
             continue
-        # What falls to nothing is told once, as empty, where that is looked at.
+        # A drop to zero is reported once, as empty, if that is checked.
         emptied = left == 0 and policy.never_empty and _holds(name)
         share = 1 - left / count
         if share > policy.max_drop and not emptied:
@@ -173,7 +173,7 @@ def _ratios(now: Content, base: Content, policy: Trend) -> list[str]:
         if min(plain, plain_before) < _JUDGED_BYTES or _ignored(name, policy):
             continue
         before = stored_before / plain_before
-        # New data may be of a kind that can't be compressed; it explains what it adds itself.
+        # New data may be incompressible; it explains the bytes that it adds itself.
         explained = (stored_before + max(0, plain - plain_before)) / plain
         ratio = stored / plain
         if ratio - max(before, explained) > policy.max_ratio_rise:
@@ -185,7 +185,7 @@ def _ratios(now: Content, base: Content, policy: Trend) -> list[str]:
 
 
 def _moved(now: Content, base: Content, name: str, policy: Trend) -> bool:
-    """Return whether a new place holds about as much as one that is gone: it was renamed."""
+    """Return whether a new place has about as much data as a deleted one: it was renamed."""
     return any(
         other not in base.counts
         and _unit(other) == _unit(name)
@@ -200,7 +200,7 @@ def _unit(name: str) -> str | None:
 
 
 def _count(content: Content, name: str) -> int | None:
-    # Redis doesn't name a database without keys.
+    # Redis doesn't list a database without keys.
     return content.counts.get(name, 0 if name.startswith(_KEYS) else None)
 
 

@@ -1,1 +1,1 @@
-"""The catalogue: one environment's view of the schema, which feeds every factory."""
+"""The catalogue: the schema resolved for one environment, which all factories use."""

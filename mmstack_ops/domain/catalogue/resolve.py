@@ -16,7 +16,7 @@ from mmstack_ops.domain.suggest import did_you_mean, require_known
 
 @dataclass(frozen=True)
 class ServiceEntry:
-    """A service as it is in this environment, overrides merged in."""
+    """A service in this environment, with overrides merged in."""
 
     name: str
     stack: str
@@ -25,7 +25,7 @@ class ServiceEntry:
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """A stack's network with the address it has in this environment."""
+    """A stack's network, with its address in this environment."""
 
     key: str
     name: str
@@ -71,7 +71,7 @@ class Catalogue:
 
     @property
     def address_plan(self) -> AddressPlan:
-        """The address plan in force."""
+        """The address plan in use."""
         return self.schema.config.address_plans[self.address_plan_name]
 
     @property
@@ -94,7 +94,7 @@ class Catalogue:
         return f"{self.project(self.volume_owners[volume])}_{volume}"
 
     def networks_of(self, service: str) -> list[NetworkEntry]:
-        """Return the networks ``service`` joins: its stack's, then those of what it depends on."""
+        """Return the networks ``service`` joins: its stack's, then those of its dependencies."""
         entry = self.services[service]
         stacks = [entry.stack]
         for dependency in entry.definition.depends_on:
@@ -115,11 +115,11 @@ class Catalogue:
         Args:
             targets: stacks, services, or the environment's own name.
             dependencies: add everything the named services depend on.
-            profiles: profiles that are switched on; services of other profiles are left
-                out unless named themselves.
+            profiles: active profiles; services of other profiles are left out unless named
+                themselves.
 
         Raises:
-            UnknownNameError: for a target that is none of these.
+            UnknownNameError: a target is none of these.
         """
         chosen: set[str] = set()
         active = set(profiles)
@@ -152,7 +152,7 @@ def resolve(schema: Schema, environment: str) -> Catalogue:
     """Build the catalogue of ``environment``.
 
     Raises:
-        UnknownNameError: when the schema has no such environment.
+        UnknownNameError: the schema has no such environment.
     """
     environment = full_environment_name(schema, environment)
     settings = schema.environments[environment]
@@ -193,7 +193,7 @@ def full_environment_name(schema: Schema, name: str) -> str:
     """Return an environment's name for its name or alias (``dev`` → ``development``).
 
     Raises:
-        UnknownNameError: when there is no such environment.
+        UnknownNameError: there is no such environment.
     """
     for environment, settings in schema.environments.items():
         if name in (environment, settings.alias):

@@ -1,8 +1,8 @@
-"""Compose files as plain data: one a stack, and one an environment.
+"""Render Compose files as plain data: one for each stack, and one for each environment.
 
-They hold what Compose 1.29 and Compose v2 both accept. So there is no top-level ``name`` (the
-project is given with ``-p``) and no ``start_interval``. Variables stay ``${NAME}``, secrets
-are files: no value of either stands in a generated file.
+They contain what Compose 1.29 and Compose v2 both accept. So there is no top-level ``name`` (the
+project is given with ``-p``) and no ``start_interval``. Variables stay ``${NAME}`` and secrets
+are files: a generated file contains no values of either.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class ComposeContext:
     """What generated files need besides the catalogue.
 
     Args:
-        project_root: absolute path that relative bind mounts begin at.
+        project_root: absolute path that relative bind mounts start at.
         secret_directory: absolute path of ``<service>/<secret>`` files.
-        image_overrides: service → image, over schema and variables.
-        variables: the operator's own values; only asked which build contexts are set.
+        image_overrides: service → image, which overrides schema and variables.
+        variables: the operator's own values; only used to check which build contexts are set.
         gpu: reserve the devices that services declare.
     """
 
@@ -77,7 +77,7 @@ def _render(
             if mount.volume is not None:
                 volumes[mount.volume] = _volume(catalogue, mount.volume, own_stacks)
         for use in definition.secrets:
-            # A file for each service: its owner is the user of that service's container.
+            # One file for each service: its owner is the user of that service's container.
             path = f"{context.secret_directory}/{name}/{use.secret}"
             secrets[f"{name}_{use.secret}"] = {"file": literal(path)}
     document: dict[str, Any] = {
@@ -124,7 +124,7 @@ def _service(
     for key in ("user", "working_dir", "hostname", "stop_signal"):
         value = getattr(definition, key)
         _put(service, key, None if value is None else literal(value))
-    # An empty list means something here: it clears the image's own.
+    # An empty list has a meaning here: it clears the image's own.
     for key, words in (("entrypoint", definition.entrypoint), ("command", definition.command)):
         if words is not None:
             service[key] = [template(word) for word in words]
@@ -167,7 +167,7 @@ def _put(target: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _image(entry: ServiceEntry, context: ComposeContext) -> dict[str, Any]:
-    """Return ``image`` and ``build`` with the meaning of the engine's own image source."""
+    """Return ``image`` and ``build`` with the same meaning as the engine's image source."""
     image = entry.definition.image
     override = context.image_overrides.get(entry.name)
     if override:
@@ -210,7 +210,7 @@ def _mount(mount: Mount, project_root: str) -> dict[str, Any]:
         if not source.startswith("${"):
             source = posixpath.join(literal(project_root), source)
         if "${" not in source:
-            # A default may hold parts of a path that mean nothing before it is resolved.
+            # A default may contain parts of a path that mean nothing before it is resolved.
             source = posixpath.normpath(source)
         result = {"type": "bind", "source": source}
     else:
@@ -236,7 +236,7 @@ def _healthcheck(entry: ServiceEntry) -> dict[str, Any] | None:
 def _dependencies(entry: ServiceEntry, selected: set[str]) -> dict[str, Any]:
     dependencies: dict[str, Any] = {}
     for dependency in entry.definition.depends_on:
-        # Compose can't wait for another project's services; across stacks the order is ours.
+        # Compose can't wait for another project's services; mmstack-ops orders the stacks itself.
         if dependency.service in selected:
             condition: dict[str, Any] = {"condition": _CONDITIONS[dependency.condition]}
             _put(condition, "restart", dependency.restart)

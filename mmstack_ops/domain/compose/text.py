@@ -1,4 +1,4 @@
-"""Texts as Compose reads them: interpolation, durations, sizes."""
+"""Write texts as Compose reads them: interpolation, durations, sizes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _SIZES = (("G", 1024**3), ("M", 1024**2), ("K", 1024))
 
 
 def literal(text: str) -> str:
-    """Return ``text`` so that Compose takes every dollar sign for itself."""
+    """Return ``text`` with dollar signs escaped, so that Compose reads them literally."""
     return text.replace("$", "$$")
 
 
 def template(text: str) -> str:
     """Return a schema's text with references kept, and lone dollar signs doubled.
 
-    The schema takes a lone ``$`` for itself; Compose would refuse it or look for a variable.
+    The schema reads a lone ``$`` literally; Compose would refuse it or look for a variable.
     """
     return "".join(
         f"${{{part.name}{part.operator}{template(part.word)}}}"

@@ -1,1 +1,1 @@
-"""Environment files: how values are written, and what they may hold."""
+"""Environment files: how values are written, and which values are allowed."""

@@ -1,11 +1,11 @@
-"""Environment files that python-dotenv and Compose read alike.
+"""Read and write environment files that mean the same to python-dotenv and Compose.
 
-Every value is single-quoted: inside single quotes neither ``#`` nor ``$`` nor ``"`` has a
+Every value is single-quoted: inside single quotes, ``#``, ``$`` and ``"`` have no special
 meaning. The readers differ in some cases, and those values are refused:
 
 - Compose v1 ends a line at U+0085, U+2028 and U+2029, and at some control characters;
 - python-dotenv (and with it Compose v1) turns ``\\\\`` into ``\\``; Compose v2 doesn't;
-- a backslash before ``'`` or at the end is taken for an escape by both;
+- both read a backslash before ``'`` or at the end as an escape;
 - python-dotenv replaces ``${NAME}`` even inside single quotes.
 """
 
@@ -23,7 +23,7 @@ _REFERENCE = re.compile(r"\$\{[^}]*\}")
 
 
 def value_problem(value: str) -> str | None:
-    """Say why ``value`` can't be written so that every reader gets it back, or None.
+    """Return why ``value`` can't be written so that every reader gets it back, or None.
 
     The value is never part of the message.
     """
@@ -49,7 +49,7 @@ def quote(value: str) -> str:
     """Return ``value`` in single quotes, for the right side of an assignment.
 
     Raises:
-        ValueError: with the reason, never the value, when readers would disagree about it.
+        ValueError: readers would disagree about the value. Has the reason, never the value.
     """
     problem = value_problem(value)
     if problem:
@@ -63,7 +63,7 @@ def parse_assignment(line: str) -> tuple[str, str] | None:
     Accepts what :func:`quote` writes, and bare values of letters, digits and ``_./:@%+,=-``.
 
     Raises:
-        ValueError: with the reason, never the value, for anything else.
+        ValueError: the line is anything else. Has the reason, never the value.
     """
     text = line.strip()
     if not text or text.startswith("#"):
@@ -85,16 +85,16 @@ def parse_assignment(line: str) -> tuple[str, str] | None:
 
 
 def assignment(name: str, value: str) -> str:
-    """Return one line of an environment file, without its line end.
+    """Return one line of an environment file, without a line break.
 
     Raises:
-        ValueError: when the value can't be written.
+        ValueError: the value can't be written.
     """
     return f"{name}={quote(value)}"
 
 
 def with_values(lines: list[str], values: Mapping[str, str]) -> list[str]:
-    """Return ``lines`` with the values of ``values``; names they lack are left out."""
+    """Return ``lines`` with the values of ``values``; names not in ``lines`` are ignored."""
     result: list[str] = []
     for line in lines:
         parsed = parse_assignment(line)

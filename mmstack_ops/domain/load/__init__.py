@@ -1,1 +1,1 @@
-"""Load tests: what their samples say."""
+"""Load tests: the figures of their samples."""

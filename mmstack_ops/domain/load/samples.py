@@ -1,4 +1,4 @@
-"""JMeter's samples file (.jtl as CSV), and the figures made from it."""
+"""Parse JMeter's samples file (.jtl as CSV), and calculate figures from it."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from typing import Any
 from mmstack_ops.domain.errors import InputError
 
 TOTAL = "total"
-"""Label of the row over all samples."""
+"""Label of the row for all samples."""
 _NEEDED = frozenset({"timeStamp", "elapsed", "label", "success"})
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One request. Times are in milliseconds; ``began`` since the epoch."""
+    """One request. Times are in milliseconds; ``began`` is since the epoch."""
 
     label: str
     began: int
     elapsed: int
     success: bool
     message: str = ""
-    """What was wrong, when it failed."""
+    """The error, if the request failed."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What the samples of one label say. Times are in milliseconds.
+    """The figures of the samples of one label. Times are in milliseconds.
 
     Args:
         errors: samples that failed.
-        p50, p90, p95, p99: as many percent of the samples took no longer (nearest rank).
-        per_second: samples divided by the time from the first begin to the last end.
-        first_error: what the first failed sample said.
+        p50, p90, p95, p99: this percentage of the samples took no longer (nearest rank).
+        per_second: samples divided by the time from the first start to the last end.
+        first_error: the message of the first failed sample.
     """
 
     label: str
@@ -55,10 +55,10 @@ class Figures:
 
 
 def parse_samples(lines: Iterable[str]) -> tuple[Sample, ...]:
-    """Read a samples file.
+    """Parse a samples file.
 
     Raises:
-        InputError: it has no header with the fields needed, or a line that doesn't fit it.
+        InputError: it has no header with the required fields, or a line doesn't match it.
     """
     rows = csv.DictReader(lines)
     if missing := _NEEDED - set(rows.fieldnames or ()):
@@ -86,7 +86,7 @@ def _sample(row: dict[str, str], line: int) -> Sample:
 
 
 def figures(samples: Sequence[Sample]) -> tuple[Figures, ...]:
-    """Return the figures of each label by name, and those of all samples last."""
+    """Return the figures of each label, sorted by name, and those of all samples last."""
     by_label: dict[str, list[Sample]] = {}
     for sample in samples:
         by_label.setdefault(sample.label, []).append(sample)
@@ -101,7 +101,7 @@ def _figures(label: str, samples: Sequence[Sample]) -> Figures:
     failed = [sample for sample in samples if not sample.success]
     begun = min(sample.began for sample in samples)
     ended = max(sample.began + sample.elapsed for sample in samples)
-    # Samples are timed in whole milliseconds: less than one took about one.
+    # Samples are timed in whole milliseconds: less than one counts as one.
     seconds = max(ended - begun, 1) / 1000
     return Figures(
         label=label,

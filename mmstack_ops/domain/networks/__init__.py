@@ -1,1 +1,1 @@
-"""Networks: who else has their addresses, and which are free. No side effects."""
+"""Networks: address conflicts, free subnets, orphans and reachability. No side effects."""

@@ -1,8 +1,9 @@
-"""Do the subnets of an environment clash with anything, and what would not?
+"""Check the subnets of an environment for conflicts, and find free subnets.
 
-Five sources, v4 and v6: the plan itself, every address block of every network of the engine, the
-engine's default pools, the host's routes, addresses and rules; and from all of them together the
-first subnet that is proven free. What can't be seen is "not checked", never fine.
+The check uses five sources, for IPv4 and IPv6: the plan itself, the ranges of private addresses,
+every address block of every network of the engine, the engine's default pools, and the host's
+routes, addresses and rules. All of them together give the first subnet that is proven free. What
+can't be read is reported as "not checked", never as "ok".
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ _PRIVATE = tuple(
 )
 """RFC 1918 and RFC 4193."""
 _SHARED = ipaddress.ip_network("100.64.0.0/10")
-"""RFC 6598: carriers' NAT; VPNs such as Tailscale use it too."""
+"""RFC 6598: carrier-grade NAT; VPNs such as Tailscale use it too."""
 _HALVES = tuple(
     ipaddress.ip_network(text) for text in ("0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1")
 )
-"""What VPNs set to be the default route without replacing it."""
+"""Routes that VPNs set to override the default route without replacing it."""
 _CANDIDATES = tuple(
     ipaddress.ip_network(text)
     for text in ("10.128.0.0/9", "10.0.0.0/9", "192.168.0.0/16", "fd6d:6d73::/32")
 )
-"""Where free subnets are looked for, the best first: Docker's own pools begin with 192.168."""
+"""Ranges to search for free subnets, best first: Docker's own pools begin with 192.168."""
 _LINUX_DEFAULT_POOLS = ("172.17.0.0/16", "172.18.0.0/15", "172.20.0.0/14", "172.24.0.0/14",
                         "172.28.0.0/14", "192.168.0.0/16")  # fmt: skip
-"""What an engine hands out when it isn't told otherwise: moby's ``ipamutils``."""
+"""Pools that an engine uses by default: moby's ``ipamutils``."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class HostRange:
     device: str = ""
     table: str = "main"
     vpn: bool = False
-    """Of a point-to-point or tunnel device: what is behind it is somebody's network."""
+    """The device is point-to-point or a tunnel: another network is behind it."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,11 @@ class Row:
 
 @dataclass(frozen=True)
 class ConflictReport:
-    """What was found.
+    """The result of a conflict check.
 
     Args:
-        proposals: network → a subnet of the same size proven free; only for networks that
-            clash, and only when everything could be looked at.
+        proposals: network → a subnet of the same size that is proven free; only for networks in
+            conflict, and only if everything could be checked.
     """
 
     rows: tuple[Row, ...]
@@ -89,11 +90,11 @@ class ConflictReport:
 
     @property
     def clean(self) -> bool:
-        """Nothing clashes and nothing has drifted; warnings don't count."""
+        """Whether nothing conflicts and nothing has drifted; warnings don't count."""
         return not any(row.verdict in ("conflict", "drift") for row in self.rows)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {
             "clean": self.clean,
             "rows": [dict(vars(row)) for row in self.rows],
@@ -111,12 +112,12 @@ def check_conflicts(
     host: Sequence[HostRange] | None,
     other_plans: Sequence[str] = (),
 ) -> ConflictReport:
-    """Compare an environment's networks with everything around them.
+    """Compare an environment's networks with each other, the engine and the host.
 
     Args:
-        networks: all of the engine's, ours or not.
+        networks: all networks of the engine, of any owner.
         pools: the engine's default address pools; None: it uses its built-in ones.
-        host: None: the host's routes can't be seen from here.
+        host: ranges of the host; None: the host's routes can't be read from here.
         other_plans: address plans that can be switched to, for the remedies.
     """
     rows = list(_in_plan(wanted))
@@ -257,7 +258,7 @@ def _overlap(one: Subnet, other: Subnet) -> bool:
 
 
 def _free(size_of: Subnet, taken: Sequence[Subnet]) -> Iterator[Subnet]:
-    """Yield subnets as large as ``size_of`` that nothing has, the first first."""
+    """Yield unused subnets as large as ``size_of``, in the order of the candidates."""
     size = size_of.num_addresses
     for pool in _CANDIDATES:
         if pool.version != size_of.version or size > pool.num_addresses:
@@ -270,6 +271,6 @@ def _free(size_of: Subnet, taken: Sequence[Subnet]) -> Iterator[Subnet]:
                 yield net
                 start += size
             else:
-                # Behind what is there, where a subnet of this size can begin.
+                # Continue after the used range, where a subnet of this size can start.
                 behind = int(holder.broadcast_address) + 1
                 start = max(start + size, -(-behind // size) * size)

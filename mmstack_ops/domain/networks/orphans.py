@@ -1,4 +1,4 @@
-"""Networks of ours that nobody wants any more. Deciding so touches nothing."""
+"""Plan the deletion of networks that no environment declares any more. Changes nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmstack_ops.domain.stacks.observed import ObservedNetwork, ObservedState
 
 @dataclass(frozen=True)
 class NetworkDecision:
-    """What becomes of one network that carries our project's label."""
+    """The decision on one network with this project's label."""
 
     id: str
     name: str
@@ -26,11 +26,11 @@ class NetworkDecision:
 
 @dataclass(frozen=True)
 class NetworkCleanupPlan:
-    """Which networks are deleted, by exact id, on which engine.
+    """The networks to delete, by exact id, on one engine.
 
     Args:
-        daemon_id: the engine it was made for.
-        decisions: one for each network of ours; others aren't looked at.
+        daemon_id: the engine the plan was made for.
+        decisions: one for each network of this project; other networks are ignored.
     """
 
     daemon_id: str
@@ -39,12 +39,12 @@ class NetworkCleanupPlan:
 
     @property
     def orphans(self) -> tuple[NetworkDecision, ...]:
-        """What goes."""
+        """The networks to delete."""
         return tuple(one for one in self.decisions if one.orphan)
 
     @property
     def stamp(self) -> PlanStamp:
-        """What it is known by: the engine and what is deleted."""
+        """The plan's stamp: the engine and the networks to delete."""
         parts = [self.daemon_id, *sorted(one.id for one in self.orphans)]
         return PlanStamp(
             plan="the plan to clean networks up",
@@ -57,7 +57,7 @@ class NetworkCleanupPlan:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {
             "daemon_id": self.daemon_id,
             "made_at": self.made_at.isoformat(),
@@ -69,13 +69,13 @@ class NetworkCleanupPlan:
 def plan_network_cleanup(
     state: ObservedState, *, owner: str, wanted: Collection[str], now: datetime
 ) -> NetworkCleanupPlan:
-    """Decide on every network that carries our project's label.
+    """Decide on every network with this project's label.
 
-    An orphan has no container, stopped ones included, and no environment of the schema wants
+    An orphan has no containers, not even stopped ones, and no environment of the schema declares
     a network of its name.
 
     Args:
-        wanted: the names that any environment wants.
+        wanted: the names of networks that any environment declares.
     """
     own = [one for one in state.networks if one.labels.get(labels.OWNER) == owner]
     decisions = [_decide(network, wanted) for network in sorted(own, key=lambda one: one.name)]

@@ -1,4 +1,4 @@
-"""Who can open whose ports: what is declared against what was found from inside, cell by cell."""
+"""Compare the ports that services may open with those that they can open, from inside."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Verdict = Literal["ok", "unreachable", "exposed", "no name", "wrong protocol"]
 
 @dataclass(frozen=True)
 class Question:
-    """One look from inside a container.
+    """One check from inside a container.
 
     Args:
         source, target: services.
-        name: what is resolved; empty for a look that nothing declares (it goes by address).
-        speaks: the protocol the port has to answer in; empty where none is asked for.
+        name: the name to resolve; empty for an undeclared connection (it uses the address).
+        speaks: the protocol in which the port must answer; empty if none is checked.
     """
 
     source: str
@@ -33,7 +33,7 @@ class Question:
 
 @dataclass(frozen=True)
 class GatewayQuestion:
-    """Whether a container's way out of a network is there."""
+    """One check whether a container can reach the gateway of a network."""
 
     source: str
     network: str
@@ -42,7 +42,7 @@ class GatewayQuestion:
 
 @dataclass(frozen=True)
 class GatewayState:
-    """What came of it."""
+    """The result of a gateway check."""
 
     source: str
     network: str
@@ -50,24 +50,24 @@ class GatewayState:
     reachable: bool
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return dict(vars(self))
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of it."""
+    """The result of a check from inside a container."""
 
     connected: bool
     resolved: str = ""
-    """The address its name gave inside; empty when it gave none or wasn't asked for."""
+    """The address that the name resolved to inside; empty if none, or if it wasn't resolved."""
     spoke: bool | None = None
-    """Whether it answered in its protocol; None: it wasn't asked."""
+    """Whether it answered in its protocol; None if that wasn't checked."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One service towards one port of another."""
+    """The verdict on one service and one port of another."""
 
     source: str
     target: str
@@ -77,26 +77,26 @@ class Cell:
     detail: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return dict(vars(self))
 
 
 @dataclass(frozen=True)
 class Reach:
-    """All that was asked from inside."""
+    """All results of the checks from inside."""
 
     cells: tuple[Cell, ...] = ()
     gateways: tuple[GatewayState, ...] = ()
 
     @property
     def clean(self) -> bool:
-        """Everything is as declared."""
+        """Whether everything is as declared."""
         return all(cell.verdict == "ok" for cell in self.cells) and all(
             gateway.reachable for gateway in self.gateways
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {
             "clean": self.clean,
             "cells": [cell.to_json() for cell in self.cells],
@@ -107,7 +107,7 @@ class Reach:
 def gateway_questions(
     catalogue: Catalogue, containers: Iterable[ObservedContainer]
 ) -> dict[str, list[GatewayQuestion]]:
-    """Return the gateways to ask for inside each service's first container: by its id."""
+    """Return the gateways to check inside each service's first container, by container id."""
     return {
         one.id: [
             GatewayQuestion(one.service, network, address)
@@ -120,11 +120,11 @@ def gateway_questions(
 def questions(
     catalogue: Catalogue, containers: Iterable[ObservedContainer]
 ) -> dict[str, list[Question]]:
-    """Return what to ask inside each service's first container: by its id.
+    """Return the checks to run inside each service's first container, by container id.
 
-    A service may open the ports of those with which it shares a network that both declare: one
-    that somebody joined by hand counts for nothing. A target with several addresses is asked
-    at each of them.
+    A service may open the ports of services with which it shares a network that both declare. A
+    network that was joined by hand doesn't count. A target with several addresses is checked at
+    each of them.
     """
     running = _first_of_each(catalogue, containers)
     declared = {
@@ -164,7 +164,7 @@ def _first_of_each(
 
 
 def judged(asked: Sequence[Question], answers: Sequence[Answer]) -> list[Cell]:
-    """Return a cell for each source, target and port: the worst of its addresses counts."""
+    """Return a cell for each source, target and port, with the worst result of its addresses."""
     cells: dict[tuple[str, str, int], Cell] = {}
     for question, answer in zip(asked, answers, strict=True):
         cell = _cell(question, answer)

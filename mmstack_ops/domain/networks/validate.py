@@ -1,4 +1,4 @@
-"""Are the networks that run those that are declared, and is who should on each of them?"""
+"""Check that the networks on the engine, and the containers on them, are as declared."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mmstack_ops.domain.stacks.network_plan import is_owned
 from mmstack_ops.domain.stacks.observed import ObservedContainer, ObservedNetwork, ObservedState
 
 NEARLY_FULL = 0.8
-"""Share of a network's addresses in use beyond which people are told."""
+"""Share of a network's addresses in use above which a warning is issued."""
 
 
 @dataclass(frozen=True)
 class NetworkState:
-    """One declared network as it is.
+    """The current state of one declared network.
 
     Args:
-        problems: what differs from what is declared.
-        used, size: addresses in use, the gateway's too, and how many there are for hosts.
+        problems: differences from the declaration.
+        used, size: addresses in use, including the gateway's, and addresses for hosts in total.
     """
 
     name: str
@@ -34,7 +34,7 @@ class NetworkState:
 
     @property
     def verdict(self) -> Literal["ok", "absent", "warn", "drift"]:
-        """How it stands; a network of a stack that isn't up is absent, which is fine."""
+        """The verdict; the network of a stack that isn't up is absent, which is not a problem."""
         if self.problems:
             return "drift"
         if not self.exists:
@@ -42,12 +42,12 @@ class NetworkState:
         return "warn" if self.size and self.used > NEARLY_FULL * self.size else "ok"
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {**vars(self), "problems": list(self.problems), "verdict": self.verdict}
 
 
 def validate_networks(catalogue: Catalogue, state: ObservedState) -> tuple[NetworkState, ...]:
-    """Compare every declared network with what is on the engine."""
+    """Compare every declared network with its state on the engine."""
     owner, environment = catalogue.schema.config.project, catalogue.environment
     here = [
         container

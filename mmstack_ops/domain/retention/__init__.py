@@ -1,1 +1,1 @@
-"""What is kept and what is deleted: rules, rails, plans. Nothing here deletes anything."""
+"""Retention: rules, safety rails and plans. Nothing here deletes anything."""

@@ -1,4 +1,4 @@
-"""Which backups of a history rules keep: the meaning of restic's ``forget``.
+"""Find the backups of a history that rules keep, with the meaning of restic's ``forget``.
 
 Source: restic's manual, "Removing backup snapshots", and ``ApplyPolicy`` of its
 ``internal/restic/snapshot_policy.go``. Rules are ORed; each counts calendar periods that hold a
@@ -22,12 +22,12 @@ _PERIODS = ("hourly", "daily", "weekly", "monthly", "yearly")
 
 @dataclass(frozen=True)
 class Rules:
-    """How many backups stay.
+    """How many backups to keep.
 
     Args:
-        last: so many of the newest.
-        hourly, daily, weekly, monthly, yearly: so many periods, the newest backup of each.
-        within: everything that is at most so many seconds older than the newest.
+        last: this many of the newest.
+        hourly, daily, weekly, monthly, yearly: the newest backup of each of this many periods.
+        within: everything that is at most this many seconds older than the newest.
     """
 
     last: int = 0
@@ -40,7 +40,7 @@ class Rules:
 
     @property
     def empty(self) -> bool:
-        """They keep nothing at all."""
+        """Whether the rules keep nothing."""
         return self == Rules()
 
     def __str__(self) -> str:
@@ -52,10 +52,10 @@ class Rules:
 
 
 def keep(ids: Sequence[str], rules: Rules) -> dict[str, tuple[str, ...]]:
-    """Return what ``rules`` keep of one history: id → why.
+    """Return the backups of one history that ``rules`` keep: id → reasons.
 
     Args:
-        ids: ids of backups, the newest first.
+        ids: ids of backups, newest first.
     """
     if not ids:
         return {}
@@ -64,7 +64,7 @@ def keep(ids: Sequence[str], rules: Rules) -> dict[str, tuple[str, ...]]:
         limit = later(moment_of(ids[0]), -rules.within)
         reason = f"within {format_seconds(rules.within)} of the newest"
         for backup_id in ids:
-            # The newest are first: from here on all are older.
+            # The newest are first: all that follow are older.
             if moment_of(backup_id) <= limit:
                 break
             found[backup_id] = (*found[backup_id], reason) if backup_id in found else (reason,)
@@ -87,7 +87,7 @@ def _week(day: str) -> str:
     return f"{year}-{week}"
 
 
-# An id begins with its second in UTC, such as 20260131T010000Z: its front names the period.
+# An id starts with its second in UTC, such as 20260131T010000Z: its start names the period.
 _PERIOD_OF: dict[str, Callable[[str], str]] = {
     "hourly": lambda backup_id: backup_id[:11],
     "daily": lambda backup_id: backup_id[:8],

@@ -1,7 +1,7 @@
-"""The retention of live data as one value: printed, compared, carried out.
+"""The retention plan of live data, as one value that is printed, compared and applied.
 
-What goes is told by a rule of the schema and a moment: what is older than that. Rows and keys can't
-be named one by one; so a plan carries the moment, and whoever carries it out uses the same.
+A rule of the schema and a moment define what is deleted: everything older than the moment. Rows
+and keys can't be listed one by one, so a plan contains the moment, and applying it uses the same.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ Things = Literal[
 ]
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
-"""How far the clocks of a service and of this host may be apart."""
+"""How much the clocks of a service and of this host may differ."""
 _MOST_NAMED = 1000
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a rule is about, as it stands on the service.
+    """What a rule found on the service.
 
     Args:
         things: what is counted.
         total: how many there are.
         expired: how many of them are older than the rule's moment.
-        leftovers: how many of these belong to nothing any more: all of them may go, so
-            ``max_share_deleted`` is about the others.
-        freed_bytes: what they take; None where nobody can say before they are gone.
+        leftovers: how many of these no longer belong to anything: all of them may be deleted, so
+            ``max_share_deleted`` applies to the others.
+        freed_bytes: the space they use; None if it isn't known before they are deleted.
         oldest: the oldest of all.
         newest: the newest of all.
-        clock: what the service's own clock says; None where it has none.
-        names: what goes by name, where things have names; long lists are cut.
-        notes: what else an operator wants to know.
-        passing: nothing is deleted at once: things are only given an end.
+        clock: the time of the service's own clock; None if it has no clock.
+        names: names of what is deleted, if things have names; long lists are truncated.
+        notes: further information for the operator.
+        passing: nothing is deleted immediately: things only get an expiry time.
     """
 
     things: Things
@@ -60,21 +60,21 @@ class Found:
 
 @dataclass(frozen=True)
 class RulePlan:
-    """What one rule does to one service."""
+    """What one rule deletes from one service."""
 
     service: str
     rule: RetentionRule
     age: float
     """Seconds."""
     before: datetime
-    """What is older than this goes."""
+    """What is older than this is deleted."""
     found: Found | None
-    """None: it couldn't be looked at; ``problem`` says why."""
+    """None: it couldn't be read; ``problem`` says why."""
     backup_first: bool
     problem: str = ""
-    """Why nothing is deleted, as things are."""
+    """Why nothing is deleted in the current state."""
     too_many: bool = False
-    """The problem is the share that would be deleted: an operator may say that it is right."""
+    """The problem is the share that would be deleted: an operator may confirm it."""
 
     @property
     def label(self) -> str:
@@ -87,7 +87,7 @@ class RulePlan:
         return self.found.expired if self.found is not None else 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         found = self.found
         return {
             "service": self.service,
@@ -113,12 +113,12 @@ class RulePlan:
 
 @dataclass(frozen=True)
 class LivePlan:
-    """What retention does to the live data of an environment.
+    """What retention deletes from the live data of an environment.
 
     Args:
-        made_at: the moment all ages count from.
-        skipped: service → why nothing is known of it: it doesn't run.
-        down: why nothing is known of any service: the engine doesn't answer.
+        made_at: the moment that all ages count from.
+        skipped: service → why nothing is known about it: it isn't running.
+        down: why nothing is known about any service: the engine doesn't answer.
     """
 
     environment: str
@@ -129,7 +129,7 @@ class LivePlan:
 
     @property
     def stamp(self) -> PlanStamp:
-        """Names which rules delete from what: the same for the same schema and services."""
+        """The plan's stamp: which rules delete from what. Same schema and services, same stamp."""
         acting = [[one.service, one.label, one.age] for one in self.rules if one.expired]
         return replace(
             RETENTION_PLAN,
@@ -141,11 +141,11 @@ class LivePlan:
 
     @property
     def to_do(self) -> bool:
-        """Something goes, or can't go and has to be told."""
+        """Whether something is deleted, or can't be deleted and must be reported."""
         return bool(self.down) or any(one.expired or one.problem for one in self.rules)
 
     def narrowed(self, services: Collection[str] | None) -> LivePlan:
-        """Return the part of it for some services (None: all)."""
+        """Return the part of the plan for some services (None: all)."""
         if services is None:
             return self
         return replace(
@@ -155,7 +155,7 @@ class LivePlan:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {
             "environment": self.environment,
             "made_at": self.made_at.isoformat(),
@@ -168,21 +168,21 @@ class LivePlan:
 
 @dataclass(frozen=True)
 class RuleCleaned:
-    """What one rule did."""
+    """The result of one rule."""
 
     service: str
     label: str
     things: Things
     deleted: int
     freed_bytes: int | None
-    """None where nobody can say."""
+    """None if unknown."""
     seconds: float
     notes: tuple[str, ...] = ()
     backup: str = ""
-    """The backup that was taken and verified before."""
+    """The backup that was taken and verified first."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {
             "service": self.service,
             "rule": self.label,
@@ -196,10 +196,10 @@ class RuleCleaned:
 
 
 def age_of(catalogue: Catalogue, service: str, rule: RetentionRule) -> float:
-    """Return how old the data of a rule may become, in seconds.
+    """Return the maximum age of a rule's data, in seconds.
 
-    The environment's default holds for rules without an age of their own. An age the environment
-    gives to this very service is a limit for all of its data.
+    The environment's default applies to rules without their own age. An age that the environment
+    sets for this service is a limit for all of its data.
     """
     policy = catalogue.settings.retention
     own = policy.services.get(service)
@@ -218,12 +218,12 @@ def plan_rule(
     now: datetime,
     problem: str = "",
 ) -> RulePlan:
-    """Judge what a rule found.
+    """Return the plan for what a rule found.
 
     Args:
-        found: None when it couldn't be looked at; ``problem`` says why then.
-        made_at: the moment ages count from.
-        now: this host's clock when it was looked at.
+        found: None if it couldn't be read; ``problem`` then says why.
+        made_at: the moment that ages count from.
+        now: this host's clock when it was read.
     """
     policy = catalogue.schema.retention
     age = age_of(catalogue, service, rule)
@@ -233,7 +233,7 @@ def plan_rule(
         service=service,
         rule=rule,
         age=age,
-        # A plan's moment is never ahead of the clock: what is young would be old by it.
+        # A plan's moment is never ahead of the clock: recent data would count as old.
         before=cutoff(min(made_at, now), age),
         found=found,
         backup_first=policy.backup_before_cleanup if first is None else first,

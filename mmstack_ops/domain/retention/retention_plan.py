@@ -1,4 +1,4 @@
-"""The retention of an environment's backups as one value: printed, compared, carried out."""
+"""The retention plan of backups, as one value that is printed, compared and applied."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from mmstack_ops.domain.schema.policies import Keep, Tier
 from mmstack_ops.domain.schema.service import ServiceBackup
 
 RETENTION_PLAN = PlanStamp("the retention plan", "mmstack retention test")
-"""What messages say of every plan of retention."""
+"""The name and the command of every retention plan, for messages."""
 
 
 @dataclass(frozen=True)
 class RetentionPlan:
-    """What becomes of every copy of some series on some tiers.
+    """The decisions on every copy of some series on some tiers.
 
     Args:
-        made_at: when it was made.
-        tiers: those in use on this machine, in the order of copying.
-        down: tier → why nothing is known of it; nothing there is deleted.
+        made_at: when the plan was made.
+        tiers: tiers in use on this machine, in the order of copying.
+        down: tier → why nothing is known about it; nothing there is deleted.
     """
 
     environment: str
@@ -39,7 +39,7 @@ class RetentionPlan:
 
     @property
     def stamp(self) -> PlanStamp:
-        """What it is known by: two with the same digest delete the same copies."""
+        """The plan's stamp: plans with the same digest delete the same copies."""
         going = [
             [one.tier, str(one.series), decision.id]
             for one in self.series
@@ -55,7 +55,7 @@ class RetentionPlan:
     def narrowed(
         self, services: Collection[str] | None, tiers: Collection[str] | None
     ) -> RetentionPlan:
-        """Return the part of it for some services and tiers (None: all)."""
+        """Return the part of the plan for some services and tiers (None: all)."""
         return replace(
             self,
             series=tuple(
@@ -69,7 +69,7 @@ class RetentionPlan:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {
             "environment": self.environment,
             "made_at": self.made_at.isoformat(),
@@ -81,11 +81,11 @@ class RetentionPlan:
 
 @dataclass(frozen=True)
 class TierRules:
-    """One tier, as far as retention is concerned.
+    """The data of one tier that retention needs.
 
     Args:
         after: the tier it is copied from; None for the first.
-        readable: it could be listed; what isn't there may only be out of sight otherwise.
+        readable: the tier could be listed; otherwise, backups may exist that weren't found.
     """
 
     name: str
@@ -97,11 +97,11 @@ class TierRules:
 def rules_of(tier: Tier, backup: ServiceBackup | None) -> Rules:
     """Return the rules for a service's backups on a tier.
 
-    Of the tier's and the service's numbers the larger hold; of the two ages the shorter, since
-    a tier's is a promise about that tier only.
+    The larger of the tier's and the service's numbers apply. The shorter of the two ages applies,
+    because a tier's age is a promise about that tier only.
 
     Args:
-        backup: the service's; None for one that left the schema.
+        backup: the service's backup settings; None for a service that left the schema.
     """
     own = backup.keep if backup is not None else Keep()
     within = tier.retention
@@ -127,7 +127,7 @@ def plan_retention(
 
     Args:
         rows: the backups of the environment over all tiers.
-        tiers: those in use, in the order of copying.
+        tiers: tiers in use, in the order of copying.
         services: service → its backup settings; services that left the schema are missing.
         max_share: see ``plan_series``.
         down: tier → why it couldn't be listed.
@@ -172,7 +172,7 @@ def _measured(plan: SeriesPlan, rows: Iterable[BackupRow]) -> SeriesPlan:
 def _awaited(
     rows: Iterable[BackupRow], following: TierRules, backup: ServiceBackup | None
 ) -> frozenset[str]:
-    """Return what the next tier would keep, had it got it."""
+    """Return the ids that the next tier lacks and would keep."""
     wanted = [row for row in rows if not row.safety]
     missing = {
         row.ref.id for row in wanted if not _usable(row.copies.get(following.name), following)
@@ -188,8 +188,8 @@ def _usable(copy: BackupCopy | None, tier: TierRules) -> bool:
 def _copy(row: BackupRow, tier: TierRules, now: datetime) -> Copy:
     copy = row.copies[tier.name]
     lock = tier.policy.object_lock
-    # A copy came later than the backup was begun: its lock ends later still, which the store
-    # says itself when it is to be deleted.
+    # A copy is newer than the start of its backup, so its lock ends even later. The store then
+    # refuses the deletion itself.
     locked = lock is not None and now < later(moment_of(row.ref.id), lock)
     return Copy(
         id=row.ref.id,
@@ -207,17 +207,17 @@ def _copy(row: BackupRow, tier: TierRules, now: datetime) -> Copy:
 
 @dataclass(frozen=True)
 class SeriesCleaned:
-    """What came of one series on one tier."""
+    """The result for one series on one tier."""
 
     series: Series
     tier: str
     deleted: tuple[BackupRef, ...]
     freed_bytes: int
     kept: Mapping[str, str] = field(default_factory=dict)
-    """Id → why it wasn't deleted though the plan said so."""
+    """Id → why it wasn't deleted although the plan said so."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {
             "service": self.series.service,
             "type": self.series.type,

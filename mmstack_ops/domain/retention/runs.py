@@ -1,4 +1,4 @@
-"""What our own work leaves behind: runs that ended, containers that ran once."""
+"""Leftovers of this project's own work: finished runs and one-off containers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class EndedContainer:
-    """A container of ours that ran once and ended, or was never started.
+    """A one-off container of this project that ended, or was never started.
 
     Args:
-        ended_at: when it ended; when it was made, for one that never started.
+        ended_at: when it ended; for a container that was never started, when it was created.
     """
 
     id: str

@@ -1,13 +1,13 @@
-"""What stays of one series on one tier, and why: the rules, and the rails around them.
+"""Decide which copies of one series are kept on one tier: the rules, and the safety rails.
 
-The rails, each after a way in which others lost a history:
+Each rail prevents a way in which others lost a history:
 
-- only usable copies count, and what nobody has read yet never takes the place of what was;
-- the newest copy, the newest verified one and the last proven one stay, whatever the rules say;
-- what is on hold or under object lock stays, and what the next tier wants but hasn't got;
-- what is younger than an hour stays;
-- with nothing verified, with a backup from the future, or when most would be deleted at once,
-  nothing is: a clock that jumped looks like that.
+- only usable copies count, and copies that were never read don't replace copies that were;
+- the newest copy, the newest verified and the last proven one are kept, whatever the rules say;
+- copies on hold or under object lock are kept, and those that the next tier wants but lacks;
+- copies younger than an hour are kept;
+- if nothing is verified, if a backup is from the future, or if most would be deleted at once,
+  nothing is deleted: this is what a clock that jumped looks like.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ from mmstack_ops.domain.moments import EARLIEST, YOUNGEST, cutoff, later
 from mmstack_ops.domain.retention.keep import Rules, keep
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
-"""How far the clocks of hosts that share a tier may differ."""
+"""How much the clocks of hosts that share a tier may differ."""
 
 
 _PAUSE = timedelta(days=30)
 _LEAP = 0.5
-"""Share of a series that may expire for what came after a pause as long as that."""
+"""Share of a series that may expire because of backups after a pause of that length."""
 
 
 class Copy(NamedTuple):
-    """One backup on one tier, as far as its retention is concerned."""
+    """One backup on one tier, with the data that its retention needs."""
 
     id: str
     verified: bool = False
-    """This copy was read whole and found good, or the backup was restored and found the same."""
+    """This copy was read fully and found good, or the backup was restored and found equal."""
     proven: bool = False
     complete: bool = True
     """Its proof says that it covers all of its source."""
     corrupt: bool = False
-    """Bytes of it are known not to match: it counts for no rule."""
+    """Bytes of it are known not to match: no rule counts it."""
     held: bool = False
     locked: bool = False
     """Under object lock."""
     safety: bool = False
-    """A restore took it of what it replaced: age alone decides."""
+    """A restore took it before replacing the data: only its age decides."""
 
 
 class Decision(NamedTuple):
-    """What becomes of one copy."""
+    """The decision on one copy."""
 
     id: str
     delete: bool
@@ -62,11 +62,11 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True)
 class SeriesPlan:
-    """What becomes of one series on one tier.
+    """The decisions on one series on one tier.
 
     Args:
-        decisions: one for each copy, the newest first.
-        problem: why nothing may be deleted, whatever the decisions say; empty when it may.
+        decisions: one for each copy, newest first.
+        problem: why nothing may be deleted, whatever the decisions say; empty if there is none.
     """
 
     series: Series
@@ -75,17 +75,17 @@ class SeriesPlan:
     decisions: tuple[Decision, ...]
     problem: str = ""
     too_many: bool = False
-    """The problem is that so many would be deleted: an operator may say that this is right."""
+    """The problem is that so many would be deleted: an operator may confirm it."""
     bytes: int | None = field(default=None, compare=False)
-    """Stored bytes of what is deleted, shared packs not counted; None while unknown."""
+    """Stored bytes of what is deleted, without shared packs; None if unknown."""
 
     @property
     def deletions(self) -> tuple[Decision, ...]:
-        """What goes."""
+        """The decisions to delete."""
         return tuple(decision for decision in self.decisions if decision.delete)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {
             "service": self.series.service,
             "type": self.series.type,
@@ -114,12 +114,12 @@ def plan_series(
     """Decide on every copy of a series on a tier.
 
     Args:
-        copies: all of them, in any order.
-        awaited: ids that ``awaited_by``, the tiers copied from this one, want and haven't got.
-        max_share: when more than this share would be deleted, nothing may.
+        copies: all copies, in any order.
+        awaited: ids that ``awaited_by``, the tiers copied from this one, want but lack.
+        max_share: if more than this share would be deleted, nothing may be.
 
     Raises:
-        InputError: the rules keep nothing: that is a wipe, and no retention.
+        InputError: the rules keep nothing: that is a wipe, not retention.
     """
     if rules.empty:
         raise InputError(
@@ -129,7 +129,7 @@ def plan_series(
         )
     ordered = sorted(copies, key=attrgetter("id"), reverse=True)
     moments = {copy.id: moment_of(copy.id) for copy in ordered}
-    # An id has whole seconds: one of this very second isn't from the future.
+    # An id has whole seconds: an id of the current second isn't from the future.
     timely = [copy for copy in ordered if moments[copy.id] <= now + CLOCK_TOLERANCE]
     counted = [copy for copy in timely if not copy.safety and not copy.corrupt]
     verified = [copy for copy in counted if copy.verified]
@@ -155,7 +155,7 @@ def plan_series(
     if not verified:
         unknown = (copy for copy in ordered if copy.id not in kept)
         _add(kept, "nothing of this series is verified here", unknown)
-    # Whatever the ages say: a mistake in them has an hour to be noticed.
+    # Whatever the ages say: this leaves an hour to notice a mistake in them.
     limit = cutoff(now, YOUNGEST)
     young = (copy for copy in ordered if copy.id not in kept and moments[copy.id] > limit)
     _add(kept, "younger than an hour", young)
@@ -220,9 +220,10 @@ def _problem(
 
 
 def _leap(counted: Sequence[Copy], decisions: Sequence[Decision], rules: Rules) -> str:
-    """Say so when most would be deleted only for what came after a pause of a month or more.
+    """Return the problem if most would be deleted only because of backups after a long pause.
 
-    That is what a history looks like after a clock ran ahead for some backups.
+    The pause is a month or more. This is what a history looks like after a clock ran ahead for
+    some backups. Empty if there is no problem.
     """
     gone = [decision.id for decision in decisions if decision.delete]
     if len(counted) < 2 or not gone:
@@ -232,7 +233,7 @@ def _leap(counted: Sequence[Copy], decisions: Sequence[Decision], rules: Rules) 
         return ""
     before = keep([copy.id for copy in counted[first:]], rules)
     leapt = sum(backup_id in before for backup_id in gone)
-    # What the rules had let go before the pause already is only a backlog.
+    # Copies that the rules didn't keep before the pause either are only a backlog.
     others = len(decisions) - (len(gone) - leapt)
     if leapt <= _LEAP * others:
         return ""
@@ -244,10 +245,10 @@ def _leap(counted: Sequence[Copy], decisions: Sequence[Decision], rules: Rules) 
 
 
 def _behind_longest_pause(ids: Sequence[str]) -> int | None:
-    """Return where the ids before the longest pause begin; None when there was no long one."""
+    """Return the index of the first id before the longest pause; None if no pause was long."""
     longest, found = _PAUSE, None
     for index, (newer, older) in enumerate(pairwise(ids), start=1):
-        # Within one month of the calendar there is no pause of a month.
+        # Within one calendar month, there is no pause of a month.
         if newer[:6] != older[:6]:
             pause = moment_of(newer) - moment_of(older)
             if pause > longest:

@@ -1,1 +1,1 @@
-"""The schema: what an operator may declare, and every rule a declaration must satisfy."""
+"""The schema: the models of what an operator can declare, and the rules for declarations."""

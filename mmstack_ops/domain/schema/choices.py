@@ -1,6 +1,6 @@
 """Fields that accept one of the names in a table.
 
-A ``Literal`` would write the names down a second time. Errors and JSON Schema are a literal's.
+A ``Literal`` would repeat the names. Errors and JSON Schema are the same as for a ``Literal``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OneOf:
-    """The names that ``names`` returns."""
+    """An annotation that accepts the names that ``names`` returns."""
 
     names: Callable[[], tuple[str, ...]]
 

@@ -1,4 +1,4 @@
-"""YAML text to plain data that still knows on which line each value stands."""
+"""Parse YAML text into plain data, with the line of each value."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def parse_document(text: str, *, source: str) -> Document:
         SchemaError: with the place of every problem found.
     """
     _raise_if_hidden_line_breaks(text, source)
-    # Only here: who has a parsed document already needs no parser.
+    # Imported here because a caller with a parsed document does not need a parser.
     import yaml
 
     # libyaml parses about ten times faster; a PyYAML built without it still works.
@@ -70,14 +70,14 @@ def parse_document(text: str, *, source: str) -> Document:
         line = text.count("\n", 0, error.position) + 1
         raise SchemaError((f"{source}:{line}: {error.reason}",), source=source) from error
     except (yaml.YAMLError, ValueError) as error:
-        # PyYAML lets Python's own errors through, for a date such as 2026-13-45.
+        # PyYAML passes on Python's own errors, for example for the date 2026-13-45.
         problem = f"{source}:1: a value can't be read: {error}"
         raise SchemaError((problem,), source=source) from error
     return Document(source=source, data=data, lines=lines)
 
 
 def _raise_if_hidden_line_breaks(text: str, source: str) -> None:
-    """Raise for characters that YAML takes for line breaks, and editors don't show as such."""
+    """Raise SchemaError for characters that are line breaks in YAML but not in editors."""
     problems = [
         f"{source}:{number}: U+{ord(found[0]):04X} is a line break to YAML:"
         f' write "{_ESCAPES[found[0]]}" in double quotes'
@@ -125,7 +125,7 @@ def _record_lines(
 
 
 def _odd_number(tag: str, text: str) -> str | None:
-    """Return what is wrong with a number that YAML 1.1 reads as another than it seems to be."""
+    """Return the problem of a number that YAML 1.1 reads as a different number, or None."""
     digits = text.lstrip("+-")
     if ":" in text:
         return f"YAML reads {text[:40]} as a number to the base of 60: quote it, or write a unit"

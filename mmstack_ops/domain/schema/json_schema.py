@@ -12,7 +12,7 @@ from mmstack_ops.domain.schema import base, policies, probes, retention, root, s
 from mmstack_ops.domain.schema.root import Schema
 
 FILE_NAME = "compose-schema.schema.json"
-"""It stands beside the schema file, which names it in its first line."""
+"""The file is next to the schema file, which refers to it in its first line."""
 
 
 def json_schema() -> dict[str, Any]:
@@ -26,7 +26,7 @@ def json_schema() -> dict[str, Any]:
         for field, text in texts.items():
             if field in definition.get("properties", {}):
                 described = definition["properties"][field]
-                # A number's range is described already.
+                # The range of a number is already in the description.
                 described["description"] = "\n\n".join(
                     filter(None, (text, described.get("description")))
                 )
@@ -34,15 +34,15 @@ def json_schema() -> dict[str, Any]:
 
 
 def json_schema_text() -> str:
-    """Return it as the text of the file, the same for the same models."""
+    """Return the JSON Schema as the text of the file; the same models give the same text."""
     return json.dumps(json_schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _attribute_docstrings() -> dict[str, dict[str, str]]:
-    """Return model → field → the text that stands below the field.
+    """Return model → field → the docstring below the field.
 
-    pydantic can collect them as well, but does so on every import: 15 ms that only this
-    function needs.
+    pydantic can collect these too, but does so on every import, which takes 15 ms. Only this
+    function needs them.
     """
     found: dict[str, dict[str, str]] = {}
     for module in (base, policies, probes, retention, root, service):

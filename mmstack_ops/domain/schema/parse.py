@@ -1,4 +1,4 @@
-"""Schema text to a validated ``Schema``, or all of its problems with their places."""
+"""Parse schema text into a validated ``Schema``, or report all problems with their places."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def parse_schema(text: str, *, source: str) -> Schema:
 
 
 def _describe_all(document: Document, error: ValidationError) -> tuple[str, ...]:
-    # Each member of a union reports for itself: one place, one problem.
+    # Each member of a union reports its own errors; they are joined into one problem per place.
     found: dict[Path, list[str]] = {}
     for detail in error.errors(include_url=False):
         path = _path_in(document, detail["loc"], missing=detail["type"] == "missing")
@@ -54,7 +54,7 @@ def _describe_all(document: Document, error: ValidationError) -> tuple[str, ...]
 
 
 def _path_in(document: Document, location: Path, *, missing: bool) -> Path:
-    """Return the part of pydantic's location that stands in the file.
+    """Return the part of pydantic's location that exists in the file.
 
     Pydantic adds the name of a union's member, the index in a parsed pair, and ``[key]``.
     """
@@ -73,7 +73,7 @@ def _message(path: Path, detail: dict[str, Any]) -> str:
     if kind == "missing":
         return f"the key {path[-1]!r} is missing"
     if kind == "value_error":
-        # The validator's own words; pydantic would prefix them and show the input.
+        # The validator's own message; pydantic would add a prefix and show the input.
         return str(detail["ctx"]["error"])
     if kind == "string_pattern_mismatch":
         return f"{detail['input']!r} does not match {detail['ctx']['pattern']}"
@@ -84,7 +84,7 @@ def _message(path: Path, detail: dict[str, Any]) -> str:
 
 
 def _known_keys(path: Path) -> list[str]:
-    """Return the keys the models allow at ``path`` by walking their annotations."""
+    """Return the keys that the models allow at ``path``, found through their annotations."""
     candidates: list[Any] = [Schema]
     for part in path:
         following: list[Any] = []

@@ -1,4 +1,4 @@
-"""Where backup, retention and security policy stand in the schema."""
+"""The schema's models of backup, retention and security policies."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from mmstack_ops.domain.schema.ranges import (
 from mmstack_ops.domain.units import LARGEST, LONGEST
 
 MOST_DRILLS = 1000
-"""Series that one scheduled drill proves at most."""
+"""The maximum number of series that one scheduled drill proves."""
 
 
 class Keep(SchemaModel):
-    """Backups that stay beyond the retention's age; the words are restic's, and add up."""
+    """Backups to keep beyond the retention age. The keys work as in restic and are ORed."""
 
     last: Count = 0
-    """So many of the newest."""
+    """Number of newest backups to keep."""
     hourly: Count = 0
-    """The newest of so many hours that have one (UTC); likewise below."""
+    """Keep the newest backup of this many hours that have one (UTC); likewise below."""
     daily: Count = 0
     weekly: Count = 0
     monthly: Count = 0
@@ -35,7 +35,7 @@ class Keep(SchemaModel):
 
 
 class Tier(SchemaModel):
-    """A place that keeps backups."""
+    """A place where backups are stored."""
 
     kind: Literal["directory", "mount", "s3", "tape"]
     description: str = ""
@@ -44,99 +44,99 @@ class Tier(SchemaModel):
     quota: Storage | None = None
     """None: unlimited."""
     retention: Age
-    """How much older than the newest of its series a backup may become here."""
+    """How much older than the newest of its series a backup may become on this tier."""
     keep: Keep = Keep()
     after: Name | None = None
-    """The tier this one is copied from; None for the first."""
+    """The tier that this one is copied from; None for the first tier."""
     path_style: bool = True
-    """S3: the bucket stands in the path, not in the host name."""
+    """S3: put the bucket name in the path, not in the host name."""
     region: str = "us-east-1"
-    """S3: the region that requests are signed for."""
+    """S3: the region to sign requests for."""
     server_side_encryption: Literal["none", "AES256", "aws:kms"] = "none"
     object_lock: Age | None = None
     """S3: how long the bucket refuses to delete a file (governance mode); None: not used."""
     volume_size: Storage | None = None
-    """Tape volume files: the size of one volume; devices say themselves when they are full."""
+    """Tape volume files: the size of one volume; devices report when they are full."""
 
 
 class Trend(SchemaModel):
-    """How far a backup may differ from the last proven ones before a drill calls it suspicious."""
+    """How much a backup may differ from the last proven ones before a drill reports it."""
 
     check: bool = True
-    """False: nothing of this is looked at."""
+    """False: none of this is checked."""
     max_drop: Share = 0.5
-    """Share by which rows, keys, points, objects, files or bytes may fall; 1 allows any fall."""
+    """Share by which rows, keys, points, objects, files or bytes may drop; 1 allows any drop."""
     min_count: Annotated[int, Number(1, 10**12)] = 20
-    """Fewer than so many of something are not compared."""
+    """Smaller counts than this are not compared."""
     never_empty: bool = True
-    """What held something in all of the last proven backups must hold something."""
+    """A place that contained data in all of the last proven backups must not be empty."""
     max_ratio_rise: Share = 0.2
-    """How much stored bytes / plain bytes may rise for what was there; 1 allows any rise."""
+    """How much stored bytes / plain bytes may rise for existing data; 1 allows any rise."""
     max_changed: Share = 0.9
-    """Share of a tree's files that may change or go at once; 1 allows all."""
+    """Share of a tree's files that may change or be deleted at once; 1 allows all."""
     ignore: list[str] = []
-    """Patterns of names that aren't looked at, such as `rows of table app.public.sessions`."""
+    """Patterns of names to ignore, such as `rows of table app.public.sessions`."""
 
     def with_own(self, own: Trend | None) -> Trend:
-        """Return this policy with what a service sets itself in its place."""
+        """Return this policy, overridden by the values that a service sets itself."""
         if own is None:
             return self
         return self.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
 
 
 class BackupPolicy(SchemaModel):
-    """Tiers, and how artifacts are made."""
+    """Tiers, and how backups are made."""
 
     tiers: dict[Name, Tier]
     compression_level: Annotated[int, Number(1, 19)] = 3
     compression_threads: Annotated[int, Number(0, 64)] = 2
     """zstd worker threads; 0 compresses in the reading thread."""
     encryption: Literal["when-keyed", "required", "none"] = "when-keyed"
-    """age, to the recipients in `BACKUP_AGE_RECIPIENTS`; `required` refuses to go without."""
+    """Encrypt with age for `BACKUP_AGE_RECIPIENTS`; `required` fails without recipients."""
     rate_limit: Annotated[int, Bytes("10KB", "1TB")] | None = None
-    """Bytes a second a backup or copy may write; None: as fast as it goes."""
+    """Bytes per second that a backup or copy may write; None: no limit."""
     max_age: Period = 26 * 3600.0
     """Age at which the newest backup of a service is too old."""
     models_max_age: Period = 8 * 86400.0
     proven_within: Period = 8 * 86400.0
-    """How long ago a series' last proven restore may be."""
+    """Maximum age of a series' last proven restore."""
     models_cron: str = "0 4 * * 0"
     drill_cron: str = "0 5 * * 0"
     drills: Annotated[int, Number(1, MOST_DRILLS)] = 4
-    """Series proven by each scheduled drill, in turn; the one waiting longest comes first."""
+    """Number of series that each scheduled drill proves, in turn; longest waiting first."""
     verify_cron: str = "0 6 * * *"
     verify_share: Share = 0.1
-    """Share of all copies that each scheduled verification reads whole, the oldest look first."""
+    """Share of all copies that each scheduled verification reads, least recently verified first."""
     check_cron: str = "20 * * * *"
-    """When ages, proofs and quotas are judged; that changes nothing."""
+    """When ages, proofs and quotas are checked; the check changes nothing."""
     sweep_cron: str = "30 6 * * 0"
-    """When leftovers of killed writes and files no backup names are taken away."""
+    """When leftovers of killed writes and files that no backup refers to are deleted."""
     copy_retry: Annotated[float, Seconds("1m", "30d")] = 1800.0
-    """How long after a copy that failed the same copy is asked for again."""
+    """How long after a failed copy the same copy is requested again."""
     bucket_growth: Annotated[int, Bytes("1KB", LARGEST)] = 10 * 10**9
-    """Growth of a bucket since its last backup that asks for one before the schedule does."""
+    """Growth of a bucket since its last backup that requests a backup ahead of schedule."""
     max_share_deleted: Share = 0.9
-    """When retention would delete more than this share of a series, it deletes nothing."""
+    """If retention would delete more than this share of a series, it deletes nothing."""
     quota_warning: Share = 0.9
-    """Share of a tier's quota beyond which people are told."""
+    """Share of a tier's quota above which a warning is issued."""
     trend: Trend = Trend()
-    """What a drill compares with the last proven backups of the series."""
+    """The comparison of a drill with the last proven backups of the series."""
 
 
 class RetentionPolicy(SchemaModel):
-    """Rules for deleting live data that hold in every environment."""
+    """Rules for deleting live data that apply to every environment."""
 
     backup_before_cleanup: bool = True
     """Data is backed up, and that backup verified, before any of it is deleted."""
     max_share_deleted: Share = 0.9
-    """When a rule would delete more than this share of what it is about, it deletes nothing."""
+    """If a rule would delete more than this share of its data, it deletes nothing."""
     archive: str = ""
-    """Folder of the rows that are archived before they are deleted; `${NAME}` is taken from the
+    """Folder for rows that are archived before they are deleted; `${NAME}` is taken from the
     environment file. Empty: the environment's state folder."""
     runs: Age = 30 * 86400.0
-    """How long Dagster keeps runs that ended; an asset's newest stays."""
+    """How long Dagster keeps finished runs; the newest run of an asset is always kept."""
     run_containers: Age = 86400.0
-    """How long a container of ours that ran once and ended stays to be looked at."""
+    """How long a finished one-off container of mmstack-ops is kept for inspection."""
 
 
 class GeneratedSecret(SchemaModel):
@@ -147,13 +147,13 @@ class GeneratedSecret(SchemaModel):
     bytes: Annotated[int, Number(16, 128)] = 24
     """Bytes of randomness; 16 bytes are 128 bits."""
     prefix: str = ""
-    """Constant text in front, such as `sk-`."""
+    """Constant text at the start, such as `sk-`."""
     rotate: bool = True
     """False for encryption keys: a new value makes old data unreadable."""
 
 
 class SecurityPolicy(SchemaModel):
-    """Secrets, and the waivers of hardening rules."""
+    """Secrets, and how old they may become."""
 
     secrets: dict[Name, GeneratedSecret]
     max_age: Annotated[float, Seconds("1d", LONGEST)] = 90 * 86400.0

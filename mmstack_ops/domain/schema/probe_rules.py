@@ -1,4 +1,4 @@
-"""What probes ask of the rest of the schema."""
+"""Check that probes fit the rest of the schema."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mmstack_ops.domain.schema.service import Service
 
 
 def probes_can_run(schema: Schema) -> Iterator[Problem]:
-    """Yield probes that no drill could run: they would prove nothing, in silence."""
+    """Yield problems of probes that no drill could run: they would silently prove nothing."""
     for name, service in schema.services.items():
         seen: set[str] = set()
         for index, probe in enumerate(service.backup.probes):

@@ -1,4 +1,4 @@
-"""Probes: what an application's data must answer once a drill has restored it."""
+"""Probes: checks that an application's data must pass after a drill has restored it."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from mmstack_ops.domain.schema.ranges import Bytes, Number
 from mmstack_ops.domain.units import LARGEST
 
 _Number = Annotated[float, Number(-1e18, 1e18)]
-# PostgreSQL would take a text with NUL for one that ends before it.
+# PostgreSQL would end a text at its first NUL.
 _Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 _Count = Annotated[int, Number(0, 10**15)]
 _Size = Annotated[int, Bytes("0", LARGEST)]
-# Whatever else a statement may begin with writes, or isn't a query.
+# A statement that begins with any other word writes, or isn't a query.
 _QUERY = re.compile(r"^\s*(select|with|values|table)\b", re.IGNORECASE)
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 class _Probe(SchemaModel):
     name: Name
-    """How the proof calls it; each of a service's probes has another."""
+    """The probe's name in the proof, unique within the service."""
 
 
 class _Expected(_Probe):
-    """What one value must be."""
+    """The expected value."""
 
     min: _Number | None = None
-    """The smallest number that is right."""
+    """The smallest accepted number."""
     max: _Number | None = None
-    """The largest one."""
+    """The largest accepted number."""
     equals: str | None = None
-    """The text that is right; numbers are compared as text too."""
+    """The accepted text; numbers are compared as text too."""
 
     @model_validator(mode="after")
     def _range_isnt_empty(self) -> _Expected:
@@ -46,13 +46,13 @@ class _Expected(_Probe):
 
     @property
     def expects(self) -> bool:
-        """Something is expected of the value."""
+        """Whether anything is expected of the value."""
         return not (self.min is None and self.max is None and self.equals is None)
 
     def wrong(self, value: object) -> str:
-        """Return what is wrong with ``value``, in words; empty when it is right.
+        """Return what is wrong with ``value`` as text; empty if it is right.
 
-        Text isn't repeated: it may be somebody's data.
+        The value's text isn't repeated: it may be personal data.
         """
         if value is None:
             return "there is no value"
@@ -72,9 +72,9 @@ class _Expected(_Probe):
 
 class _Query(_Expected):
     query: _Text
-    """One statement that reads (`SELECT …`); the first column of its first row is the value."""
+    """One read-only statement (`SELECT …`); the first column of its first row is the value."""
     if_table: _Text | None = None
-    """Only where this table is there; elsewhere the probe passes, and says so."""
+    """Run the query only if this table exists; otherwise the probe passes, and reports that."""
 
     @field_validator("query")
     @classmethod
@@ -95,11 +95,11 @@ class SqlProbe(_Query):
 
     kind: Literal["sql"]
     database: _Text | None = None
-    """None: the one that `POSTGRES_DB` names."""
+    """None: the database in `POSTGRES_DB`."""
 
 
 class SqliteProbe(_Query):
-    """A query on a SQLite database of a volume, opened for reading."""
+    """A query on a SQLite database on a volume, opened for reading."""
 
     kind: Literal["sqlite"]
     path: Annotated[str, Field(pattern=r"^/")]
@@ -107,13 +107,13 @@ class SqliteProbe(_Query):
 
 
 class RedisProbe(_Probe):
-    """A Redis key that must be there."""
+    """A Redis key that must exist."""
 
     kind: Literal["redis"]
     key: _Text
     database: Annotated[int, Number(0, 1_000_000)] = 0
     type: Literal["string", "list", "set", "zset", "hash", "stream"] | None = None
-    """None: any."""
+    """None: any type."""
     min: _Count | None = None
     """Smallest size: elements, or bytes of a string."""
     max: _Count | None = None
@@ -126,11 +126,11 @@ class VectorsProbe(_Probe):
     kind: Literal["vectors"]
     collection: _Text
     vector: Annotated[list[_Number], Field(min_length=1)] | None = None
-    """What is searched for; or `point`, whose own vector is."""
+    """The vector to search for; alternatively `point`, whose vector is used."""
     point: _Count | _Text | None = None
     """Id of a point."""
     using: _Text | None = None
-    """Name of the vector, in collections whose points have several."""
+    """Name of the vector, in collections with several vectors per point."""
     min_results: Annotated[int, Number(1, 1000)] = 1
 
     @model_validator(mode="after")
@@ -141,7 +141,7 @@ class VectorsProbe(_Probe):
 
 
 class ObjectProbe(_Probe):
-    """An object of a bucket that must be there."""
+    """An object in a bucket that must exist."""
 
     kind: Literal["object"]
     bucket: _Text
@@ -150,11 +150,11 @@ class ObjectProbe(_Probe):
     max_size: _Size | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     contains: _Text | None = None
-    """Text within its first 16 MiB."""
+    """Text that its first 16 MiB must contain."""
 
 
 class HttpProbe(_Expected):
-    """A GET request to the service, started on the restored data on a network of its own."""
+    """A GET request to the service, started with the restored data on its own network."""
 
     kind: Literal["http"]
     port: Name = "http"
@@ -162,9 +162,9 @@ class HttpProbe(_Expected):
     path: Annotated[str, Field(pattern=r"^/")]
     status: Annotated[int, Number(100, 599)] = 200
     contains: _Text | None = None
-    """Text within the first MiB of the answer."""
+    """Text that the first MiB of the response must contain."""
     json_path: Annotated[str, Field(pattern=r"^[^.\[\]]+(\.[^.\[\]]+|\[\d+\])*$")] | None = None
-    """Where in a JSON answer the value stands that `min`, `max`, `equals` are about: `a.b[0].c`."""
+    """Path in a JSON response to the value that `min`, `max`, `equals` check: `a.b[0].c`."""
 
     @model_validator(mode="after")
     def _value_has_a_place(self) -> HttpProbe:
@@ -174,7 +174,7 @@ class HttpProbe(_Expected):
 
 
 class N8nCredentialsProbe(_Probe):
-    """Credentials that n8n keeps in PostgreSQL: each must decrypt with n8n's key."""
+    """Credentials that n8n stores in PostgreSQL: each must decrypt with n8n's key."""
 
     kind: Literal["n8n_credentials"]
     database: _Text = "n8n"
@@ -182,7 +182,7 @@ class N8nCredentialsProbe(_Probe):
     secret: Name = "n8n_encryption_key"  # noqa: S105 -- its name
     """The secret that holds the key."""
     min: _Count = 0
-    """So many there must be; with 0 the database and its table needn't be there yet."""
+    """Minimum number of credentials; with 0, the database and its table need not exist yet."""
 
 
 Probe = Annotated[
@@ -204,7 +204,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "vectors": ("qdrant",),
     "object": ("s3",),
 }
-"""Kind → the `backup.method` of services it can ask; others can ask any."""
+"""Kind → the `backup.method` of services it works with; other kinds work with any."""
 
 TYPES: Mapping[str, tuple[str, ...]] = {
     "sql": ("full", "data"),
@@ -215,14 +215,14 @@ TYPES: Mapping[str, tuple[str, ...]] = {
     "object": ("bucket",),
     "http": ("full", "rdb", "aof", "collection", "bucket"),
 }
-"""Kind → the types of backups whose drills run it: those that hold what it asks for."""
+"""Kind → the types of backups whose drills run it: those that hold the data it checks."""
 
 
 def value_at(document: Any, path: str) -> Any:
-    """Return what stands at a ``json_path``.
+    """Return the value at a ``json_path``.
 
     Raises:
-        LookupError: nothing does.
+        LookupError: there is no value at the path.
     """
     for name, index in _STEP.findall(path):
         if index:

@@ -1,4 +1,4 @@
-"""What a rule of the schema has to say when it is broken."""
+"""The problem that a rule of the schema reports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mmstack_ops.domain.schema.document import Path
 
 @dataclass(frozen=True)
 class Problem:
-    """One broken rule and where it stands."""
+    """One broken rule and its place in the schema."""
 
     path: Path
     message: str

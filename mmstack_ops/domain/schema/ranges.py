@@ -1,7 +1,7 @@
 """Numbers, durations and sizes with the range that a field accepts.
 
-A number outside its range is refused where the schema is read, with the range in the message;
-the JSON Schema has the same range.
+A number outside its range is refused when the schema is read, with the range in the message.
+The JSON Schema has the same range.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Number:
         if isinstance(value, bool):
             raise ValueError(f"{str(value).lower()} is not a number")
         found = validate(value)
-        # Not true of NaN either.
+        # Also false for NaN.
         if not self.low <= found <= self.high:
             raise ValueError(f"{shown(value)} is out of range: {self.low} to {self.high}")
         return found
@@ -111,22 +111,22 @@ class Bytes:
 
 
 Age = Annotated[float, Seconds("1h", LONGEST)]
-"""How old something may become before it is deleted: an hour, at least."""
+"""Maximum age of something before it is deleted; at least one hour."""
 Period = Annotated[float, Seconds("1m", LONGEST)]
-"""How often something happens, or how long it holds."""
+"""How often something happens, or how long it is valid."""
 Interval = Annotated[float, Seconds("100ms", "1d")]
-"""Time between two probes, or for one."""
+"""Time between two health probes, or the timeout of one."""
 Wait = Annotated[float, Seconds("0s", "1d")]
-"""How long something is waited for; perhaps not at all."""
+"""How long to wait for something; 0 means not at all."""
 Deadline = Annotated[float, Seconds("1s", "7d")]
 """How long something may take."""
 
 Storage = Annotated[int, Bytes("1MB", LARGEST)]
-"""What a tier or a tape volume holds."""
+"""The capacity of a tier or a tape volume."""
 Memory = Annotated[int, Bytes("6M", "64T")]
-"""A container's memory: the engine takes no less than 6 MiB."""
+"""A container's memory; the engine accepts no less than 6 MiB."""
 MemoryFiles = Annotated[int, Bytes("4K", "64T")]
-"""A file system in memory: a page, at least."""
+"""Size of a file system in memory; at least one page."""
 
 Share = Annotated[float, Number(0.001, 1)]
 Count = Annotated[int, Number(0, 10000)]

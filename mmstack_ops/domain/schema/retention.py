@@ -13,22 +13,22 @@ from mmstack_ops.domain.units import LARGEST
 
 class _Rule(SchemaModel):
     age: Age | None = None
-    """How old data may become; None: the environment's. Where the environment has an age for
-    this very service, the shorter holds."""
+    """Maximum age of data; None: the environment's. If the environment has an age for this
+    service, the shorter age applies."""
     backup_before_cleanup: bool | None = None
     """None: the policy's."""
     max_share_deleted: Share | None = None
-    """None: the policy's. 1 for what may go altogether, such as temporary files."""
+    """None: the policy's. 1 for data that may be deleted completely, such as temporary files."""
 
 
 class RowsRule(_Rule):
-    """Rows of a PostgreSQL table, by a column that says when they were written."""
+    """Rows of a PostgreSQL table, by a column with the time when they were written."""
 
     strategy: Literal["rows"]
     table: Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)?$")]
     """`table` or `schema.table`."""
     column: str = "created_at"
-    """A `timestamp`, `timestamptz` or `date`; those without a zone are read as UTC."""
+    """A `timestamp`, `timestamptz` or `date`; values without a time zone are read as UTC."""
     database: str | None = None
     """None: the server's own (`POSTGRES_DB`)."""
     archive: bool = False
@@ -36,16 +36,16 @@ class RowsRule(_Rule):
 
 
 class KeysRule(_Rule):
-    """Redis keys: those that match get a time to live, and none that is longer."""
+    """Redis keys: keys that match get a time to live; a longer one is shortened."""
 
     strategy: Literal["keys"]
     pattern: str
-    """Glob as `SCAN … MATCH` has it."""
+    """Glob pattern, as in `SCAN … MATCH`."""
     database: Annotated[int, Number(0, 65535)] = 0
 
 
 class PointsRule(_Rule):
-    """Points of Qdrant collections, by a payload field that says when they were made."""
+    """Points of Qdrant collections, by a payload field with the time when they were created."""
 
     strategy: Literal["points"]
     collection: str
@@ -55,7 +55,7 @@ class PointsRule(_Rule):
 
 
 class CollectionsRule(_Rule):
-    """Whole Qdrant collections whose newest point is too old; those behind an alias stay."""
+    """Whole Qdrant collections whose newest point is too old; those with an alias are kept."""
 
     strategy: Literal["collections"]
     collection: str
@@ -63,29 +63,29 @@ class CollectionsRule(_Rule):
 
 
 class ObjectsRule(_Rule):
-    """Objects of a bucket: versions, delete markers and unfinished uploads too."""
+    """Objects of a bucket, including versions, delete markers and unfinished uploads."""
 
     strategy: Literal["objects"]
     bucket: str
     prefix: str = ""
     by: Literal["listing", "lifecycle"] = "listing"
-    """`lifecycle` gives the store a rule of its own, which then deletes by itself, by days."""
+    """`lifecycle` sets a rule in the store, which then deletes objects itself, by age in days."""
 
 
 class FilesRule(_Rule):
-    """Files below a folder of one of the service's volumes, by when they were last written."""
+    """Files below a folder of one of the service's volumes, by the time of their last write."""
 
     strategy: Literal["files"]
     path: Annotated[str, Field(pattern=r"^/")]
     """A folder inside the container."""
     patterns: list[str] = ["*"]
-    """Of paths relative to `path`; `*` stands for any text, slashes included."""
+    """Patterns of paths relative to `path`; `*` matches any text, including slashes."""
     rotate_above: Annotated[int, Bytes("1K", LARGEST)] | None = None
-    """A file larger than this is copied, compressed, and emptied: for logs nobody rotates."""
+    """A file larger than this is copied, compressed and truncated: for logs without rotation."""
 
 
 class RevisionsRule(_Rule):
-    """Revisions of a Hugging Face cache that nobody has read for so long."""
+    """Revisions of a Hugging Face cache, by the time when they were last read."""
 
     strategy: Literal["revisions"]
     path: Annotated[str, Field(pattern=r"^/")]
@@ -93,7 +93,7 @@ class RevisionsRule(_Rule):
 
 
 class IndicesRule(_Rule):
-    """Elasticsearch indices by when they were made; those with a lifecycle policy stay."""
+    """Elasticsearch indices, by creation time; those with a lifecycle policy are kept."""
 
     strategy: Literal["indices"]
     pattern: str
@@ -120,7 +120,7 @@ RetentionRule = Annotated[
 
 
 def label_of(rule: RetentionRule) -> str:
-    """Return how a rule is called: its strategy and what it is about (``rows logs``)."""
+    """Return the label of a rule: its strategy and its subject (``rows logs``)."""
     match rule:
         case RowsRule():
             about = rule.table if rule.database is None else f"{rule.database}.{rule.table}"

@@ -1,4 +1,4 @@
-"""What retention of live data asks of the rest of the schema."""
+"""Check that retention of live data fits the rest of the schema."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _METHODS: Mapping[str, str] = {
     "indices": "elasticsearch",
     "metrics": "prometheus",
 }
-"""Strategy → the `backup.method` of the services it can work on; others work on any."""
+"""Strategy → the `backup.method` of services it works on; other strategies work on any."""
 _OTHER_PLACES = ("live", "runs")
-"""What stands in Dagster's keys of retention where backups have the name of their tier."""
+"""Names used in Dagster's retention keys in the place of a tier's name."""
 
 
 def live_retention_is_possible(schema: Schema) -> Iterator[Problem]:
-    """Yield rules that can't be carried out, or would delete what nobody backed up."""
+    """Yield problems of rules that can't be applied, or would delete data without a backup."""
     for tier in _OTHER_PLACES:
         if tier in schema.backup.tiers:
             yield Problem(("backup", "tiers", tier), f"a tier can't be called {tier!r}")

@@ -1,4 +1,4 @@
-"""The whole schema, and the parts of it that aren't services."""
+"""The whole schema, and its parts other than services."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mmstack_ops.domain.schema.ranges import Deadline, Number
 from mmstack_ops.domain.schema.service import Service, ServiceOverride
 
 WIPED_KINDS = ("db", "cache", "models", "logs", "test-results")
-"""Kinds of data that can be wiped on their own, wherever they are: `Volume.holds`."""
+"""Kinds of data that can be wiped on their own, in all stacks: see `Volume.holds`."""
 
 
 class AddressPlan(SchemaModel):
-    """A subnet for every network, and what keeps two environments on one host apart."""
+    """A subnet for every network, and settings that keep environments on one host apart."""
 
     description: str = ""
     subnets: dict[Name, str]
@@ -35,7 +35,7 @@ class AddressPlan(SchemaModel):
 
 
 class Config(SchemaModel):
-    """Settings that hold for every environment."""
+    """Settings that apply to every environment."""
 
     schema_version: Literal[1]
     project: Name
@@ -44,7 +44,7 @@ class Config(SchemaModel):
     bind_address: HostAddress = "127.0.0.1"
     """Host address that published ports bind to."""
     address_plan: Name
-    """Which of `address_plans` holds where an environment doesn't choose another."""
+    """The one of `address_plans` to use if an environment doesn't choose another."""
     address_plans: dict[Name, AddressPlan]
     pull_deadline: Deadline = 1800.0
     stop_deadline: Deadline = 60.0
@@ -56,7 +56,7 @@ class Network(SchemaModel):
     name: Name
     """Its name on the engine, before the address plan's suffix."""
     internal: bool = False
-    """Without a route to the outside."""
+    """The network has no route to the outside."""
 
 
 class Volume(SchemaModel):
@@ -64,9 +64,9 @@ class Volume(SchemaModel):
 
     description: str = ""
     resumable: bool = False
-    """A first start that was cancelled keeps it: what was downloaded so far stays useful."""
+    """Keep the volume if the first start is cancelled: data downloaded so far is still useful."""
     holds: Literal["db", "cache", "models", "logs", "test-results", "other"] = "other"
-    """What a wipe of one kind of data (`mmstack wipe db`) goes by."""
+    """The kind of data, for a wipe of one kind (`mmstack wipe db`)."""
 
 
 class Stack(SchemaModel):
@@ -79,34 +79,34 @@ class Stack(SchemaModel):
 
 
 class Environment(SchemaModel):
-    """What starting the environment starts, and how it differs from the others."""
+    """What is started with the environment, and how it differs from other environments."""
 
     description: str = ""
     alias: Name
     """Short form in make targets: `start-dev`."""
     stacks: list[Name]
     services: list[Name] = []
-    """Single services beyond those of `stacks`."""
+    """Single services in addition to those of `stacks`."""
     address_plan: Name | None = None
     timezone: str | None = None
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
     variables: dict[VariableName, str] = {}
-    """Values for the environment file, over the templates' own."""
+    """Values for the environment file; they override the templates' values."""
     overrides: dict[Name, ServiceOverride] = {}
     schedules_running: bool
     """Whether this environment's schedules run unless switched off in the UI."""
     health_cron: str = "*/10 * * * *"
     network_cron: str = "40 * * * *"
-    """When the networks' addresses are compared with engine and host; that changes nothing."""
+    """When network addresses are compared with engine and host; the check changes nothing."""
     reach_cron: str = "50 6 * * *"
-    """When every service is asked from inside whose ports it can open; that changes nothing."""
+    """When every service is tested from inside for reachable ports; the check changes nothing."""
     network_cleanup_cron: str = "20 7 * * 0"
-    """When networks of ours that no environment wants any more are removed."""
+    """When networks of this project that no environment declares any more are deleted."""
     on_unhealthy: Literal["report", "restart"] = "report"
-    """What the sensor on container events does with a service that became unhealthy."""
+    """What the container event sensor does with a service that becomes unhealthy."""
     credential_rules: Literal["lenient", "strict"]
     protected: bool = False
-    """A wipe must be confirmed by typing, and needs a proven backup of all that is deleted."""
+    """A wipe must be confirmed by typing, and needs a proven backup of everything it deletes."""
     backup: EnvironmentBackup
     retention: EnvironmentRetention
 
@@ -128,7 +128,7 @@ class Schema(SchemaModel):
         """Return the stack that declares ``service``.
 
         Raises:
-            KeyError: when none does; validation refuses such a schema.
+            KeyError: no stack does; validation refuses such a schema.
         """
         for name, stack in self.stacks.items():
             if service in stack.services:

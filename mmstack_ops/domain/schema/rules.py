@@ -1,4 +1,4 @@
-"""Rules that hold between parts of the schema. Each yields problems with their paths."""
+"""Rules between the parts of the schema. Each yields problems with their paths."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mmstack_ops.domain.suggest import did_you_mean
 
 _THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
 _WIDEST, _NARROWEST = 8, 29
-"""Prefix lengths: a /30 has room for one container beside the gateway."""
+"""Prefix lengths. A /30 has room for only one container besides the gateway."""
 
 
 def find_problems(schema: Schema) -> list[Problem]:
@@ -199,7 +199,7 @@ def _is_timezone(name: str) -> bool:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        # Besides its own error, ZoneInfo raises those for a path outside, and for a folder.
+        # Besides its own error, ZoneInfo raises these for a path outside its data and for a folder.
         return False
     return True
 
@@ -276,7 +276,7 @@ def _crowded(catalogue: Catalogue) -> Iterator[Problem]:
             count = members.get(network.key, 0) + entry.definition.replicas
             members[network.key] = count
     for network in catalogue.networks.values():
-        # Less the network's own address, the broadcast address and the gateway.
+        # Without the network's own address, the broadcast address and the gateway.
         room = ipaddress.IPv4Network(network.subnet).num_addresses - 3
         if members.get(network.key, 0) > room:
             path: Path = ("config", "address_plans", catalogue.address_plan_name, "subnets")
@@ -305,7 +305,7 @@ def _published_ports_and_names_dont_clash(schema: Schema) -> Iterator[Problem]:
     seen: set[Problem] = set()
     for name in schema.environments:
         for problem in _clashes_in(resolve(schema, name)):
-            # The same clash in every environment is one mistake: tell it once.
+            # The same clash in every environment is one mistake: report it once.
             if problem not in seen:
                 seen.add(problem)
                 yield problem

@@ -1,4 +1,4 @@
-"""Services: one container definition each, in Compose's words wherever Compose has one."""
+"""Services: one container definition each, with Compose's keys where Compose has them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mmstack_ops.domain.units import shown
 
 
 class Build(SchemaModel):
-    """How to build an image of the operator's own."""
+    """How to build the operator's own image."""
 
     context_variable: VariableName
     """The variable that names the build context (a folder) on this host."""
@@ -40,7 +40,7 @@ class Build(SchemaModel):
 
 
 class Image(SchemaModel):
-    """Where a service's image comes from: a variable, else the default, else a build."""
+    """The source of a service's image: a variable, otherwise the default, otherwise a build."""
 
     variable: VariableName
     """The variable that overrides `default`."""
@@ -95,30 +95,30 @@ PortRange = Annotated[
 
 
 SPOKEN = ("http", "postgres", "redis")
-"""Protocols a check can begin a harmless conversation in, without credentials."""
+"""Protocols in which a check can send a harmless request without credentials."""
 
 
 class Port(SchemaModel):
-    """A port of the container, published on the host when `host` is set."""
+    """A port of the container, published on the host if `host` is set."""
 
     name: Name
     container: PortNumber
     host: PortRange | None = None
-    """Replica n (from 1) takes the range's n-th port; a single port serves a single replica."""
+    """Replica n (from 1) uses the range's n-th port; a single port serves a single replica."""
     protocol: Literal["tcp", "udp"] = "tcp"
     bind: HostAddress | None = None
     """Host address to bind, IPv4 or IPv6 (`::1`); defaults to `config.bind_address`."""
     speaks: Literal["http", "postgres", "redis", "other"] | None = None
-    """The protocol that network checks begin; None: its name, where that is one of these."""
+    """The protocol that network checks use; None: the port's name, if it is one of these."""
 
     @property
     def spoken(self) -> str:
-        """The protocol above TCP that can be asked for; empty when none can."""
+        """The protocol above TCP that can be checked; empty if none can."""
         told = self.speaks or self.name
         return told if told in SPOKEN else ""
 
     def has_role(self, role: str) -> bool:
-        """Return whether the schema gives the port this role: by `speaks`, else by its name."""
+        """Return whether the port has this role: by `speaks`, otherwise by its name."""
         if role in SPOKEN:
             return self.spoken == role
         return self.name == role
@@ -131,7 +131,7 @@ class Mount(SchemaModel):
     volume: Name | None = None
     """A volume declared under `volumes`."""
     bind: str | None = None
-    """A path on the host; relative ones begin at the project's root."""
+    """A path on the host; relative paths start at the project's root."""
     tmpfs: MemoryFiles | None = None
     """Size of a tmpfs."""
     read_only: bool = False
@@ -153,7 +153,7 @@ class HealthCheck(SchemaModel):
     retries: Annotated[int, Number(1, 1000)] = 3
     start_period: Wait = 10.0
     start_interval: Interval = 2.0
-    """Interval during the start period, on engines that know it (API 1.44 and later)."""
+    """Interval during the start period, on engines that support it (API 1.44 and later)."""
 
     @model_validator(mode="after")
     def _known_form(self) -> HealthCheck:
@@ -163,23 +163,23 @@ class HealthCheck(SchemaModel):
 
 
 class Dependency(SchemaModel):
-    """What must be so before this service starts."""
+    """A condition of another service before this service starts."""
 
     service: Name
     condition: Literal["started", "healthy", "completed"] = "healthy"
     restart: bool = False
-    """Restart this service after that one was recreated."""
+    """Restart this service after the other one was recreated."""
 
 
 class ResourceAmount(SchemaModel):
-    """Memory (bytes) and processors (cores)."""
+    """Memory (bytes) and CPUs (cores)."""
 
     memory: Memory | None = None
     cpus: Annotated[float, Number(0.01, 1024)] | None = None
 
 
 class Resources(SchemaModel):
-    """Limits the kernel enforces, and the reservation below them."""
+    """Limits that the kernel enforces, and the reservations below them."""
 
     limits: ResourceAmount = ResourceAmount()
     reservations: ResourceAmount = ResourceAmount()
@@ -194,7 +194,7 @@ class Resources(SchemaModel):
 
 
 class Gpu(SchemaModel):
-    """Devices reserved when a start asks for GPUs: a count, or named devices."""
+    """Devices reserved if a start requests GPUs: a count, or named devices."""
 
     count: Annotated[int, Number(1, 128)] | Literal["all"] | None = None
     device_ids: list[str] = []
@@ -225,27 +225,27 @@ class ServiceBackup(SchemaModel):
 
     types: list[BackupTypeName] = ["config"]
     method: BackupMethod = "volumes"
-    """How data is captured: by the service's own means where it has some."""
+    """How data is captured: with the service's own tools if it has any."""
     pause: Literal["none", "freeze", "stop"] = "stop"
-    """What keeps files still while volumes are read, for methods without a better way."""
+    """How to keep files unchanged while volumes are read, for methods without a better way."""
     sqlite: list[str] = []
     """Paths (patterns) of SQLite databases inside the container, copied by SQLite's backup."""
     include: list[str] = []
-    """Only these databases, collections, buckets (patterns); empty: all."""
+    """Back up only these databases, collections, buckets (patterns); empty: all."""
     exclude: list[str] = []
-    """Not these databases, collections, buckets, or paths below a volume (patterns)."""
+    """Skip these databases, collections, buckets, or paths below a volume (patterns)."""
     versions: Literal["current", "all"] = "current"
-    """Of buckets: only each object's current version, or all of them with delete markers."""
+    """For buckets: only each object's current version, or all versions with delete markers."""
     max_age: Period | None = None
     """Age at which the newest backup is too old; None: the policy's."""
     retention: Age | None = None
-    """How much older than the newest a backup may become; a tier's shorter one holds there."""
+    """How much older than the newest a backup may become; a tier's shorter age applies there."""
     keep: Keep = Keep()
-    """What stays beyond that, on every tier."""
+    """Backups to keep beyond that, on every tier."""
     trend: Trend | None = None
-    """What differs from the policy's `backup.trend` for this service."""
+    """Values that override the policy's `backup.trend` for this service."""
     probes: list[Probe] = []
-    """What its data must answer once a drill has restored it."""
+    """Checks that its data must pass after a drill has restored it."""
 
 
 class Service(SchemaModel):
@@ -274,7 +274,7 @@ class Service(SchemaModel):
     restart: Literal["no", "always", "on-failure", "unless-stopped"] = "unless-stopped"
     replicas: Replicas = 1
     profiles: list[Name] = []
-    """A service with profiles starts only when one of them is asked for, or by its own name."""
+    """A service with profiles starts only if one of them or the service itself is named."""
     labels: dict[str, str] = {}
     init: bool = False
     privileged: bool = False
@@ -290,10 +290,10 @@ class Service(SchemaModel):
     stop_signal: str | None = None
     stop_grace_period: Wait = 10.0
     owners: list[str] = []
-    """Who answers for it: e-mail addresses or `team:<name>`, shown in Dagster."""
+    """Owners: e-mail addresses or `team:<name>`, shown in Dagster."""
     backup: ServiceBackup = ServiceBackup()
     retention: list[RetentionRule] = []
-    """What of its live data is deleted when it is too old."""
+    """Rules for deleting live data that is too old."""
 
     @model_validator(mode="after")
     def _fixed_name_means_one(self) -> Service:
@@ -304,13 +304,13 @@ class Service(SchemaModel):
     def server_port(self, role: str, own: int) -> int:
         """Return the port in the container on which the service's own server listens.
 
-        A service may have further ports before it, such as one for metrics. What the schema
-        says of a port (``speaks``, else its name) comes first, then the server's own port, then
-        the only TCP port, if the schema says nothing of it.
+        A service may list other ports first, such as one for metrics. What the schema says about
+        a port (``speaks``, otherwise its name) has priority, then the server's default port, then
+        the only TCP port, if the schema says nothing about it.
 
         Args:
-            role: what the port is called or speaks: ``postgres``, ``redis``, ``http``, ``s3``.
-            own: the port such a server listens on unless it is told otherwise.
+            role: the port's name or protocol: ``postgres``, ``redis``, ``http``, ``s3``.
+            own: the port that such a server listens on by default.
         """
         tcp = [port for port in self.ports if port.protocol == "tcp"]
         numbers = [port.container for port in tcp]
@@ -327,11 +327,11 @@ class Service(SchemaModel):
 
 
 class ServiceOverride(SchemaModel):
-    """What an environment may change of a service."""
+    """The settings of a service that an environment may change."""
 
     replicas: Replicas | None = None
     environment: dict[ContainerVariableName, str] = {}
-    """Merged over the service's own."""
+    """Merged with the service's own, which these override."""
     ports: list[Port] | None = None
     resources: Resources | None = None
     restart: Literal["no", "always", "on-failure", "unless-stopped"] | None = None
@@ -339,4 +339,4 @@ class ServiceOverride(SchemaModel):
     healthcheck: HealthCheck | None = None
     healthy_within: Deadline | None = None
     labels: dict[str, str] = {}
-    """Merged over the service's own."""
+    """Merged with the service's own, which these override."""

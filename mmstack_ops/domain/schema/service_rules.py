@@ -1,4 +1,4 @@
-"""What must hold within one service: each target mounted once, each host port published once."""
+"""Rules within one service: each target is mounted once, each host port is published once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HIGHEST_PORT = 65535
 
 
 def services_fit_together(schema: Schema) -> Iterator[Problem]:
-    """Yield what contradicts itself within a service, or an environment's override of it."""
+    """Yield contradictions within a service, or within an environment's override of it."""
     for name, service in schema.services.items():
         at: Path = ("services", name)
         yield from _mounted_once(at, service)
@@ -69,7 +69,7 @@ def _published_once(at: Path, ports: Sequence[Port], default: str) -> Iterator[P
 
 
 def _shifted_ports_exist(schema: Schema) -> Iterator[Problem]:
-    """An address plan's offset mustn't lead past the last port."""
+    """Yield host ports that an address plan's offset moves past the last port."""
     for environment, settings in schema.environments.items():
         plan = schema.config.address_plans.get(settings.address_plan or schema.config.address_plan)
         if plan is None or not plan.port_offset:

@@ -19,7 +19,7 @@ def no_literal_secrets(schema: Schema) -> Iterator[Problem]:
 
 
 def texts_reach_containers(schema: Schema) -> Iterator[Problem]:
-    """Yield texts with characters that no container can be given."""
+    """Yield texts with characters that can't be passed to a container."""
     for path, _, value in _texts_of(schema):
         if "\0" in value:
             yield Problem(path, "it holds a NUL, which no container can be given")

@@ -1,1 +1,1 @@
-"""Secrets: what is generated, and the values an environment renders to."""
+"""Secrets: generated values, and the rendered values of an environment."""

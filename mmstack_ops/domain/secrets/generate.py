@@ -1,4 +1,4 @@
-"""New secret values."""
+"""Generate secret values."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from mmstack_ops.domain.schema.policies import GeneratedSecret
 
 _PASSWORD = string.ascii_letters + string.digits
-"""No punctuation: a password must survive URLs, shells, SQL and configuration files."""
+"""No punctuation: a password must be safe in URLs, shells, SQL and configuration files."""
 
 
 def new_value(secret: GeneratedSecret) -> str:
-    """Return a fresh value with ``secret.bytes`` bytes of randomness (at least 128 bits)."""
+    """Return a new value with ``secret.bytes`` bytes of randomness (at least 128 bits)."""
     if secret.kind == "hex":
         text = secrets.token_hex(secret.bytes)
     elif secret.kind == "urlsafe":
@@ -29,6 +29,6 @@ def new_value(secret: GeneratedSecret) -> str:
 
 
 def missing_names(declared: Mapping[str, object], present: Iterable[str]) -> tuple[str, ...]:
-    """Return the names that are declared and not yet present, in the schema's order."""
+    """Return the declared names that aren't present yet, in the schema's order."""
     there = set(present)
     return tuple(name for name in declared if name not in there)

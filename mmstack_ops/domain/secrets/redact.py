@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from urllib.parse import quote
 
 _SHORTEST = 6
-"""Shorter values would blot out ordinary words, and are refused as secrets elsewhere."""
+"""Shorter values would redact ordinary words, and are refused as secrets elsewhere."""
 
 
 def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
@@ -15,7 +15,7 @@ def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
     for value in secrets:
         if len(value) >= _SHORTEST:
             needles |= {value, quote(value, safe="")}
-    # Longest first: a secret that contains another must go as a whole.
+    # Longest first: a secret that contains another must be replaced as a whole.
     ordered = sorted(needles, key=len, reverse=True)
 
     def redact(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The values of one environment: variables and secrets, guarded against being printed."""
+"""The values of one environment: variables and secrets, protected against being printed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class EnvironmentValues:
         variables: every variable of the environment file.
         secret_variables: the names among them whose values hold a secret.
         secrets: secret name → value.
-        digest_key: key for showing that a secret changed without showing the secret.
-        secret_directory: where the mounted secret files of services stand on the host:
+        digest_key: key of the digests that show that a secret changed without showing the secret.
+        secret_directory: the host folder of the secret files that services mount:
             ``<secret_directory>/<service>/<secret>``.
     """
 
@@ -39,7 +39,7 @@ class EnvironmentValues:
 def secret_variable_names(
     variables: Mapping[str, str], secrets: Mapping[str, str]
 ) -> frozenset[str]:
-    """Return the variables whose value contains the value of some secret."""
+    """Return the variables whose value contains the value of a secret."""
     values = [value for value in secrets.values() if value]
     return frozenset(
         name for name, text in variables.items() if any(value in text for value in values)

@@ -1,1 +1,1 @@
-"""Stacks: what should run, what runs, and the plan from one to the other."""
+"""Stacks: the desired state, the observed state, and the plan from one to the other."""

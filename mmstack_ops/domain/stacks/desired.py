@@ -1,4 +1,4 @@
-"""From the catalogue and an environment's values to what should run."""
+"""Build the desired state from the catalogue and an environment's values."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mmstack_ops.domain.stacks.spec import (
 )
 
 Place = Callable[[Sequence[Path]], str]
-"""Returns where in the schema the first of some paths stands that is there, for errors."""
+"""Returns the place in the schema of the first of some paths that exists, for errors."""
 
 
 def _dotted(paths: Sequence[Path]) -> str:
@@ -53,14 +53,14 @@ def build_desired(
         catalogue: the environment's catalogue.
         services: names of services, in dependency order.
         values: the environment's variables and secrets.
-        image_overrides: service → image reference, over everything the schema says.
-        project_root: absolute path that relative bind mounts and build contexts begin at.
+        image_overrides: service → image reference, which overrides the schema.
+        project_root: absolute path that relative bind mounts and build contexts start at.
         gpu: reserve the devices that services declare.
-        place: gives errors the file and line of a value.
+        place: returns the file and line of a value, for errors.
 
     Raises:
-        ImageUnavailableError: when a service has neither an image nor a build context.
-        RenderError: when a value refers to an unknown variable.
+        ImageUnavailableError: a service has neither an image nor a build context.
+        RenderError: a value refers to an unknown variable.
     """
     names = tuple(services)
     specs = tuple(
@@ -95,7 +95,7 @@ def build_desired(
 
 
 def network_specs(catalogue: Catalogue, stacks: Iterable[str]) -> tuple[NetworkSpec, ...]:
-    """Return the networks of ``stacks`` as they are in this environment."""
+    """Return the specifications of the networks of ``stacks`` in this environment."""
     return tuple(_network(catalogue, stack) for stack in stacks)
 
 
@@ -128,13 +128,13 @@ def image_source(
     image_overrides: Mapping[str, str],
     project_root: str,
 ) -> ImageSource:
-    """Decide where the image of a service comes from.
+    """Return the source of a service's image.
 
-    The override file wins, then the image variable, then a set build context, then the
-    schema's default.
+    The override file has priority, then the image variable, then a build context that is set,
+    then the schema's default.
 
     Raises:
-        ImageUnavailableError: naming the variables to set when none of these is there.
+        ImageUnavailableError: none of these exists; the error names the variables to set.
     """
     image = entry.definition.image
     override = image_overrides.get(entry.name)
@@ -233,7 +233,7 @@ def _container(
         return interpolate(value, variables, where=lambda: place((override, own)))
 
     name = catalogue.container_name(entry.name, number)
-    # Compose's ports 1:1; replica n takes the n-th port of a range.
+    # As in Compose, ports map 1:1; replica n uses the n-th port of a range.
     ports = tuple(
         PortBinding(
             container=port.container,

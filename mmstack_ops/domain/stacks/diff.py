@@ -1,4 +1,4 @@
-"""Which fields differ between two specifications, and between a specification and reality."""
+"""Find the fields that differ between two specifications, or from an actual container."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmstack_ops.domain.stacks.spec import ReplicaSpec
 
 @dataclass(frozen=True)
 class FieldChange:
-    """One field, before and after, as text fit to be shown."""
+    """One field, before and after, as text for display."""
 
     field: str
     old: str
@@ -29,7 +29,7 @@ _ABSENT = "(unset)"
 def diff_specs(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[FieldChange, ...]:
     """Compare two public specifications field by field; secrets appear as changed only.
 
-    Of texts of several lines, such as the script of a command, only the lines that differ.
+    For texts of several lines, such as the script of a command, only lines that differ appear.
     """
     changes: list[FieldChange] = []
     before, after = _flatten(old), _flatten(new)
@@ -40,9 +40,9 @@ def diff_specs(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[FieldCha
 
 
 def drift_of(replica: ReplicaSpec, container: ObservedContainer) -> tuple[FieldChange, ...]:
-    """Return what was changed by hand on a container made from ``replica``'s specification.
+    """Return what was changed by hand on a container created from ``replica``'s specification.
 
-    Looks only at what can be changed on an existing container (``docker update``,
+    Compares only what can be changed on an existing container (``docker update``,
     ``docker network connect/disconnect``); everything else is covered by the config hash.
     """
     wanted = replica.container
@@ -89,7 +89,7 @@ def _changed_lines(field: str, old: list[str], new: list[str]) -> list[FieldChan
             for number, (before, after) in enumerate(zip(old, new, strict=True), start=1)
             if before != after
         ]
-    # Lines came or went: all between what is the same above and what is the same below.
+    # Lines were added or removed: show everything between the equal lines above and below.
     shorter = min(len(old), len(new))
     above = next((n for n in range(shorter) if old[n] != new[n]), shorter)
     rest = range(shorter - above)

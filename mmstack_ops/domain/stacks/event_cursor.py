@@ -1,4 +1,4 @@
-"""What the container sensor remembers between ticks, and what it decides. No Dagster here."""
+"""The state of the container sensor between ticks, and its decisions. Does not use Dagster."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from mmstack_ops.domain.stacks.events import ContainerEvent
 
 UNHEALTHY = "health_status: unhealthy"
 REPORTED = (UNHEALTHY, "health_status: healthy", "oom", "die", "start")
-"""Actions worth a line in a service's history; exec and the like are noise."""
+"""Actions to report in a service's history; exec and similar actions are noise."""
 
 MAX_EVENTS = 100
-"""Events taken in one tick: the rest waits for the next."""
+"""Events processed in one tick; the rest is processed in the next."""
 MAX_RESTARTS = 3
 RESTART_WINDOW = 3600.0
-"""A service that was restarted ``MAX_RESTARTS`` times in so many seconds is left to people."""
+"""A service restarted ``MAX_RESTARTS`` times in this many seconds is left to the operator."""
 
 
 @dataclass(frozen=True)
 class Watch:
-    """How far the events were read, and which services were restarted when.
+    """The position in the stream of events, and the restarts of services.
 
     Args:
-        since: seconds since the epoch; events before it are done with.
-        seen: those at exactly ``since`` that are done with too.
-        restarts: service → moments at which a restart was asked for.
+        since: seconds since the epoch; events before it were processed.
+        seen: events at exactly ``since`` that were processed too.
+        restarts: service → moments at which a restart was requested.
     """
 
     since: float
@@ -34,7 +34,7 @@ class Watch:
     restarts: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     def to_cursor(self) -> str:
-        """Return the text Dagster keeps."""
+        """Return the text that Dagster stores."""
         values = {
             "since": self.since,
             "seen": sorted(self.seen),
@@ -44,19 +44,19 @@ class Watch:
 
     @classmethod
     def from_cursor(cls, cursor: str | None, *, now: float) -> Watch:
-        """Read ``to_cursor``'s text; without one, watching begins ``now``."""
+        """Parse the text of ``to_cursor``; without a text, watching starts ``now``."""
         if not cursor:
             return cls(since=now)
         values = json.loads(cursor)
         return cls(
-            # One that lies ahead is a clock's that was put back: nothing would be read till then.
+            # A time in the future means the clock was set back: nothing would be read until then.
             since=min(values["since"], now),
             seen=frozenset(values["seen"]),
             restarts={name: tuple(times) for name, times in values["restarts"].items()},
         )
 
     def take(self, events: Iterable[ContainerEvent]) -> tuple[list[ContainerEvent], Watch]:
-        """Return the new events worth reporting, oldest first, and the watch after them."""
+        """Return the new events to report, oldest first, and the watch after them."""
         fresh = [e for e in sorted(events, key=lambda e: e.time) if self._is_new(e)]
         taken = fresh[:MAX_EVENTS]
         if not taken:
@@ -69,12 +69,12 @@ class Watch:
         return [event for event in taken if event.action in REPORTED], after
 
     def may_restart(self, service: str, *, now: float) -> bool:
-        """Return whether ``service`` was restarted rarely enough to try it once more."""
+        """Return whether ``service`` had few enough recent restarts to be restarted again."""
         recent = [t for t in self.restarts.get(service, ()) if t > now - RESTART_WINDOW]
         return len(recent) < MAX_RESTARTS
 
     def with_restart(self, service: str, *, now: float) -> Watch:
-        """Return the watch that remembers a restart of ``service``."""
+        """Return the watch with a restart of ``service`` added."""
         kept = {
             name: recent
             for name, times in self.restarts.items()
@@ -90,12 +90,12 @@ class Watch:
 
 
 def event_id(event: ContainerEvent) -> str:
-    """Return what tells one event from all others: container, moment, action."""
+    """Return the unique id of an event: container, moment, action."""
     return f"{event.container_id[:12]}:{event.time:.6f}:{event.action}"
 
 
 def last_unhealthy(events: Iterable[ContainerEvent]) -> Iterator[ContainerEvent]:
-    """Yield, for each service that became unhealthy, the last event that says so."""
+    """Yield the last "unhealthy" event of each service that became unhealthy."""
     last: dict[str, ContainerEvent] = {}
     for event in events:
         if event.action == UNHEALTHY:

@@ -1,4 +1,4 @@
-"""What happens while a plan is applied, and what came of it."""
+"""Events while a plan is applied, and the results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Progress:
     phase: Phase
     message: str
     fraction: float | None = None
-    """Share done, 0 to 1, where it is known (pulls)."""
+    """Share done, 0 to 1, if known (pulls)."""
 
 
 Outcome = Literal[
@@ -50,7 +50,7 @@ Outcome = Literal[
 
 @dataclass(frozen=True)
 class ServiceResult:
-    """What came of one service: exactly one for each service of a plan."""
+    """The result for one service: exactly one for each service of a plan."""
 
     service: str
     stack: str
@@ -60,14 +60,14 @@ class ServiceResult:
     image: str = ""
     image_id: str = ""
     image_digest: str = ""
-    """The registry's digest; empty for an image that never was in one."""
+    """The registry's digest; empty for an image that was never in a registry."""
     container_ids: tuple[str, ...] = ()
     addresses: dict[str, str] = field(default_factory=dict)
     """Network → IPv4 address of the first replica."""
     ports: tuple[str, ...] = ()
     config_hash: str = ""
     seconds: float = 0.0
-    """From the begin of the work on the service to healthy (or stopped)."""
+    """From the start of the work on the service until it is healthy (or stopped)."""
     error: str = ""
     remedy: str = ""
     log_tail: str = ""
@@ -75,12 +75,12 @@ class ServiceResult:
 
     @property
     def ok(self) -> bool:
-        """The service is as the plan wanted it."""
+        """Whether the service is as planned."""
         return self.outcome not in ("failed", "skipped", "cancelled")
 
     @property
     def changed(self) -> bool:
-        """Something was done."""
+        """Whether something was changed."""
         return self.ok and self.outcome != "unchanged"
 
     def to_json(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ ApplyEvent = Progress | ServiceResult
 
 @dataclass(frozen=True)
 class ContainerEvent:
-    """Something that happened to a container of ours, as the engine told it."""
+    """An event of a container of this project, as reported by the engine."""
 
     time: float
     """Seconds since the epoch."""
@@ -117,13 +117,13 @@ class ContainerEvent:
     stack: str
     container_id: str
     action: str
-    """The engine's word: ``start``, ``die``, ``oom``, ``health_status: unhealthy``, …"""
+    """The engine's term: ``start``, ``die``, ``oom``, ``health_status: unhealthy``, …"""
     detail: str = ""
 
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line a container wrote."""
+    """One line that a container wrote."""
 
     service: str
     number: int

@@ -1,4 +1,4 @@
-"""Which images a plan gets, and what follows for the containers made from them."""
+"""Plan which images are pulled or built, and what changes for their containers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mmstack_ops.domain.stacks.stack_plan import Action
 def image_action(
     service: ServiceSpec, actions: list[Action], observed: ObservedState, *, rebuild: bool
 ) -> Action | None:
-    """Return how the service's image is got; None when there is no need to.
+    """Return the action that pulls or builds the service's image; None if there is no need.
 
-    An image that is missing is only got when a container has to be made from it: what runs
-    doesn't need it.
+    A missing image is pulled or built only if a container must be created from it: running
+    containers don't need it.
     """
     image = service.image
     present = image.reference in observed.images
@@ -46,7 +46,7 @@ def image_action(
 
 
 def with_fresh_image(action: Action) -> Action:
-    """Make the container anew from the fresh image, unless that is the one it runs already."""
+    """Return an action that recreates the container, unless it already runs the fresh image."""
     if action.kind not in ("keep", "start", "restart") or action.container is None:
         return action
     change = FieldChange("image id", action.container.image_id[:19], "(fresh)")

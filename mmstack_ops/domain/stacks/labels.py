@@ -1,7 +1,7 @@
-"""Labels on what we create.
+"""Labels of the containers, networks and volumes that mmstack-ops creates.
 
 Compose's own labels make ``docker compose ls/ps/logs/down`` work on our containers
-(docker/compose, pkg/api/labels.go); ours carry what reconciling needs.
+(docker/compose, pkg/api/labels.go); our labels hold what reconciling needs.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ VOLUME = "com.docker.compose.volume"
 
 MANAGED = "io.mmstack.managed"
 OWNER = "io.mmstack.project"
-"""The schema's `config.project`: two control planes on one engine keep apart by it."""
+"""The schema's `config.project`: it separates two control planes on one engine."""
 ENVIRONMENT = "io.mmstack.environment"
 STACK = "io.mmstack.stack"
 VOLUME_ID = "io.mmstack.volume-id"
-"""Drawn when a volume is made: the engine gives volumes no id, and the moment it calls
-``CreatedAt`` moves with the files in them (moby 20.10, volume/local)."""
+"""A random id, set when a volume is created: the engine gives volumes no id, and their
+``CreatedAt`` changes with the files in them (moby 20.10, volume/local)."""
 SPEC = "io.mmstack.spec"
-"""The specification the container was made from, as JSON, secrets as keyed digests."""
+"""The specification of the container as JSON, with secrets as keyed digests."""

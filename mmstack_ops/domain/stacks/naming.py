@@ -1,4 +1,4 @@
-"""Names an update gives to containers while it swaps them."""
+"""Names of containers while an update replaces them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ NEW_SUFFIX = ".mmstack-new"
 
 
 def aside_name(name: str) -> str:
-    """Return the name the previous container has while its successor proves itself."""
+    """Return the name of the previous container until its successor has proven to work."""
     return name + OLD_SUFFIX
 
 
 def incoming_name(name: str) -> str:
-    """Return the name the new container has until it takes over."""
+    """Return the name of the new container until it takes over."""
     return name + NEW_SUFFIX

@@ -1,4 +1,4 @@
-"""Networks in a plan: created when missing, refused when they are somebody else's."""
+"""Plan networks: create missing ones, and refuse those of another owner."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def network_actions(desired: DesiredState, observed: ObservedState) -> list[Acti
     """Return one action for each desired network: create or keep.
 
     Raises:
-        AddressConflictError: naming the owner, when the name or the addresses are taken, or
-            when the network exists with another subnet.
+        AddressConflictError: the name or the addresses are in use (the error names the owner), or
+            the network exists with another subnet.
     """
     by_name = {network.name: network for network in observed.networks}
     actions: list[Action] = []
@@ -66,7 +66,7 @@ def _raise_if_taken_subnet(spec: NetworkSpec, networks: Iterable[ObservedNetwork
 
 
 def is_owned(network: ObservedNetwork, owner: str, environment: str) -> bool:
-    """Return whether a network belongs to this owner's environment, by its labels."""
+    """Return whether a network's labels say that it belongs to this owner's environment."""
     return (
         network.labels.get(labels.OWNER) == owner
         and network.labels.get(labels.ENVIRONMENT) == environment

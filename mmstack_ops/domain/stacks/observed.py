@@ -1,4 +1,4 @@
-"""What runs: what the engine says, reduced to what plans and status need."""
+"""The observed state: what the engine reports, reduced to what plans and status need."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Health = Literal["none", "starting", "healthy", "unhealthy"]
 
 @dataclass(frozen=True)
 class ObservedContainer:
-    """A container of this owner's on the engine, stopped ones included."""
+    """A container of this owner on the engine, running or stopped."""
 
     id: str
     name: str
@@ -24,13 +24,13 @@ class ObservedContainer:
     health: Health
     config_hash: str
     spec: dict[str, Any]
-    """The specification it was made from (our label); empty when the label is gone."""
+    """The specification it was created from (our label); empty if the label is missing."""
     image: str
     image_id: str
     exit_code: int = 0
     restart_count: int = 0
     started_at: str = ""
-    """RFC 3339, as the engine gives it; empty when it never started."""
+    """RFC 3339, as reported by the engine; empty if it never started."""
     health_output: str = ""
     """Output of the last health probe."""
     addresses: dict[str, str] = field(default_factory=dict)
@@ -45,17 +45,17 @@ class ObservedContainer:
     restart_policy: str = ""
     oneoff: bool = False
     pid: int = 0
-    """Its first process on the engine's host; 0 when it isn't running."""
+    """Its first process on the engine's host; 0 if it isn't running."""
 
     @property
     def is_up(self) -> bool:
-        """Running, and not found unhealthy."""
+        """Whether it is running, and is healthy or has no health check."""
         return self.state == "running" and self.health in ("none", "healthy")
 
 
 @dataclass(frozen=True)
 class ObservedNetwork:
-    """A network on the engine, ours or not."""
+    """A network on the engine, of any owner."""
 
     id: str
     name: str
@@ -63,12 +63,12 @@ class ObservedNetwork:
     labels: dict[str, str]
     driver: str = "bridge"
     members: frozenset[str] = frozenset()
-    """Ids of the containers on it, stopped ones included."""
+    """Ids of the containers on it, including stopped ones."""
 
 
 @dataclass(frozen=True)
 class ObservedVolume:
-    """A volume of ours on the engine."""
+    """A volume on the engine, of any owner."""
 
     name: str
     labels: dict[str, str]
@@ -84,21 +84,21 @@ class ObservedImage:
 
 @dataclass(frozen=True)
 class ObservedState:
-    """One look at the engine."""
+    """The state of the engine at one moment."""
 
     daemon_id: str
     containers: tuple[ObservedContainer, ...]
-    """Those of one owner (the schema's `config.project`), in all its environments."""
+    """Containers of one owner (the schema's `config.project`), in all its environments."""
     networks: tuple[ObservedNetwork, ...]
     volumes: tuple[ObservedVolume, ...]
     images: dict[str, ObservedImage]
-    """Reference → image, for those of the desired references that are present."""
+    """Reference → image, for the desired references that are present."""
     has_gpu: bool = False
     foreign_names: dict[str, str] = field(default_factory=dict)
-    """Names of containers that aren't ours → id: a name we want may be taken."""
+    """Names of containers of other owners → id: a desired name may be taken."""
 
     def undeclared(self, environment: str, declared: Container[str]) -> dict[str, str]:
-        """Return service → stack of what has containers in ``environment`` and isn't declared.
+        """Return service → stack for undeclared services with containers in ``environment``.
 
         Args:
             declared: the services of the schema.

@@ -1,4 +1,4 @@
-"""Which services targets name, where some have left the schema and still have containers."""
+"""Select services by target, including services that left the schema but have containers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def select_present(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the services that ``targets`` name: those of the schema, and those that left it.
 
-    What left the schema is named by itself, by its stack, and by the environment.
+    A service that left the schema is named by its own name, by its stack, and by the environment.
 
     Raises:
-        UnknownNameError: for a target that is none of these.
+        UnknownNameError: a target is none of these.
     """
     environment = catalogue.environment
     left = observed.undeclared(environment, catalogue.services)

@@ -1,4 +1,4 @@
-"""What should run: plain values, complete, with nothing left to look up."""
+"""The desired state as complete plain values, with nothing left to resolve."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class GpuSpec:
 
 @dataclass(frozen=True)
 class DependencySpec:
-    """What must be so before the container starts."""
+    """A condition of another service before the container starts."""
 
     service: str
     stack: str
@@ -71,7 +71,7 @@ class DependencySpec:
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """One container, completely: equal specifications make equal containers."""
+    """The complete specification of one container: equal specifications give equal containers."""
 
     image: str
     command: tuple[str, ...] | None = None
@@ -106,20 +106,20 @@ class ContainerSpec:
     stop_signal: str | None = None
     stop_grace_period: float = 10.0
     secret_digests: dict[str, str] = field(default_factory=dict)
-    """Mounted secret → keyed digest of its content: a new content is a new specification."""
+    """Mounted secret → keyed digest of its content: new content gives a new specification."""
 
     def public(self, *, secret_variables: frozenset[str], key: bytes) -> dict[str, Any]:
-        """Return the specification as JSON values, fit to be shown and stored.
+        """Return the specification as JSON values that may be shown and stored.
 
-        The values of ``secret_variables`` are replaced by keyed digests, so that a change
-        shows and the value doesn't.
+        The values of ``secret_variables`` are replaced by keyed digests, so that a change is
+        visible and the value isn't.
         """
         values = dict(vars(self))
         values["environment"] = {
             name: digest(value, key) if name in secret_variables else value
             for name, value in sorted(self.environment.items())
         }
-        # Through JSON and not asdict(), which takes ten times as long.
+        # Convert with JSON, not with asdict(), which takes ten times as long.
         normal: dict[str, Any] = json.loads(json.dumps(values, default=vars))
         return {name: value for name, value in normal.items() if value not in (None, [], {}, False)}
 
@@ -137,7 +137,7 @@ def config_hash(public: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """How an image is obtained when it isn't there."""
+    """How an image is obtained if it is missing."""
 
     reference: str
     variable: str
@@ -150,7 +150,7 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class ReplicaSpec:
-    """One replica of a service: its name on the engine and what it is made from."""
+    """One replica of a service: its name on the engine and its specification."""
 
     name: str
     number: int
@@ -161,7 +161,7 @@ class ReplicaSpec:
 
 @dataclass(frozen=True)
 class ServiceSpec:
-    """All replicas of one service, and how they are brought up."""
+    """All replicas of one service, and how they are started."""
 
     name: str
     stack: str
@@ -216,7 +216,7 @@ class VolumeSpec:
 
 @dataclass(frozen=True)
 class DesiredState:
-    """Everything that should run of the selected services."""
+    """The desired state of the selected services."""
 
     owner: str
     """The schema's `config.project`."""
@@ -226,5 +226,5 @@ class DesiredState:
     services: tuple[ServiceSpec, ...]
     """In dependency order."""
     known_services: frozenset[str] = frozenset()
-    """Every service the schema declares: containers of others are orphans."""
+    """Every service that the schema declares; containers of other services are orphans."""
     warnings: tuple[str, ...] = ()

@@ -37,9 +37,9 @@ ActionKind = Literal[
 class Action:
     """One step of a plan.
 
-    ``container`` is the container the action is about (its exact id is what apply touches);
-    ``replica`` what is to run instead; ``previous`` the container an interrupted update
-    left aside, for ``recover``.
+    ``container`` is the container to act on (apply changes exactly this id); ``replica`` is what
+    should run instead; ``previous`` is the container that an interrupted update set aside, for
+    ``recover``.
     """
 
     kind: ActionKind
@@ -57,7 +57,7 @@ class Action:
     object_id: str = ""
     """Engine id of a network to remove."""
     if_same_image: Action | None = None
-    """What to do instead when the image, got anew, turns out to be the one that runs."""
+    """The action to take instead if the fresh image is the one that already runs."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the action as JSON values, without secrets."""
@@ -73,17 +73,17 @@ class Action:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done, in order, on which engine."""
+    """The actions to take on one engine, in order."""
 
     environment: str
     operation: Literal["up", "down", "restart"]
     daemon_id: str
     actions: tuple[Action, ...]
     services: tuple[ServiceSpec, ...] = ()
-    """Specifications of the services the actions are about, in dependency order."""
+    """Specifications of the services that the actions affect, in dependency order."""
     warnings: tuple[str, ...] = ()
     dependencies: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Service → services it depends on; stopping goes against it."""
+    """Service → services it depends on; services are stopped in the reverse order."""
     fresh_images: bool = False
     """Build without the layer cache."""
 
@@ -94,7 +94,7 @@ class Plan:
 
     @property
     def is_empty(self) -> bool:
-        """Nothing to change."""
+        """Whether there is nothing to change."""
         return not self.changes
 
     def summary(self) -> str:

@@ -1,4 +1,4 @@
-"""The pure planner: desired state × observed state → plan."""
+"""Plan the changes from the observed state to the desired state, without side effects."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _Containers = dict[str, list[ObservedContainer]]
 def plan_up(
     desired: DesiredState, observed: ObservedState, *, rebuild: Collection[str] = ()
 ) -> Plan:
-    """Plan how to get from what runs to what should run.
+    """Plan the changes from the observed state to the desired state.
 
     Args:
-        rebuild: services whose images are built or pulled again even where they are present.
+        rebuild: services whose images are built or pulled again even if they are present.
 
     Raises:
-        AddressConflictError: a network's name or subnet belongs to somebody else.
+        AddressConflictError: a network's name or subnet is used by another owner.
         ImageUnavailableError: an image is missing and may not be pulled.
         EngineError: a dependency outside the selection isn't running, a container's name is
-            taken by a stranger, or a GPU is asked for and there is none.
+            used by another owner, or a GPU is requested and there is none.
     """
     _raise_if_missing_gpu(desired, observed)
     containers = _by_service(desired.environment, observed)
@@ -85,9 +85,9 @@ def plan_down(
     dependencies: Mapping[str, Iterable[str]],
     keep_containers: bool = False,
 ) -> Plan:
-    """Plan how to stop ``services`` (in dependency order): dependants first, volumes never.
+    """Plan to stop ``services`` (given in dependency order): dependants first, volumes never.
 
-    Containers are removed unless ``keep_containers``; a network is removed when no container is
+    Containers are removed unless ``keep_containers``; a network is removed if no container is
     left on it.
     """
     containers = _by_service(environment, observed)
@@ -136,10 +136,10 @@ def plan_down(
 
 
 def plan_restart(desired: DesiredState, observed: ObservedState) -> Plan:
-    """Plan a restart, in dependency order, of the selected services' containers as they are.
+    """Plan to restart the existing containers of the selected services, in dependency order.
 
     Raises:
-        EngineError: when a service has no container to restart.
+        EngineError: a service has no container to restart.
     """
     containers = _by_service(desired.environment, observed)
     actions: list[Action] = []
@@ -237,7 +237,7 @@ def _foreign_volumes(desired: DesiredState, observed: ObservedState) -> list[str
 
 
 def _raise_if_taken_names(desired: DesiredState, observed: ObservedState) -> None:
-    """Refuse names that containers of strangers, or of our other environments, have."""
+    """Raise EngineError if another owner or another environment has a container's name."""
     taken = {name: f"isn't ours ({id_[:12]})" for name, id_ in observed.foreign_names.items()}
     taken |= {
         container.name: f"belongs to {container.service} of environment {container.environment}"
@@ -294,7 +294,7 @@ def _service_actions(
 
 
 def _restart_after(service: ServiceSpec, actions: list[Action], changed: set[str]) -> list[Action]:
-    """Turn "keep" into a restart after a change of a dependency that asks for it."""
+    """Turn "keep" into a restart if a dependency with ``restart`` changes."""
     causes = [d.service for d in service.depends_on if d.restart and d.service in changed]
     if not causes:
         return actions

@@ -1,4 +1,4 @@
-"""What status shows of a service."""
+"""Build the status of services."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ Condition = Literal["healthy", "running", "starting", "unhealthy", "stopped", "a
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """One service (all replicas) as it is now."""
+    """The current status of one service (all replicas)."""
 
     service: str
     stack: str
     wanted: bool
-    """Starting the environment starts it."""
+    """Whether starting the environment starts it."""
     condition: Condition
     replicas_up: int
     replicas_wanted: int
     uptime_seconds: float | None = None
-    """Of the youngest replica; None when nothing runs."""
+    """Uptime of the youngest replica; None if nothing is running."""
     restarts: int = 0
     cpu_percent: float | None = None
-    """100 is one whole core; None when not measured."""
+    """100 is one whole core; None if not measured."""
     memory_bytes: int | None = None
     memory_limit_bytes: int | None = None
     image: str = ""
     ports: tuple[str, ...] = ()
     drift: tuple[str, ...] = ()
-    """What differs from the schema, one sentence each."""
+    """Differences from the schema, one sentence each."""
     drift_unknown: str = ""
-    """Why drift couldn't be checked; empty when it was."""
+    """Why drift couldn't be checked; empty if it was."""
     health_output: str = ""
     container_ids: tuple[str, ...] = field(default=())
     declared: bool = True
-    """The schema has it; one that left the schema is shown while it has containers."""
+    """Whether the schema has it; a service that left it is shown while it has containers."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as JSON values."""
@@ -69,7 +69,7 @@ class ServiceStatus:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a container uses now."""
+    """The current resource usage of a container."""
 
     cpu_percent: float
     memory_bytes: int
@@ -83,15 +83,15 @@ def build_status(
     *,
     now: datetime,
 ) -> tuple[ServiceStatus, ...]:
-    """Reduce one look at the engine to one status for each service of the schema.
+    """Return one status for each service of the schema, from the observed state.
 
     Services that left the schema and still have containers come after those of their stack.
 
     Args:
-        specs: service → its specification, or the reason why there is none (then drift
-            can't be told).
+        specs: service → its specification, or the reason why there is none (drift is then
+            unknown).
         usage: container id → usage; containers that aren't in it weren't measured.
-        now: the moment of the look, with a time zone.
+        now: the moment of the observation, with a time zone.
     """
     by_service: dict[str, list[ObservedContainer]] = {}
     for container in observed.containers:
@@ -224,7 +224,7 @@ def _drift(
 
 
 def _moment(text: str) -> datetime:
-    # The engine gives nanoseconds; fromisoformat reads at most microseconds.
+    # The engine reports nanoseconds; fromisoformat reads at most microseconds.
     head, _, rest = text.partition(".")
     digits = rest.rstrip("Z").partition("+")[0][:6]
     return datetime.fromisoformat(f"{head}.{digits or '0'}+00:00" if "Z" in text else text)

@@ -1,1 +1,1 @@
-"""Deleting an environment's data on purpose: what, what stays, and when it is refused."""
+"""Wipes of an environment's data: what is deleted, what is kept, and when it is refused."""

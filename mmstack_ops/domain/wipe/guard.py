@@ -1,4 +1,4 @@
-"""What a wipe costs, and when a protected environment refuses it."""
+"""Add the state of backups to a wipe plan, and its refusals in a protected environment."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def guarded(
     accepted: Collection[str] = (),
     problem: str = "",
 ) -> WipePlan:
-    """Return the plan with what its backups say: beside each volume, and as refusals.
+    """Return the plan with the state of its backups: for each volume, and as refusals.
 
-    A protected environment gives a volume up only when each service that writes to it has data
-    whose newest backup is as young as its policy asks, and of which a restore drill proved one
-    lately. What that proof doesn't cover must be accepted by name. A volume that the schema
-    leaves out of backups is told as a warning: that was decided there. One that the schema
-    doesn't know at all nobody decided on.
+    A protected environment allows deleting a volume only if each service that writes to it has
+    data whose newest backup is as recent as its policy requires, and a restore drill recently
+    proved one of these backups. What that proof doesn't cover must be accepted by name. A volume
+    that the schema excludes from backups only causes a warning: the schema made that decision. For
+    a volume that the schema doesn't declare at all, no decision was made.
 
     Args:
-        unproven: the operator does without; that turns refusals into warnings.
-        accepted: names the operator typed of what may be lost though no backup holds it
-            (``service:name``, as the refusals say them).
+        unproven: the operator does without proven backups; this turns refusals into warnings.
+        accepted: names that the operator typed of what may be lost although no backup contains it
+            (``service:name``, as in the refusals).
         problem: why the backups couldn't be read; then nothing counts as backed up.
 
     Raises:
@@ -93,7 +93,7 @@ def guarded(
 
 
 def savers_of(catalogue: Catalogue, volume: str) -> tuple[str, ...]:
-    """Return the services whose backups hold what is in a volume of the schema."""
+    """Return the services whose backups contain the data in a volume of the schema."""
     return tuple(
         name
         for name in writers_of(catalogue, volume)
@@ -114,20 +114,20 @@ def _lack(
     now: datetime,
     accepted: Collection[str],
 ) -> str:
-    """Return why the data of a service isn't safe; empty when one of its series makes it so."""
+    """Return why the data of a service isn't safe; empty if one of its series makes it safe."""
     within = catalogue.schema.backup.proven_within
     of_data = [status for status in statuses if status.series.type in types]
     lacks = [_lack_of(status, within, now, accepted) for status in of_data]
     if not lacks:
         return "no backup"
-    # Of the series that is nearest to being safe: that is the one to mend.
+    # Report the series that is nearest to being safe: that is the one to fix.
     return max(lacks)[1]
 
 
 def _lack_of(
     status: SeriesStatus, within: float, now: datetime, accepted: Collection[str]
 ) -> tuple[int, str]:
-    """Return how many of the conditions a series meets, and the first that it doesn't.
+    """Return how many of the conditions a series meets, and the first that it doesn't meet.
 
     A series that meets all of them has the highest count, and an empty text.
     """
@@ -157,7 +157,7 @@ def _lack_of(
 
 
 def _with_backup(item: WipeItem, statuses: Iterable[SeriesStatus], now: datetime) -> WipeItem:
-    """Return a volume's item with the age of its newest backup in words."""
+    """Return a volume's item with the age of its newest backup as text."""
     rows = [
         status.newest
         for status in statuses

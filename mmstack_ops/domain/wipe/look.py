@@ -1,4 +1,4 @@
-"""What stands on an engine, as far as a wipe must know: also what isn't ours."""
+"""The containers, volumes and networks on an engine, of any owner, as a wipe needs them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from mmstack_ops.domain.stacks import labels
 
 
 def is_ours(marks: Mapping[str, str], owner: str, environment: str) -> bool:
-    """Return whether these labels are of this project's environment. A name says nothing."""
+    """Return whether labels belong to this project's environment. Names are not considered."""
     return marks.get(labels.OWNER) == owner and marks.get(labels.ENVIRONMENT) == environment
 
 
 @dataclass(frozen=True)
 class SeenContainer:
-    """A container, running or not, whoever it belongs to."""
+    """A container of any owner, running or not."""
 
     id: str
     name: str
@@ -27,12 +27,12 @@ class SeenContainer:
 
     @property
     def service(self) -> str:
-        """The service it is of; empty when its labels don't say."""
+        """The service it belongs to; empty if its labels don't say."""
         return self.labels.get(labels.SERVICE, "")
 
     @property
     def has_gpu(self) -> bool:
-        """Whether it was made with a GPU reserved: what is started again has to have it too."""
+        """Whether it was created with a GPU reserved: a restarted service must have one too."""
         try:
             spec = json.loads(self.labels.get(labels.SPEC) or "{}")
         except ValueError:
@@ -41,7 +41,7 @@ class SeenContainer:
 
     @property
     def stack(self) -> str:
-        """The stack it is of; empty when its labels don't say."""
+        """The stack it belongs to; empty if its labels don't say."""
         return self.labels.get(labels.STACK, "")
 
 
@@ -50,7 +50,7 @@ class SeenVolume:
     """A named volume.
 
     Args:
-        folder: where its files stand on the engine's host.
+        folder: the folder of its files on the engine's host.
     """
 
     name: str
@@ -59,16 +59,16 @@ class SeenVolume:
 
     @property
     def id(self) -> str:
-        """Name and the mark it got when it was made: one made anew has another.
+        """The name, and the id in the volume's label: a recreated volume has another id.
 
-        A volume from before there were marks has none, and what replaces it has one.
+        A volume from before this label has no id in it; a volume that replaces it has one.
         """
         return f"{self.name}@{self.labels.get(labels.VOLUME_ID, '')}"
 
 
 @dataclass(frozen=True)
 class SeenNetwork:
-    """A network, and the ids of the containers that want to be on it, stopped ones too."""
+    """A network, and the ids of the containers configured for it, including stopped ones."""
 
     id: str
     name: str
@@ -78,7 +78,7 @@ class SeenNetwork:
 
 @dataclass(frozen=True)
 class Look:
-    """One look at an engine."""
+    """The state of an engine at one moment."""
 
     daemon_id: str
     containers: tuple[SeenContainer, ...] = ()

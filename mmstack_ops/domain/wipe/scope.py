@@ -1,4 +1,4 @@
-"""What a wipe is about: a stack, a kind of data, or the whole environment."""
+"""The scope of a wipe: a stack, a kind of data, or the whole environment."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mmstack_ops.domain.schema.root import WIPED_KINDS
 from mmstack_ops.domain.suggest import did_you_mean
 
 ENVIRONMENT_SCOPE = "environment"
-"""The word for all of it; no stack may be called so."""
+"""The name of the scope of the whole environment; no stack may have this name."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """One of the three."""
+    """A stack, a kind of data, or the whole environment."""
 
     name: str
-    """The word an operator types: a stack's name, a kind of data, or ``environment``."""
+    """The name that an operator types: a stack, a kind of data, or ``environment``."""
     kind: Literal["stack", "data", "environment"]
 
 
@@ -34,7 +34,7 @@ def scopes(stacks: Iterable[str]) -> tuple[Scope, ...]:
 
 
 def services_in(catalogue: Catalogue, scope: Scope) -> tuple[str, ...]:
-    """Return the services that may lose something: members of the stack, users of its volumes."""
+    """Return the services that may lose data: members of the stack, users of its volumes."""
     if scope.kind == "environment":
         return tuple(catalogue.services)
     is_stack = scope.kind == "stack"
@@ -54,11 +54,11 @@ def services_in(catalogue: Catalogue, scope: Scope) -> tuple[str, ...]:
 def find_scope(catalogue: Catalogue, name: str) -> Scope:
     """Return the scope called ``name``.
 
-    An environment's own name isn't one: ``testing`` is a stack too, and a wipe must not have
+    An environment's own name isn't a scope: ``testing`` is a stack too, and a wipe must not have
     two meanings.
 
     Raises:
-        UnknownNameError: there is none.
+        UnknownNameError: there is no such scope.
     """
     known = {scope.name: scope for scope in scopes(catalogue.schema.stacks)}
     if name not in known:

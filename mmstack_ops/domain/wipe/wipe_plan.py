@@ -1,4 +1,4 @@
-"""A wipe as one value: shown, confirmed, written into the journal, carried out."""
+"""The plan of a wipe, as one value that is shown, confirmed, journaled and applied."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ ItemKind = Literal["container", "volume", "network"]
 
 @dataclass(frozen=True)
 class WipeItem:
-    """One thing to delete, by exactly what it is.
+    """One object to delete, with its exact identity.
 
     Args:
-        id: the engine's id; of a volume its name and the mark it got when it was made, since
-            the engine gives volumes no ids.
-        service: the service it is of, or the ones that write to it.
-        loses: what is lost with it, for people; empty where nothing is.
-        size: bytes on disk; None where nobody knows.
+        id: the engine's id; for a volume, its name and the id in its label, because the engine
+            gives volumes no ids.
+        service: the service it belongs to, or the services that write to it.
+        loses: what is lost with it, for display; empty if nothing is.
+        size: bytes on disk; None if unknown.
     """
 
     kind: ItemKind
@@ -35,7 +35,7 @@ class WipeItem:
 
 @dataclass(frozen=True)
 class Stays:
-    """Something of the scope that stays, and why."""
+    """An object of the scope that is kept, and the reason."""
 
     kind: ItemKind
     name: str
@@ -44,19 +44,19 @@ class Stays:
 
 @dataclass(frozen=True)
 class WipePlan:
-    """What a wipe will remove, exactly, on which engine.
+    """The exact objects that a wipe deletes on one engine.
 
     Args:
-        scope: the word it was asked for by.
+        scope: the name of the scope.
         items: what is deleted: containers, then volumes, then networks.
-        stays: what one might think would be deleted, and doesn't.
+        stays: objects that one might expect to be deleted, but that are kept.
         starts: services that ran and are started again afterwards.
-        gpu: with the GPUs they declare, since they ran with them.
-        affected: services that go on running though they need what goes.
-        refusals: why a guarded environment doesn't let it happen; empty when it may.
-        unfinished: an earlier wipe that was killed: what is left of it.
+        gpu: they are started with the GPUs they declare, because they ran with them.
+        affected: services that keep running although they need what is deleted.
+        refusals: why a protected environment refuses the wipe; empty if it is allowed.
+        unfinished: what is left of an earlier wipe that was killed.
         unproven: the operator does without a proven backup.
-        accepted: what the operator said may be lost though no backup holds it.
+        accepted: what the operator accepts to lose although no backup contains it.
         guarded: the environment is protected: its confirmation must be typed.
     """
 
@@ -78,17 +78,17 @@ class WipePlan:
 
     @property
     def confirmation(self) -> str:
-        """What the operator types: ``production/core``."""
+        """What the operator must type: ``production/core``."""
         return f"{self.environment}/{self.scope}"
 
     @property
     def to_do(self) -> bool:
-        """Whether anything goes or is to be started again."""
+        """Whether anything is deleted or started again."""
         return bool(self.items or self.starts)
 
     @property
     def stamp(self) -> PlanStamp:
-        """What it is known by. Sizes and backups change while the plan doesn't."""
+        """The plan's stamp. Sizes and backups aren't in it: they change while the plan doesn't."""
         going = sorted([one.kind, one.id] for one in self.items)
         return PlanStamp(
             plan=f"the plan to wipe {self.confirmation}",
@@ -104,7 +104,7 @@ class WipePlan:
 
     @property
     def size(self) -> int | None:
-        """Bytes of all volumes to delete; None when one of them is unknown."""
+        """Bytes of all volumes to delete; None if the size of one is unknown."""
         sizes = [one.size for one in self.items if one.kind == "volume"]
         known = [size for size in sizes if size is not None]
         return sum(known) if len(known) == len(sizes) else None
@@ -114,7 +114,7 @@ class WipePlan:
         return tuple(one for one in self.items if one.kind == kind)
 
     def with_sizes(self, sizes: Mapping[str, int]) -> WipePlan:
-        """Return it with bytes by volume name."""
+        """Return the plan with sizes in bytes, given by volume name."""
         items = tuple(
             replace(one, size=sizes.get(one.name)) if one.kind == "volume" else one
             for one in self.items
@@ -122,10 +122,10 @@ class WipePlan:
         return replace(self, items=items)
 
     def raise_if_unconfirmed(self, typed: str) -> None:
-        """Raise unless ``typed`` is this plan's confirmation.
+        """Raise InputError unless ``typed`` is this plan's confirmation.
 
         Raises:
-            InputError: it isn't.
+            InputError: ``typed`` is anything else.
         """
         if typed != self.confirmation:
             raise InputError(
@@ -134,10 +134,10 @@ class WipePlan:
             )
 
     def raise_if_guarded(self) -> None:
-        """Raise unless the guard of the environment lets this happen.
+        """Raise InputError if the environment's guard refuses the wipe.
 
         Raises:
-            InputError: it doesn't; nothing was touched.
+            InputError: the wipe is refused; nothing was changed.
         """
         if self.refusals:
             raise InputError(
@@ -148,7 +148,7 @@ class WipePlan:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {
             **asdict(self),
             "made_at": self.made_at.isoformat(),
@@ -160,16 +160,16 @@ class WipePlan:
 
 @dataclass(frozen=True)
 class WipeResult:
-    """What came of a wipe."""
+    """The result of a wipe."""
 
     environment: str
     scope: str
     gone: tuple[WipeItem, ...]
     kept: Mapping[str, str]
-    """Name → why it wasn't removed though the plan said so."""
+    """Name → why it wasn't deleted although the plan said so."""
     started: tuple[str, ...] = ()
     not_started: Mapping[str, str] | None = None
-    """Service → why it didn't come up again."""
+    """Service → why it didn't start again."""
     unproven: bool = False
     seconds: float = 0.0
 
@@ -179,7 +179,7 @@ class WipeResult:
         return sum(one.size or 0 for one in self.gone if one.kind == "volume")
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the object as JSON values."""
         return {
             **asdict(self),
             "kept": dict(self.kept),

@@ -1,7 +1,7 @@
-"""Decide what a wipe removes. Pure: one look at the engine in, one plan out.
+"""Plan what a wipe deletes, from the state of the engine and without side effects.
 
-A thing goes because it carries this project's and this environment's labels, never because
-of its name; what isn't ours keeps every volume and network it is on.
+An object is deleted because it has this project's and this environment's labels, never because
+of its name. Every volume and network that a container of others uses is kept.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ def plan_wipe(
     interrupted_starts: Collection[str] = (),
     interrupted_gpu: bool = False,
 ) -> WipePlan:
-    """Return what is deleted, what stays and why, and what is started again.
+    """Return what is deleted, what is kept and why, and what is started again.
 
-    A stack goes with its containers, the volumes it owns and its network. A kind of data goes
-    with the containers that mount it, which are started again. An environment goes whole.
+    A stack is deleted with its containers, the volumes it owns and its network. A kind of data is
+    deleted with the containers that mount it, which are started again. An environment is deleted
+    completely.
 
     Args:
-        start: start again what ran, where only data was to go.
+        start: start again what ran, if only data is deleted.
         interrupted_starts: services that an interrupted wipe of the same scope had stopped.
-        interrupted_gpu: they ran with their GPUs.
+        interrupted_gpu: these services ran with their GPUs.
     """
     return _Planner(catalogue, scope, look).plan(
         made_at,
@@ -63,7 +64,7 @@ class _Planner:
         interrupted_gpu: bool,
     ) -> WipePlan:
         wanted = [volume for volume in self._volumes if self._has(volume)]
-        # What somebody else mounts can't go: its containers needn't go for nothing either.
+        # A volume that others mount can't be deleted, so its containers needn't be deleted either.
         ours = {container.id for container in self._ours}
         possible = {one.name for one in wanted if not self._outsiders(ours, one.name)}
         containers = self._containers(possible)
@@ -90,7 +91,7 @@ class _Planner:
         )
 
     def _has(self, volume: SeenVolume) -> bool:
-        """Return whether a volume of ours is in the scope."""
+        """Return whether one of our volumes is in the scope."""
         if self._scope.kind == "environment":
             return True
         if self._scope.kind == "stack":
@@ -99,7 +100,7 @@ class _Planner:
         return declared is not None and declared.holds == self._scope.name
 
     def _containers(self, volumes: set[str]) -> list[SeenContainer]:
-        """Return those of the scope, and those that ran once and kept one of its volumes."""
+        """Return containers of the scope, and one-off containers that use one of its volumes."""
         found = []
         for container in self._ours:
             mounts = bool(container.volumes & volumes)
@@ -117,7 +118,7 @@ class _Planner:
     def _free_volumes(
         self, wanted: Iterable[SeenVolume], going: set[str]
     ) -> tuple[list[SeenVolume], list[Stays]]:
-        """Return the volumes that nobody else mounts, and why the others stay."""
+        """Return the volumes that no other container mounts, and why the others are kept."""
         free: list[SeenVolume] = []
         stays: list[Stays] = []
         for volume in sorted(wanted, key=lambda one: one.name):
@@ -137,7 +138,7 @@ class _Planner:
         )
 
     def _free_networks(self, going: set[str]) -> tuple[list[SeenNetwork], list[Stays]]:
-        """Return the networks of the scope that nobody else is on; data has none."""
+        """Return the scope's networks without other containers; a kind of data has no networks."""
         free: list[SeenNetwork] = []
         stays: list[Stays] = []
         names = {container.id: container.name for container in self._look.containers}
@@ -176,7 +177,7 @@ class _Planner:
         return self._catalogue.select(sorted(wanted), dependencies=False)
 
     def _affected(self, services: set[str]) -> tuple[str, ...]:
-        """Return the services that go on running though something they need goes."""
+        """Return the services that keep running although something they need is deleted."""
         running = {one.service for one in self._ours if one.running} - services
         return tuple(
             name

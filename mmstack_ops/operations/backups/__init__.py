@@ -1,1 +1,1 @@
-"""Taking, copying, verifying, proving, restoring, pruning and exporting backups."""
+"""Take, copy, verify, prove, restore, prune and export backups."""

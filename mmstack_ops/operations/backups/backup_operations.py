@@ -1,4 +1,4 @@
-"""Everything that can be done with the backups of one environment."""
+"""All operations on the backups of one environment."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ Listener = Callable[[BackupEvent], None]
 
 
 class BackupOperations(BackupQueries):
-    """Takes, copies, verifies, proves and restores the backups of one environment.
+    """The operations on the backups of one environment: take, copy, verify, prove, restore.
 
-    Each operation is one file of this package: this class finds what it works with.
+    Each operation is one file of this package; this class provides what it works with.
     """
 
     def back_up(
@@ -49,7 +49,7 @@ class BackupOperations(BackupQueries):
         cancel: threading.Event,
         on_event: Listener,
     ) -> BackupDone:
-        """Take a backup of one series onto ``tier`` (default: the first).
+        """Take a backup of one series to ``tier`` (default: the first).
 
         Raises:
             BackupError: nothing was stored.
@@ -70,10 +70,10 @@ class BackupOperations(BackupQueries):
         *,
         safety: bool = False,
     ) -> BackupDone:
-        """Take a backup. The service's turn is taken already.
+        """Take a backup. The caller holds the service's lock.
 
         Args:
-            safety: a restore takes it of what it is about to replace.
+            safety: a restore takes it of the data it is about to replace.
         """
         from mmstack_ops.artifacts.records import mark_safety
         from mmstack_ops.operations.backups.take import take_backup
@@ -89,8 +89,8 @@ class BackupOperations(BackupQueries):
             self._locks(holder, cancel, on_event).series(opened.name, _series(ref)),
         ):
             if safety:
-                # Before there is anything to mark: killed at any point, no restore takes it for
-                # a good one. A mark without a backup is swept.
+                # Marked before the backup exists: if the process is killed, no restore takes it
+                # for a good backup. A mark without a backup is swept.
                 mark_safety(opened, ref)
             done = take_backup(ref, opened, place, said=said, cancel=cancel, now=now)
         on_event(done)
@@ -106,7 +106,7 @@ class BackupOperations(BackupQueries):
         cancel: threading.Event,
         on_event: Listener,
     ) -> BackupDone:
-        """Copy one backup to another tier and verify what landed there.
+        """Copy one backup to another tier and verify the copy.
 
         Args:
             source: the tier to copy from; None: the nearest that has it.
@@ -155,10 +155,10 @@ class BackupOperations(BackupQueries):
         cancel: threading.Event,
         on_event: Listener,
     ) -> VerifyResult:
-        """Read one copy whole and check it; put a corrupt one aside and heal it.
+        """Read and check one copy completely; put a corrupt copy in quarantine and heal it.
 
         Raises:
-            TierError: the tier failed: nothing is known of the copy then.
+            TierError: the tier failed: the state of the copy is unknown.
             CancelledError: ``cancel`` was set.
         """
         from mmstack_ops.artifacts.records import write_verified
@@ -204,11 +204,11 @@ class BackupOperations(BackupQueries):
         cancel: threading.Event,
         on_event: Listener,
     ) -> Proof:
-        """Restore one backup into a scratch server, compare, record, and clean up.
+        """Restore one backup into a scratch server, compare it, record the proof, and clean up.
 
         Raises:
-            InputError: no tier has this backup, or its service left the schema.
-            EngineError: no scratch server could be made: nothing was learned.
+            InputError: no tier has this backup, or its service was removed from the schema.
+            EngineError: no scratch server could be created: there is no result.
         """
         from mmstack_ops.artifacts.artifact_reader import Artifact, read_manifest
         from mmstack_ops.operations.backups.drill import drill, record_proof
@@ -249,12 +249,12 @@ class BackupOperations(BackupQueries):
         cancel: threading.Event,
         on_event: Listener,
     ) -> tuple[RestoreDone, ...]:
-        """Carry ``plan`` out.
+        """Carry out ``plan``.
 
         Raises:
             InputError: ``confirmation`` isn't the plan's, for a restore in place.
-            PlanStaleError: the plan is too old, or of another engine.
-            RestoreError: what failed, and in which state the service is now.
+            PlanStaleError: the plan is too old, or for another engine.
+            RestoreError: the restore failed; the error says what failed and the service's state.
         """
         from mmstack_ops.operations.backups.restore import restore
 
@@ -273,7 +273,7 @@ class BackupOperations(BackupQueries):
             return restore(plan, means, confirmation=confirmation, cancel=cancel, now=self._now)
 
     def hold(self, ref: BackupRef, reason: str) -> None:
-        """Keep a backup from being deleted by any retention, on every tier that has it.
+        """Put a backup on hold on every tier that has it: no retention deletes it.
 
         Raises:
             InputError: no tier has it.
@@ -284,7 +284,7 @@ class BackupOperations(BackupQueries):
             hold(tier, ref, reason)
 
     def accept(self, ref: BackupRef, reason: str) -> None:
-        """Accept what drills find suspicious about a backup: its next one proves it.
+        """Accept the suspicious findings of drills about a backup: its next drill proves it.
 
         Raises:
             InputError: no tier has it.
@@ -295,7 +295,7 @@ class BackupOperations(BackupQueries):
             accept(tier, ref, reason)
 
     def unhold(self, ref: BackupRef) -> None:
-        """Let retention have a backup again.
+        """End the hold of a backup: retention may delete it again.
 
         Raises:
             InputError: no tier has it.
@@ -314,10 +314,10 @@ class BackupOperations(BackupQueries):
         cancel: threading.Event,
         on_event: Listener,
     ) -> SeriesCleaned:
-        """Carry the retention of one series on one tier out; each deletion is looked at again.
+        """Carry out the retention of one series on one tier. Each deletion is checked again.
 
         Raises:
-            RetentionError: a rail stops it; nothing was deleted.
+            RetentionError: a safety check stops it; nothing was deleted.
             TierError: the tier failed; what was deleted before stays deleted.
         """
         from mmstack_ops.operations.backups.prune import clean_series
@@ -342,7 +342,7 @@ class BackupOperations(BackupQueries):
     def sweep(
         self, tier: str, *, holder: str, cancel: threading.Event, on_event: Listener
     ) -> tuple[str, ...]:
-        """Take leftovers and files no backup names away; return what was deleted.
+        """Delete leftovers and files that no backup names; return what was deleted.
 
         Raises:
             TierError: the tier failed.

@@ -1,4 +1,4 @@
-"""Copying artifacts from tier to tier: byte for byte, verified from what landed, resumable."""
+"""Copy artifacts from tier to tier, byte for byte. Copies are verified and can be resumed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Copied:
-    """What a copy came to."""
+    """The result of a copy."""
 
     manifest: Manifest
     written_bytes: int
@@ -42,16 +42,16 @@ def copy_artifact(
     progress: Callable[[int], None],
     tell: Callable[[str], None],
 ) -> Copied:
-    """Copy a backup, the manifest last. What is there already and right is kept.
+    """Copy a backup, the manifest last. Correct files that are already on ``target`` are kept.
 
     Args:
-        progress: told how many bytes were done, after every block.
+        progress: called with the number of bytes done, after every block.
 
     Raises:
-        ArtifactError: the source's copy is missing or damaged, or the bytes that landed
-            differ; nothing that looks like a backup is left on ``target``.
+        ArtifactError: the source's copy is missing or damaged, or the written bytes differ;
+            nothing that looks like a backup is left on ``target``.
         TierError: a tier failed.
-        CancelledError: the work was cancelled; what was copied is used by the next try.
+        CancelledError: the work was cancelled; the next attempt uses what was copied.
     """
     target.check(writing=True)
     try:
@@ -68,7 +68,7 @@ def copy_artifact(
         )
     trusted = _trusted_packs(target, ref, present=present, manifest=manifest)
     written = 0
-    # Packs first: other backups may name them too, and none of them is a backup by itself.
+    # Packs first: other backups may name them too, and a pack alone isn't a backup.
     for payload in sorted(manifest.payloads, key=lambda payload: payload.role != "pack"):
         key = manifest.key_of(payload)
         size = target.size(key)
@@ -94,7 +94,7 @@ def copy_artifact(
 
 
 def copy_records(source: Tier, target: Tier, ref: BackupRef) -> int:
-    """Copy the records of a backup that ``target`` doesn't have; return how many.
+    """Copy those records of a backup that ``target`` doesn't have; return their number.
 
     Raises:
         TierError: a tier failed.
@@ -120,11 +120,11 @@ def copy_file(
     throttle: Throttle,
     progress: Callable[[int], None],
 ) -> None:
-    """Copy one file, then read and hash what landed.
+    """Copy one file, then read and hash the written bytes.
 
     Raises:
-        ArtifactError: the source's bytes are wrong (nothing is published then), or those
-            that landed are (they are taken away).
+        ArtifactError: the source's bytes are wrong (nothing is published), or the written bytes
+            are wrong (they are deleted).
         TierError: a tier failed.
     """
     what = f"{key} on tier {source.name}"
@@ -153,7 +153,7 @@ def copy_file(
 
 
 def stored_problem(tier: Tier, key: str, payload: Payload, *, throttle: Throttle) -> str | None:
-    """Read and hash a stored file; say what is wrong with it, None when it is as written.
+    """Read and hash a stored file; return what is wrong with it, None if it is as written.
 
     Raises:
         TierError: the tier failed.
@@ -173,7 +173,7 @@ def stored_problem(tier: Tier, key: str, payload: Payload, *, throttle: Throttle
 
 
 def quarantine(tier: Tier, key: str, *, throttle: Throttle, now: datetime | None = None) -> str:
-    """Put a file aside, so that a good one can take its place; return its new key.
+    """Move a file to quarantine, so that a good one can replace it; return its new key.
 
     Raises:
         ImmutableError: the file is under object lock.
@@ -190,7 +190,7 @@ def quarantine(tier: Tier, key: str, *, throttle: Throttle, now: datetime | None
 
 
 def manifest_bytes(tier: Tier, ref: BackupRef) -> bytes:
-    """Return a manifest as it is stored.
+    """Return the stored bytes of a manifest.
 
     Raises:
         FileMissingError: the tier doesn't have this backup.
@@ -205,7 +205,7 @@ def _trusted_packs(
     """Return keys on ``target`` that were verified when the backup that names them was copied.
 
     Hashing all packs of a tree again with every copy would read terabytes for nothing;
-    ``verify`` does that in its own time.
+    ``verify`` does that separately.
     """
     if present:
         return frozenset(manifest.key_of(payload) for payload in manifest.payloads)
@@ -216,7 +216,7 @@ def _trusted_packs(
         for file in target.list(f"{ref.series}/")
         if (key := parse_key(file.key)) is not None and key.kind == "manifest"
     ]
-    # The nearest in time shares the most packs.
+    # The backup nearest in time shares the most packs.
     others.sort(key=lambda other: abs((other.created - ref.created).total_seconds()))
     for other in others[:1]:
         try:
@@ -236,7 +236,7 @@ def _problem(payload: Payload, count: int, digest: str) -> str | None:
 
 
 class _HashingThread:
-    """Reads and hashes ahead while the other side writes."""
+    """A thread that reads and hashes ahead while the other side writes."""
 
     def __init__(self, reader: FileReader) -> None:
         self._reader = reader
@@ -262,7 +262,7 @@ class _HashingThread:
                 self._channel.put(block)
             self._channel.finish()
         except ChannelClosedError:
-            pass  # The writing side gave up and says why itself.
+            pass  # The writing side stopped and reports why.
         except BaseException as error:
-            # Whatever it is, it belongs to the thread that writes: `get` raises it.
+            # Passed to the thread that writes: `get` raises it there.
             self._channel.fail(error)

@@ -1,4 +1,4 @@
-"""Restore drills: a backup restored into a scratch server, compared, and proven."""
+"""Run restore drills: restore a backup into a scratch server, compare it, and prove it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOTHING = Comparison(compared=0, differences=(), total_differences=0)
 class FilesOnly:
     """A workbench whose containers never run: for files that are compared without a server.
 
-    All else is the workbench it stands for.
+    Everything else is passed to the wrapped workbench.
     """
 
     def __init__(self, bench: Workbench) -> None:
@@ -37,7 +37,7 @@ class FilesOnly:
         return getattr(self._bench, name)
 
     def start(self, instance: Instance) -> Instance:
-        """Leave it as it is; return it."""
+        """Return ``instance`` unchanged."""
         return instance
 
     def stop(self, instance: Instance) -> None:
@@ -55,7 +55,7 @@ class FilesOnly:
 
 
 def bench_for(kind: BackupType, bench: Workbench) -> Workbench:
-    """Return the workbench that ``kind`` gets for a scratch target."""
+    """Return the workbench of ``kind`` for a scratch target."""
     return cast(Workbench, FilesOnly(bench)) if kind.drilled_in == "files" else bench
 
 
@@ -77,20 +77,20 @@ def drill(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     trend: Callable[[], DrillCheck] | None = None,
 ) -> Proof:
-    """Restore a backup into a scratch server, compare, record the proof; leave nothing behind.
+    """Restore a backup into a scratch server, compare it, record the proof, and clean up.
 
-    The probes of the service (``recipe.definition``) are asked of the restored copy. A backup that
-    can't be restored, or differs, is a result (a disproof) and is recorded too.
+    The probes of the service (``recipe.definition``) run on the restored copy. A backup that can't
+    be restored, or differs, is a result (a disproof) and is recorded too.
 
     Args:
-        artifact: the backup as it stands on ``tier``.
+        artifact: the backup as stored on ``tier``.
         bench: its ``cancel`` stops the drill.
-        record: stores the proof beside the artifact; what it raises is raised.
-        trend: compares the backup with the last proven ones; None: it isn't asked for.
+        record: stores the proof beside the artifact; its errors are raised.
+        trend: compares the backup with the last proven ones; None: no comparison.
 
     Raises:
-        EngineError: no scratch server could be made: nothing was learned about the backup.
-        TierUnavailableError, NoKeyError: it couldn't be read here; likewise.
+        EngineError: no scratch server could be created: the state of the backup is unknown.
+        TierUnavailableError, NoKeyError: the backup couldn't be read here; likewise.
         CancelledError: ``bench.cancel`` was set; likewise.
     """
     ref = artifact.manifest.ref
@@ -155,17 +155,18 @@ def drill(
 def record_proof(
     proof: Proof, tiers: Sequence[Tier], tell: Callable[[str], None]
 ) -> tuple[str, ...]:
-    """Write a proof beside the backup on every tier that holds it.
+    """Write a proof beside the backup on every tier that has it.
 
     Args:
-        tiers: those, the nearest first. One that fails doesn't keep the others from it.
-        tell: told which one failed.
+        tiers: the tiers that have the backup, nearest first. A failure on one doesn't affect
+            the others.
+        tell: called for each tier that failed.
 
     Returns:
-        The names of the tiers that have it now.
+        The names of the tiers that now have the proof.
 
     Raises:
-        TierError: none of them took it.
+        TierError: all tiers failed.
     """
     failures: list[TierError] = []
     written: list[str] = []
@@ -182,10 +183,10 @@ def record_proof(
 
 
 def raise_if_cancelled(cancel: threading.Event, what: str) -> None:
-    """Raise when ``cancel`` is set: what failed because of it is no verdict.
+    """Raise ``CancelledError`` if ``cancel`` is set: a failure because of it is no verdict.
 
     Raises:
-        CancelledError: it is.
+        CancelledError: ``cancel`` is set.
     """
     if cancel.is_set():
         raise CancelledError(f"{what} was cancelled", remedy="run it again")

@@ -1,4 +1,4 @@
-"""Exporting: one backup with all it needs as a plain tar, to carry away."""
+"""Export one backup with everything it needs as a plain tar."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def export(
     throttle: Throttle,
     progress: Callable[[int], None],
 ) -> int:
-    """Write a backup's folder, its packs and how to restore it by hand as a tar.
+    """Write a tar with a backup's folder, its packs and instructions to restore it by hand.
 
-    Every file is hashed on its way; the caller throws the tar away after an error.
+    Every file is hashed while it is copied. The caller deletes the tar after an error.
 
     Returns:
         Bytes written.
 
     Raises:
-        ArtifactError: something is missing or damaged.
+        ArtifactError: part of the backup is missing or damaged.
         TierError: the tier failed.
         OSError: ``target`` failed.
     """
@@ -58,7 +58,7 @@ def export(
 
 
 def instructions(manifest: Manifest) -> str:
-    """Return how to restore the backup by hand, as text."""
+    """Return instructions to restore the backup by hand."""
     lines = [
         f"Backup {manifest.ref}",
         f"Taken {manifest.created:%Y-%m-%d %H:%M:%S} UTC: {manifest.method}",

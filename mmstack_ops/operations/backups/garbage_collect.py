@@ -1,7 +1,7 @@
-"""Garbage: what killed writers left, and packs that no backup names any more.
+"""Delete garbage: what killed writers left, and packs that no backup names any more.
 
 Mark and sweep for each series, under the series' lock. Nothing younger than the grace period
-is touched: it may belong to a backup that another host is taking at this moment.
+is touched: it may belong to a backup that another host is currently taking.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mmstack_ops.domain.backups.tier import Tier
 
 GRACE = timedelta(hours=24)
-"""No backup takes longer; the id in a name says when its backup was begun."""
+"""No backup takes longer. The id in a name contains the start time of its backup."""
 
 
 def sweep_series(
@@ -36,21 +36,21 @@ def sweep_series(
 ) -> tuple[str, ...]:
     """Delete the garbage of one series; return the deleted keys.
 
-    The caller holds the series' lock. Killed at any point, nothing that a backup names is
+    The caller holds the series' lock. If the process is killed, nothing that a backup names is
     lost: manifests are never touched here.
 
     Args:
         series: ``environment/service/type``.
 
     Raises:
-        ArtifactError: a manifest can't be read: what it names is unknown, so nothing of the
-            series is deleted.
+        ArtifactError: a manifest can't be read. The packs it names are unknown, so nothing of
+            the series is deleted.
         TierError: the tier failed.
         CancelledError: the work was cancelled.
     """
     listing = group(tier.folders(f"{series}/"))
     limit = now - grace
-    # A folder without a manifest, or records whose backup is gone (a killed deletion).
+    # Garbage is a folder without a manifest, or records of a deleted backup (a killed deletion).
     aside = {
         file.key.removeprefix(QUARANTINE).rpartition("/")[0]
         for file in tier.list(f"{QUARANTINE}{series}/")
@@ -76,7 +76,7 @@ def sweep_series(
 
 
 def series_on(tier: Tier, environment: str) -> tuple[Series, ...]:
-    """Return the series of an environment that have anything on ``tier``.
+    """Return the series of an environment that have files on ``tier``.
 
     Raises:
         TierError: the tier failed.
@@ -88,7 +88,7 @@ def series_on(tier: Tier, environment: str) -> tuple[Series, ...]:
 def sweep_tier(
     tier: Tier, *, now: datetime, tell: Callable[[str], None], grace: timedelta = GRACE
 ) -> None:
-    """Take away what killed writers left below the level of keys: temporary files, uploads.
+    """Delete what killed writers left below the level of keys: temporary files, uploads.
 
     Raises:
         TierError: the tier failed.
@@ -114,7 +114,7 @@ def _dead_packs(
     ]
     if not dead:
         return []
-    # A backup of another host may have been completed since the first look.
+    # Another host may have completed a backup since the first listing.
     again = group(tier.folders(f"{series}/"))
     new = [folder.ref for text, folder in again.folders.items() if folder.complete]
     known = {folder.ref for folder in listing.complete}
@@ -141,7 +141,7 @@ def _named_packs(tier: Tier, refs: list[BackupRef], throttle: Throttle) -> set[s
 
 
 def _old(backup_id: str, limit: datetime, what: str, tell: Callable[[str], None]) -> bool:
-    """Return whether something of this id is past its grace; tell when not."""
+    """Return whether an object with this id is past its grace period; report it if not."""
     if not is_backup_id(backup_id):
         tell(f"kept {what}: its name isn't one of ours")
         return False

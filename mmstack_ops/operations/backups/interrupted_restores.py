@@ -1,4 +1,4 @@
-"""Restores in place that were killed, or couldn't be undone: what they left, in words."""
+"""Describe what restores in place left that were killed or couldn't be undone."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.stores.backup_type import Workbench
 
 STOPPED = "restore-stopped"
-"""The journal's key of services that wait, stopped, for a restore."""
+"""The journal's key of services that are stopped during a restore."""
 _REPLACING = "restore/"
 
 
 def replacing_key(service: str) -> str:
-    """Return the journal's key of what a service holds while it is replaced."""
+    """Return the journal's key of a service whose data is being replaced."""
     return f"{_REPLACING}{service}"
 
 
 def report_interrupted(bench: Workbench) -> Iterator[str]:
-    """Yield what restores in place that were killed left, in words.
+    """Yield descriptions of what killed restores in place left.
 
-    What was stopped is told once. What a service holds is told until a restore of it succeeds.
+    Stopped services are reported once. A service with undefined data is reported until a restore
+    of it succeeds.
     """
     yield from map(_description, bench.leftovers(STOPPED))
     yield from map(_description, bench.abandoned(_REPLACING))
 
 
 def interrupted_restores(state: Path) -> tuple[str, ...]:
-    """Return what restores left that nobody undoes any more. Changes nothing.
+    """Return what restores left that no process undoes any more. Changes nothing.
 
     Args:
-        state: the environment's folder of state.
+        state: the environment's state folder.
     """
     journal = Journal(state / "journal")
     return tuple(
@@ -43,7 +44,7 @@ def interrupted_restores(state: Path) -> tuple[str, ...]:
 
 
 def _description(record: Mapping[str, str]) -> str:
-    """Say what a record of a restore means now that its process is gone, and what to do."""
+    """Return what a restore's record means after its process has died, and what to do."""
     if stopped := record.get("stopped"):
         return (
             f"a restore ended before it started these services again: {stopped}; start them"

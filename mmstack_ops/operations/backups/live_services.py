@@ -1,4 +1,4 @@
-"""Stopping and starting the containers of services as they are, around a restore."""
+"""Stop and start the existing containers of services around a restore."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LiveServices:
         return frozenset(c.service for c in self._containers() if c.state in _RUNNING)
 
     def has_volumes(self, names: Collection[str]) -> bool:
-        """Return whether one of these volumes is there; also true for no names: who knows."""
+        """Return whether one of these volumes exists; also True without names: it is unknown."""
         present = {volume.name for volume in self.engine.observe(self.owner).volumes}
         return not names or not present.isdisjoint(names)
 
@@ -70,12 +70,12 @@ class LiveServices:
         return tuple(dict.fromkeys(stopped))
 
     def start(self, services: Collection[str], *, cancel: threading.Event) -> None:
-        """Start the containers of ``services``, each once what it depends on is healthy.
+        """Start the containers of ``services``, each after its dependencies are healthy.
 
-        Those that run are waited for.
+        Wait for containers that already run, too.
 
         Raises:
-            EngineError: one of them didn't get healthy.
+            EngineError: one of them didn't become healthy.
             CancelledError: ``cancel`` was set.
         """
         for container in self._ordered(services):
@@ -107,6 +107,6 @@ def _health(spec: Mapping[str, Any]) -> HealthSpec | None:
     found = spec.get("health")
     if not isinstance(found, dict):
         return None
-    # Left out of the label where they are zero.
+    # The label omits them if they are zero.
     times = {name: found.get(name, 0) for name in ("start_period", "start_interval")}
     return HealthSpec(**{**found, **times, "test": tuple(found["test"])})

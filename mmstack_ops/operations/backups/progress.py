@@ -1,4 +1,4 @@
-"""Telling what is going on with one backup, not more often than somebody can read it."""
+"""Report the progress of one backup, not more often than it can be read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _EVERY_SECONDS = 0.25
 
 
 class ProgressReporter:
-    """ServiceLocks messages and byte counts into events. Safe to use from several threads.
+    """A reporter that turns messages and byte counts into events. Thread-safe.
 
     Args:
-        phase: what is being done while bytes are counted.
-        total: bytes there will be; None where it isn't known.
+        phase: the phase during which bytes are counted.
+        total: expected number of bytes; None if it isn't known.
     """
 
     def __init__(
@@ -38,16 +38,16 @@ class ProgressReporter:
         self._told_at = 0.0
 
     def tell(self, message: str, phase: Phase | None = None) -> None:
-        """Say something."""
+        """Report a message."""
         event = BackupProgress(self._service, self._type, phase or self._phase, message)
         self._on_event(event)
 
     def warn(self, message: str) -> None:
-        """Say something that somebody should look at."""
+        """Report a message as a warning."""
         self.tell(message, "warning")
 
     def count(self, size: int) -> None:
-        """Add ``size`` bytes, as the pipeline reports them."""
+        """Add ``size`` bytes that the pipeline reports."""
         with self._lock:
             self._done += size
             now = time.monotonic()

@@ -1,4 +1,4 @@
-"""The retention of backups on real tiers: planned from their listings, carried out as planned."""
+"""Plan the retention of backups from the listings of the tiers, and carry out the plan."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def plan_on_tiers(
     now: datetime,
     series: Sequence[Series] | None = None,
 ) -> RetentionPlan:
-    """Return what retention does to every copy. Reads listings, and reasons of holds.
+    """Return what retention does to every copy. Reads listings and the reasons of holds.
 
     Args:
-        series: only these; None: all there are, also of services that left the schema.
+        series: only these; None: all, including those of services removed from the schema.
     """
     contents = holdings.contents(sizes=True, series=series)
     tiers = [
         TierRules(
             name=tier.name,
             policy=holdings.tiers.policy(tier.name),
-            # What isn't configured is waited for by nobody.
+            # No tier waits for copies on a tier that isn't configured.
             after=next(iter(holdings.tiers.sources(tier.name)), None),
             readable=tier.name not in contents.down,
         )
@@ -77,18 +77,18 @@ def clean_series(
     throttle: Throttle,
     tell: Callable[[str], None],
 ) -> SeriesCleaned:
-    """Delete what ``planned`` names and what still may go; take the packs that thus died away.
+    """Delete the backups of ``planned`` that may still be deleted, and the packs left unused.
 
-    The caller holds the series' lock. The oldest goes first: killed at any point, what is left
-    is a history that a plan could have left.
+    The caller holds the series' lock. The oldest backup is deleted first: if the process is
+    killed, the remaining backups are a history that a plan could have left.
 
     Args:
-        planned: what was looked at.
-        now_planned: the same, made under the lock; None: nothing of the series is left.
-        accept_many: an operator said that so many may go.
+        planned: the plan that was reviewed.
+        now_planned: the same plan, made under the lock; None: nothing of the series is left.
+        accept_many: an operator accepted that so many backups are deleted.
 
     Raises:
-        RetentionError: a rail stops it; nothing was deleted.
+        RetentionError: a safety check stops it; nothing was deleted.
         TierError: the tier failed; what was deleted before stays deleted.
         CancelledError: cancelled between two deletions.
     """
@@ -116,12 +116,12 @@ def clean_series(
         ref = BackupRef(environment, planned.series.service, planned.series.type, planned_one.id)
         decision = decided.get(ref.id)
         if decision is None:
-            continue  # Somebody else deleted it.
+            continue  # It was deleted in the meantime.
         if not decision.delete:
             kept[ref.id] = "; ".join(decision.reasons)
             continue
         try:
-            # What can't be read may be all there is of something: people decide about that.
+            # An unreadable backup may be the only one: an operator must decide about it.
             read_manifest(tier, ref)
             size = delete_backup(tier, ref)
         except FileMissingError:

@@ -1,4 +1,4 @@
-"""Looking at the backups of one environment, and planning. Changes nothing."""
+"""Query the backups of one environment, and plan operations on them. Changes nothing."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ Listener = Callable[[BackupEvent], None]
 Answer = TypeVar("Answer")
 
 _WEEKLY = "models"
-"""The type with a schedule of its own: models are large, and seldom change."""
+"""The backup type with its own schedule: models are large and seldom change."""
 
 
 class BackupQueries:
-    """What there is, how it stands, and what is to be done next.
+    """Queries about the backups of one environment, their status, and what is due next.
 
-    Making one touches nothing; what a question needs is imported when it is asked.
+    Creating an instance has no side effects; the modules a query needs are imported by the query.
 
     Args:
-        project: where schema, templates and state are.
+        project: the project with schema, templates and state.
         environment: an environment's name or alias.
         now: the clock.
     """
@@ -72,12 +72,12 @@ class BackupQueries:
 
     @property
     def tier_names(self) -> tuple[str, ...]:
-        """The tiers the environment names, in the order of copying."""
+        """The names of the environment's tiers, in copy order."""
         return self._tier_contents.tiers.names
 
     @property
     def series(self) -> tuple[Series, ...]:
-        """Every type of every service of the schema."""
+        """All backup types of all services in the schema."""
         return tuple(
             Series(name, kind)
             for name, entry in self.catalogue.services.items()
@@ -92,7 +92,7 @@ class BackupQueries:
         return TapeVolumes(self._tier_contents.tiers)
 
     def tiers(self) -> tuple[TierStatus, ...]:
-        """Return how each tier stands; one that is down says so and delays nothing."""
+        """Return the status of each tier. A tier that is down is reported and delays nothing."""
         return self._tier_contents.tiers.status(self._tier_contents.contents().rows)
 
     def backups(
@@ -102,13 +102,13 @@ class BackupQueries:
         targets: Sequence[str] = (),
         types: Sequence[str] = (),
     ) -> tuple[BackupRow, ...]:
-        """Return the backups there are, newest first; of tiers that are down nothing is known.
+        """Return the existing backups, newest first. Tiers that are down aren't included.
 
         Raises:
-            InputError: for a tier, target or type that nothing has.
+            InputError: a tier, target or type doesn't exist.
         """
         self._require_types(types)
-        # Services that left the schema keep their backups: without targets all are shown.
+        # Services removed from the schema keep their backups: without targets, all are shown.
         services = set(self.catalogue.select(targets, dependencies=False)) if targets else None
         return tuple(
             row
@@ -118,7 +118,7 @@ class BackupQueries:
         )
 
     def status(self, targets: Sequence[str] = ()) -> tuple[SeriesStatus, ...]:
-        """Return how each series of ``targets`` (default: the environment) stands."""
+        """Return the status of each series of ``targets`` (default: the environment)."""
         rows = self._tier_contents.contents(sizes=True).rows
         return tuple(
             self._with_coverage(
@@ -134,7 +134,7 @@ class BackupQueries:
         )
 
     def interrupted_restores(self) -> tuple[str, ...]:
-        """Return what restores that were killed left, each with what to do about it."""
+        """Return what killed restores left, each with what to do about it."""
         from mmstack_ops.operations.backups.interrupted_restores import interrupted_restores
 
         return interrupted_restores(self._project.environment_state(self.catalogue.environment))
@@ -143,15 +143,15 @@ class BackupQueries:
         """Return the manifest of a backup, from the nearest tier that has it.
 
         Raises:
-            InputError: no tier has it.
-            ArtifactError: it is damaged.
+            InputError: no tier has the backup.
+            ArtifactError: the manifest is damaged.
         """
         from mmstack_ops.artifacts.artifact_reader import read_manifest
 
         return read_manifest(self._tier_contents.nearest(ref, tier), ref)
 
     def proof(self, ref: BackupRef) -> Proof | None:
-        """Return what the newest restore drill of a backup found; None without one."""
+        """Return the proof of a backup's newest restore drill; None if there is none."""
         from mmstack_ops.artifacts.proofs import newest_proof
 
         found = [newest_proof(tier, ref) for tier in self._tier_contents.reachable()]
@@ -166,11 +166,11 @@ class BackupQueries:
         cancel: threading.Event,
         on_event: Listener,
     ) -> int:
-        """Write a plain tar of a backup to ``path``; return its bytes.
+        """Write a plain tar of a backup to ``path``; return its size in bytes.
 
         Raises:
             InputError: ``path`` exists, or can't be written.
-            ArtifactError: something of the backup is damaged.
+            ArtifactError: part of the backup is damaged.
         """
         from mmstack_ops.adapters.files import new_file
         from mmstack_ops.artifacts.throttle import Throttle
@@ -183,10 +183,10 @@ class BackupQueries:
             return export(tier_with_it, ref, target, throttle=Throttle(cancel), progress=said.count)
 
     def plan(self, targets: Sequence[str] = (), types: Sequence[str] = ()) -> BackupPlan:
-        """Return what a backup of ``targets`` (default: the environment) would take.
+        """Return the plan for a backup of ``targets`` (default: the environment).
 
         Raises:
-            UnknownNameError: for a target or type that nothing has.
+            UnknownNameError: a target or type doesn't exist.
             EngineUnavailableError: no engine answers.
         """
         from mmstack_ops.adapters.stores.registry import backup_type
@@ -209,7 +209,7 @@ class BackupQueries:
         )
 
     def missing_copies(self, tier: str) -> tuple[PlannedCopy, ...]:
-        """Return what hasn't been copied to ``tier`` yet, the newest first.
+        """Return what hasn't been copied to ``tier`` yet, newest first.
 
         Raises:
             TierUnavailableError: this tier, or the one before it, can't be read.
@@ -217,7 +217,7 @@ class BackupQueries:
         return self._tier_contents.missing_copies(tier)
 
     def due_verifications(self, share: float | None = None) -> tuple[tuple[BackupRef, str], ...]:
-        """Return the copies whose last look is longest ago: a share of all of them."""
+        """Return the copies whose last verification is oldest: a share of all copies."""
         contents = self._tier_contents.contents()
         return due_verifications(
             contents.rows,
@@ -226,7 +226,7 @@ class BackupQueries:
         )
 
     def due_drills(self, limit: int | None = None) -> tuple[BackupRef, ...]:
-        """Return the newest backups of the series that wait longest for a proof."""
+        """Return the newest backups of the series that have waited longest for a proof."""
         return due_drills(
             self._tier_contents.contents().rows,
             limit=self.catalogue.schema.backup.drills if limit is None else limit,
@@ -246,13 +246,13 @@ class BackupQueries:
         without_safety: bool = False,
         accept_differences: bool = False,
     ) -> RestorePlan:
-        """Return what a restore would do.
+        """Return the plan for a restore.
 
         Args:
-            targets: services, stacks or the environment; ignored when ``backup`` is given.
+            targets: services, stacks or the environment; ignored if ``backup`` is given.
 
         Raises:
-            InputError: a service has no usable backup for it; says which there are.
+            InputError: a service has no usable backup; the error names the existing backups.
         """
         from mmstack_ops.domain.backups.restore_plan import RestoreWish, plan_restore
         from mmstack_ops.operations.backups.restore_scope import restore_scope
@@ -282,17 +282,17 @@ class BackupQueries:
     def plan_retention(self, series: Sequence[Series] | None = None) -> RetentionPlan:
         """Return what retention does to every backup (default: of the environment).
 
-        A tier that is down is named, and nothing on it decided.
+        A tier that is down is reported, and nothing is decided for it.
         """
         from mmstack_ops.operations.backups.prune import plan_on_tiers
 
         return plan_on_tiers(self._tier_contents, self.catalogue, now=self._now(), series=series)
 
     def _with_coverage(self, status: SeriesStatus) -> SeriesStatus:
-        """Return it with what its proof doesn't cover.
+        """Return ``status`` with what its proof doesn't cover.
 
-        Manifests say so, of the last proven backup and of the newest one: a record says only what
-        the release knew that wrote it.
+        This is read from the manifests of the last proven backup and the newest one: a record
+        contains only what the release that wrote it knew.
         """
         if status.last_proven is None:
             return status
@@ -323,7 +323,7 @@ class BackupQueries:
         )
 
     def _with_omissions(self, plan: RestorePlan) -> RestorePlan:
-        """Return it with a warning for each backup that doesn't cover all of its source."""
+        """Return ``plan`` with a warning for each backup that doesn't cover all of its source."""
         warnings = list(plan.warnings)
         for item in plan.items:
             manifest = self.manifest(item.ref, tier=item.tier)
@@ -382,7 +382,7 @@ class BackupQueries:
         return self._next(policy.models_cron if weekly else self.catalogue.settings.backup.cron)
 
     def next_cleanup(self) -> datetime | None:
-        """Return when the schedule cleans up next; None while it doesn't run."""
+        """Return the time of the next scheduled clean-up; None if the schedule doesn't run."""
         return self._next(self.catalogue.settings.retention.cron)
 
     def _next(self, cron: str) -> datetime | None:
@@ -391,19 +391,19 @@ class BackupQueries:
         return next_run(cron, self._now(), ZoneInfo(self.catalogue.timezone))
 
     def probe_models(self) -> str:
-        """Return a digest that changes when the model caches do; empty while unreadable."""
+        """Return a digest that changes with the model caches; empty if they can't be read."""
         from mmstack_ops.adapters.stores.huggingface.change_detection import models_digest
 
         return "".join(self._probed(models_digest, "huggingface", must_run=False))
 
     def probe_schema(self) -> str:
-        """Return a digest of the databases' definitions; empty while they don't run."""
+        """Return a digest of the databases' definitions; empty if they don't run."""
         from mmstack_ops.adapters.stores.postgres.change_detection import schema_digest
 
         return "".join(self._probed(schema_digest, "postgres", must_run=True))
 
     def probe_buckets(self) -> Mapping[str, int]:
-        """Return bytes by bucket (``service/bucket``); empty while the stores don't run."""
+        """Return bucket (``service/bucket``) → bytes; empty if the stores don't run."""
         from mmstack_ops.adapters.stores.s3.change_detection import bucket_sizes
 
         found = self._probed(bucket_sizes, "s3", must_run=True)
@@ -428,7 +428,7 @@ class BackupQueries:
         *,
         must_run: bool,
     ) -> list[Answer]:
-        """Ask each service of a backup method that is there."""
+        """Return the results of ``probe`` for each existing service of a backup method."""
         answers: list[Answer] = []
         with self._place("a sensor", lambda _: None) as place:
             bench = place.bench(threading.Event())

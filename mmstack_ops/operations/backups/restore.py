@@ -1,4 +1,4 @@
-"""Restores: a plan carried out, in place or into copies that stay beside what runs."""
+"""Carry out a restore plan, in place or into copies that are kept beside the live containers."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def restore(
     cancel: threading.Event,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> tuple[RestoreDone, ...]:
-    """Carry ``plan`` out; tell each service's result as it happens.
+    """Carry out ``plan``; report each service's result as it happens.
 
-    One that fails is brought back as it was; those that depend on it aren't begun, others
-    are.
+    A service that fails is rolled back. Services that depend on it are skipped; others are
+    restored.
 
     Args:
         confirmation: what the operator typed, for a restore in place.
 
     Raises:
-        InputError: that isn't ``plan.confirmation``; nothing was touched.
-        PlanStaleError: the plan is too old, or of another engine; nothing was touched.
-        RestoreError: what failed, and in which state each service is now.
-        CancelledError: what had begun was brought back as it was.
+        InputError: ``confirmation`` isn't ``plan.confirmation``; nothing was touched.
+        PlanStaleError: the plan is too old, or for another engine; nothing was touched.
+        RestoreError: the restore failed; the error says what failed and the state of each service.
+        CancelledError: the restore was cancelled; what had begun was rolled back.
     """
     if plan.mode == "in-place" and confirmation != plan.confirmation:
         raise InputError(
@@ -65,7 +65,7 @@ def restore(
             _each(plan.items, means, cancel, lambda item: _copy(item, plan, means, cancel))
         )
     with means.lock(cancel):
-        # Waiting for the lock takes time, too.
+        # Waiting for the lock takes time.
         _raise_if_stale(plan, means, now())
         with _dependants_stopped(plan, means) as undefined:
 
@@ -90,7 +90,7 @@ def _each(
     cancel: threading.Event,
     work: Callable[[PlannedRestore], RestoreDone],
 ) -> list[RestoreDone]:
-    """Do ``work`` for each item, but not for what depends on one that failed."""
+    """Do ``work`` for each item, except for items that depend on a failed one."""
     done: list[RestoreDone] = []
     failures: dict[str, MmstackError] = {}
     left: list[str] = []
@@ -119,7 +119,7 @@ def _each(
 def _failed(
     failures: dict[str, MmstackError], done: list[RestoreDone], left: list[str]
 ) -> MmstackError:
-    """Return one error for all that failed; a single failure keeps its own form."""
+    """Return one error for all failures. A single failure keeps its own error."""
     first = next(iter(failures.values()))
     others = []
     if done:
@@ -142,11 +142,11 @@ def _failed(
 
 @contextmanager
 def _dependants_stopped(plan: RestorePlan, means: RestoreContext) -> Iterator[set[str]]:
-    """Stop the plan's dependants for the block, and start those again that ran.
+    """Stop the plan's dependants for the block, then start those again that were running.
 
     Yields:
-        A set to which the block adds services whose state is undefined: what depends on one
-        of them stays stopped.
+        A set to which the block adds services whose state is undefined: their dependants stay
+        stopped.
     """
     undefined: set[str] = set()
     # Only those that run now: the plan may be some minutes old.
@@ -163,7 +163,7 @@ def _dependants_stopped(plan: RestorePlan, means: RestoreContext) -> Iterator[se
             means.services.stop(wanted)
             yield undefined
         except BaseException as error:
-            # Whatever ended the block: the dependants come back first, then it is raised.
+            # Any error is raised only after the dependants are started again.
             failure = error
         again = [
             name
@@ -192,7 +192,7 @@ def _dependants_stopped(plan: RestorePlan, means: RestoreContext) -> Iterator[se
 def _copy(
     item: PlannedRestore, plan: RestorePlan, means: RestoreContext, cancel: threading.Event
 ) -> RestoreDone:
-    """Restore into a new container with new volumes, which stay."""
+    """Restore into a new container with new volumes, which are kept."""
     begun = time.monotonic()
     ref = item.ref
     kind = means.kind(ref)

@@ -1,4 +1,4 @@
-"""What a restore works with; ``BackupOperations`` puts it together."""
+"""The context of a restore, created by ``BackupOperations``."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from mmstack_ops.operations.backups.scratch_servers import Recipe, ScratchServer
 
 @dataclass(frozen=True)
 class RestoreContext:
-    """The environment, as a restore sees it.
+    """The parts of an environment that a restore needs.
 
     Args:
-        daemon_id: the engine's id now.
-        lock: the environment's lock, for the block: no start, stop or backup interferes.
+        daemon_id: returns the engine's current id.
+        lock: holds the environment's lock for a block: no start, stop or backup interferes.
         artifact: opens a backup on a tier.
-        kind: the type of a backup.
-        recipe: what a service is made from.
-        bench: a workbench that the given event cancels.
-        find: a service's live container, running or not; None when there is none.
-        begin: starts a service, made anew where it has no container; returns once it is
-            healthy; raises ``EngineError`` else. The lock is held already.
-        back_up: takes a backup of a series, whatever the schedule says. The lock is held
-            already; the event cancels.
+        kind: returns the type of a backup.
+        recipe: returns the definition from which a service is created.
+        bench: returns a workbench that the given event cancels.
+        find: returns a service's live container, running or not; None if there is none.
+        begin: starts a service, and creates its container if there is none. Returns when it is
+            healthy; otherwise raises ``EngineError``. The caller holds the lock.
+        back_up: takes a backup of a series, regardless of the schedule. The caller holds the
+            lock; the event cancels.
         declared: service → the backup types its schema declares.
         dependencies: service → the services it depends on.
         services: stops and starts live containers.
-        scratch: makes restored copies.
+        scratch: creates restored copies.
         on_event: receives progress and results.
     """
 
@@ -54,5 +54,5 @@ class RestoreContext:
     on_event: Callable[[BackupEvent], None]
 
     def tell(self, ref: BackupRef, phase: Phase, message: str) -> None:
-        """Say what is going on with one backup."""
+        """Report progress on one backup."""
         self.on_event(BackupProgress(ref.service, ref.type, phase, message))

@@ -1,4 +1,4 @@
-"""An environment as drills and restores see it: recipes, live containers, the lock."""
+"""The parts of an environment that drills and restores need: recipes, live containers, lock."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RestoreEnvironment:
-    """Puts together what drills and restores of one environment need.
+    """The parts of one environment that drills and restores need.
 
     Args:
         connection: a connection that isn't read-only; the caller closes it.
-        holder: what this is, for whoever waits for the environment's lock.
+        holder: description of this process, for processes that wait for the environment's lock.
         on_event: receives progress and results.
     """
 
@@ -55,7 +55,7 @@ class RestoreEnvironment:
 
     @cached_property
     def scratch(self) -> ScratchServers:
-        """Makes scratch servers."""
+        """The scratch servers of the environment."""
         return ScratchServers(
             self.connection,
             owner=self._owner,
@@ -65,10 +65,10 @@ class RestoreEnvironment:
         )
 
     def recipe(self, service: str) -> Recipe:
-        """Return what ``service`` is made from; its secret files stand on this host then.
+        """Return the recipe of ``service``; write its secret files to this host.
 
         Raises:
-            MmstackError: the schema and the environment's values don't make it.
+            MmstackError: the schema and the environment's values don't define it.
         """
         desired = build_desired(
             self.catalogue,
@@ -100,11 +100,11 @@ class RestoreEnvironment:
         kind: Callable[[BackupRef], BackupType],
         back_up: Callable[[Series, threading.Event], BackupDone],
     ) -> RestoreContext:
-        """Return what ``restoring.restore`` works with.
+        """Return the context for ``restore.restore``.
 
         Args:
             artifact: opens a backup on a tier.
-            kind: the type of a backup.
+            kind: returns the type of a backup.
             back_up: takes a safety backup; must not take the environment's lock.
         """
         entries = self.catalogue.services.items()
@@ -133,7 +133,7 @@ class RestoreEnvironment:
         )
 
     def planned_instance(self, service: str) -> Instance:
-        """Return what ``service`` would be, for types that need no container."""
+        """Return the planned instance of ``service``, for types that need no container."""
         from mmstack_ops.adapters.stores.backup_type import Instance
 
         container = self.recipe(service).service.replicas[0].container
@@ -152,7 +152,7 @@ class RestoreEnvironment:
         )
 
     def find(self, service: str) -> Instance | None:
-        """Return a service's live container, running or not; None when there is none."""
+        """Return a service's live container, running or not; None if there is none."""
         from mmstack_ops.adapters.stores.instances import find_instance
 
         try:
@@ -199,7 +199,7 @@ class RestoreEnvironment:
             yield
 
     def _begin(self, service: str, cancel: threading.Event) -> Instance:
-        """Start a service as ``mmstack start`` does, with what it needs."""
+        """Start a service and its dependencies like ``mmstack start``."""
 
         def listen(event: ApplyEvent) -> None:
             if message := getattr(event, "message", ""):

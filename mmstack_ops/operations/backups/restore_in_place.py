@@ -1,4 +1,4 @@
-"""One service restored in place: what it holds is replaced, or it is as it was before."""
+"""Restore one service in place: its data is replaced, or it is rolled back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mmstack_ops.operations.backups.restore_context import RestoreContext
 
 
 class UndefinedStateError(RestoreError):
-    """A restore failed and couldn't be undone: what the service holds is undefined."""
+    """A restore failed and couldn't be undone: the data of the service is undefined."""
 
 
 def replace_content(
@@ -34,13 +34,15 @@ def replace_content(
     """Restore one service in place. The environment's lock is held, dependants are stopped.
 
     Raises:
-        RestoreError: the service is as it was before; the message says so.
-        UndefinedStateError: it isn't; the message names the safety backup.
-        CancelledError: ``cancel`` was set; the service is as it was before.
+        RestoreError: the restore failed; the service is in its previous state, and the message
+            says so.
+        UndefinedStateError: the service isn't in its previous state; the message names the
+            safety backup.
+        CancelledError: ``cancel`` was set; the service is in its previous state.
     """
     begun = time.monotonic()
     ref = item.ref
-    # Opened first: a missing key or a tier that is away must be known before anything changes.
+    # Opened first: a missing key or an unavailable tier must be known before anything changes.
     with means.artifact(ref, item.tier) as artifact:
         recorded = artifact.facts()
         holds_data = means.services.has_volumes(_volumes(means, ref.service))
@@ -62,13 +64,13 @@ def replace_content(
                     ref, artifact, recorded, instance, plan, means, cancel
                 )
             except BaseException as error:
-                # Whatever ended it, an interruption too: nothing half-restored may stay.
+                # Also on an interruption: no partly restored data may stay.
                 failure = error
                 _roll_back(ref, error, safety, means)
         if failure is not None:
             raise _rolled_back(ref, failure, safety) from failure
         for _ in bench.leftovers(replacing_key(ref.service)):
-            pass  # What an earlier, killed restore left undefined is defined again.
+            pass  # The state that a killed restore left undefined is defined again.
     return RestoreDone(
         ref=ref,
         tier=item.tier,
@@ -89,7 +91,7 @@ def _volumes(means: RestoreContext, service: str) -> list[str]:
 def _up(
     item: PlannedRestore, plan: RestorePlan, means: RestoreContext, cancel: threading.Event
 ) -> Instance:
-    """Return the live container, started where it didn't run."""
+    """Return the live container; start it if it doesn't run."""
     ref = item.ref
     found = means.find(ref.service)
     if found is not None and found.running:
@@ -120,7 +122,7 @@ def _safety(
     *,
     holds_data: bool,
 ) -> BackupDone | None:
-    """Back up what the service holds now; None when it holds nothing, or can't be read."""
+    """Back up the service's current data; None if there is none, or it can't be read."""
     ref = item.ref
     if not holds_data:
         means.tell(ref, "preparing", f"{ref.service} was made anew: there is nothing to keep")
@@ -184,9 +186,9 @@ def _put(
     means: RestoreContext,
     bench: Workbench,
 ) -> tuple[Instance, Mapping[str, str]]:
-    """Load an artifact; return the instance and what it refused to take: name → why.
+    """Load an artifact; return the instance and what it refused to take: name → reason.
 
-    A service whose files were replaced is still stopped: it would change them.
+    A service whose files were replaced is still stopped, because it would change them.
     """
     kind = means.kind(ref)
     if kind.needs_stop:
@@ -203,7 +205,7 @@ def _put(
 def _started(
     ref: BackupRef, instance: Instance, means: RestoreContext, cancel: threading.Event
 ) -> Instance:
-    """Return the instance, healthy, with the address it has then."""
+    """Wait until the service is healthy; return the instance with its current address."""
     means.tell(ref, "starting", f"waiting for {ref.service} to be healthy")
     means.services.start([ref.service], cancel=cancel)
     return means.find(ref.service) or instance
@@ -212,10 +214,10 @@ def _started(
 def loaded_into(
     instance: Instance, kind: BackupType, bench: Workbench, artifact: OpenArtifact
 ) -> tuple[Instance, Mapping[str, str]]:
-    """Load an artifact; return the instance and what it refused to take: name → why.
+    """Load an artifact; return the instance and what it refused to take: name → reason.
 
     Raises:
-        RestoreError: it couldn't be loaded.
+        RestoreError: the artifact couldn't be loaded.
     """
     try:
         return kind.restore(bench, instance, artifact), {}
@@ -226,10 +228,10 @@ def loaded_into(
 def _roll_back(
     ref: BackupRef, failure: BaseException, safety: BackupDone | None, means: RestoreContext
 ) -> None:
-    """Bring back what was there before. The operator's cancel doesn't reach this.
+    """Restore the previous data. The operator's cancel doesn't stop this.
 
     Raises:
-        UndefinedStateError: that failed too, or there is nothing to bring back.
+        UndefinedStateError: the rollback failed too, or there is nothing to restore.
     """
     cause = failure.what if isinstance(failure, MmstackError) else type(failure).__name__
     why = getattr(failure, "why", "")
@@ -252,7 +254,7 @@ def _roll_back(
             if instance is None or not (instance.running or means.kind(before).needs_stop):
                 instance = means.begin(ref.service, undisturbed)
             bench = means.bench(undisturbed)
-            # Better what was there but for differences than half of the backup; it is compared.
+            # The previous data with differences is better than half a backup. It is compared.
             bench.accept_differences = True
             target, refused = _put(before, artifact, instance, means, bench)
             recorded = artifact.facts().without(refused)
@@ -295,9 +297,9 @@ def _start_again(ref: BackupRef, failure: UntouchedError, means: RestoreContext)
 def _rolled_back(
     ref: BackupRef, failure: BaseException, safety: BackupDone | None
 ) -> BaseException:
-    """Return what to raise after a rollback that worked: it says which state things are in."""
+    """Return the error to raise after a successful rollback; it describes the state."""
     if not isinstance(failure, MmstackError):
-        # A bug, or an interruption: it keeps its own form.
+        # A bug or an interruption is raised unchanged.
         return failure
     before = safety.manifest.ref if safety else "nothing"
     state = f"{ref.service} holds again what it held before (from {before}) and is healthy"

@@ -1,4 +1,4 @@
-"""What plans of restores need to know of the environment and of what runs."""
+"""Collect what restore plans need to know about the environment and its containers."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def restore_scope(
 
     Args:
         targets: services, stacks, or the environment's name.
-        tiers: names in the order of copying, the nearest first.
-        services: further services, such as the one of a backup that is named.
+        tiers: names in copy order, nearest first.
+        services: additional services, such as the service of a named backup.
 
     Raises:
-        UnknownNameError: for a target that is none of these.
+        UnknownNameError: a target is none of these.
     """
     wanted = catalogue.select([*targets, *services], dependencies=False)
     here = [

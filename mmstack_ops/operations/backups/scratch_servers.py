@@ -1,4 +1,4 @@
-"""Scratch servers: a service's own container once more, isolated, to restore into."""
+"""Create scratch servers: isolated copies of a service's container, to restore into."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a scratch server is made from: the service as the schema wants it now.
+    """The source of a scratch server: the service as the schema currently defines it.
 
-    The secret files of the service must stand where the specification mounts them
+    The secret files of the service must exist where the specification mounts them
     (``write_runtime_files``).
     """
 
@@ -48,14 +48,14 @@ class Recipe:
 
 
 class ScratchServers:
-    """Makes scratch servers of one environment, and leaves nothing behind.
+    """The scratch servers of one environment. Nothing is left behind.
 
     Args:
         connection: a connection that isn't read-only; the caller closes it.
         owner: the schema's ``config.project``.
         environment: the environment's name.
         state: the environment's state folder.
-        tell: receives what is going on.
+        tell: receives progress messages.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class ScratchServers:
     def server(
         self, recipe: Recipe, *, started: bool, cancel: threading.Event
     ) -> Iterator[Instance]:
-        """Give an empty server for the block; container, volumes and network are deleted after it.
+        """Yield an empty server; delete its container, volumes and network after the block.
 
         Args:
-            started: it runs and is healthy; else it was never started, and its volumes hold
-                what the image puts there.
+            started: the server runs and is healthy. Otherwise it was never started, and its
+                volumes contain what the image puts there.
 
         Raises:
-            EngineError: it couldn't be made, or didn't become healthy.
+            EngineError: the server couldn't be created, or didn't become healthy.
             CancelledError: ``cancel`` was set while it started.
         """
         with self._owner_locks.take() as claim:
@@ -99,10 +99,10 @@ class ScratchServers:
                 self._clear(engine, claim)
 
     def start(self, recipe: Recipe, instance: Instance, cancel: threading.Event) -> Instance:
-        """Start a server that was made but not started; return it with its address.
+        """Start a server that was created but not started; return it with its address.
 
         Raises:
-            EngineError: it didn't become healthy.
+            EngineError: the server didn't become healthy.
             CancelledError: ``cancel`` was set while it started.
         """
         address = self._start(
@@ -114,10 +114,10 @@ class ScratchServers:
     def copy(
         self, recipe: Recipe, *, backup: str, started: bool, cancel: threading.Event
     ) -> Iterator[Instance]:
-        """Give a server as ``server`` does, that stays when the block ends without an exception.
+        """Yield a server like ``server``; keep it if the block ends without an exception.
 
         Args:
-            backup: what is restored into it, for its label.
+            backup: the backup that is restored into it, for its label.
         """
         with self._owner_locks.take() as claim:
             from mmstack_ops.adapters.engine.scratch import RESTORED, SCRATCH
@@ -128,15 +128,15 @@ class ScratchServers:
                 yield self._made(engine, recipe, name, started=started, cancel=cancel)
                 claim.keep(name)
             except BaseException:
-                # Also an interruption: only a copy that was finished stays.
+                # Also on an interruption: only a finished copy is kept.
                 self._clear(engine, claim)
                 raise
 
     def sweep(self) -> tuple[str, ...]:
-        """Remove what processes left that are dead now; never what a live one uses.
+        """Remove what dead processes left behind, never what a live process uses.
 
         Returns:
-            What was removed, in words.
+            Descriptions of what was removed.
         """
         engine = self._engine({})
         removed: list[str] = []
@@ -150,19 +150,19 @@ class ScratchServers:
             with self._owner_locks.examined(Path(path)) as state:
                 if state == "dead":
                     removed += engine.remove_scratch(objects)
-                    # What a label says isn't trusted with records of live servers.
+                    # A label isn't trusted here: it could name the records of live servers.
                     if path in ours:
                         self._forget_records(Path(path))
                     self._owner_locks.forget(Path(path))
                 elif state == "kept" and not objects:
-                    # Somebody removed the restored copy by hand, as its result said.
+                    # The restored copy was removed by hand, as the restore's result described.
                     self._owner_locks.forget(Path(path))
         for what in removed:
             self._tell(f"removed what a killed process left: {what}")
         return tuple(removed)
 
     def _forget_records(self, claim: Path) -> None:
-        """Delete the journal's records about servers of a claim: what they would undo is gone."""
+        """Delete the journal's records of a claim's servers: what they would undo is deleted."""
         self._journal.discard(f"-{claim.stem}")
 
     def _engine(self, marks: Mapping[str, str]) -> ScratchEngine:
@@ -212,9 +212,9 @@ class ScratchServers:
     def _require_image(
         self, engine: ScratchEngine, image: ImageSource, cancel: threading.Event
     ) -> None:
-        """Pull an image that isn't there: on a new host nothing of the service ran yet."""
+        """Pull a missing image: on a new host, the service may never have run."""
         if engine.image(image.reference) is not None or image.build_context is not None:
-            # One that has to be built is refused by the engine, with what to do.
+            # The engine refuses an image that must be built, and says what to do.
             return
         self._tell(f"pulling {image.reference}")
         for _ in engine.pull(image):
@@ -224,12 +224,12 @@ class ScratchServers:
     def _create_network(self, engine: ScratchEngine, name: str) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
             taken = [*engine.subnets(), *routed_subnets()]
-            # Not for secrecy: so that two processes seldom try the same one.
+            # Random so that two processes seldom try the same subnet, not for secrecy.
             subnet = free_subnet(taken, start=random.randrange(1 << 16))  # noqa: S311
             try:
                 engine.create_isolated_network(name, subnet)
             except AddressConflictError:
-                # Another process was quicker with these addresses.
+                # Another process took these addresses first.
                 if attempt == _ATTEMPTS:
                     raise
             else:
@@ -256,7 +256,7 @@ class ScratchServers:
             redact=redactor([*values.secrets.values(), *hidden]),
         )
         if seen.state != "running":
-            # For a service that may end that is well; here there is nothing to restore into.
+            # This is fine for a service that may end, but there is nothing to restore into.
             raise EngineError(
                 f"{name} ended by itself (exit code {seen.exit_code})",
                 remedy=f"look at its last lines: {engine.log_tail(container_id, 5)}",
@@ -264,14 +264,15 @@ class ScratchServers:
         return seen.addresses.get(name, "")
 
     def _clear(self, engine: ScratchEngine, claim: OwnerLock) -> None:
-        """Remove all of a claim. What can't be removed now stays claimed by a dead process."""
+        """Remove all objects of a claim. Those that fail stay claimed by a dead process."""
         try:
             for _ in engine.remove_scratch(engine.scratch_objects(str(claim.path))):
                 pass
             self._forget_records(claim.path)
             claim.finished = True
         except MmstackError as error:
-            # The block's own result or failure counts; the next drill or sweep removes these.
+            # The block's own result or failure takes precedence. The next drill or sweep
+            # removes these objects.
             self._tell(
                 f"what belongs to {claim.path.name} couldn't be removed now"
                 f" ({error.why or error.what}); the next drill removes it"

@@ -1,8 +1,8 @@
-"""Who may write a series: one process of this host at a time.
+"""Lock a series for writing by one process of this host at a time.
 
-Across hosts nothing is locked: object stores have no lock that dies with its holder, and one
-that doesn't blocks for weeks. There the order of writing (data, then manifest) and the grace
-period of ``sweep`` keep what is being written.
+There is no lock across hosts: object stores have no lock that ends with its holder, and any other
+lock could block for weeks. Across hosts, the order of writing (data, then manifest) and the grace
+period of ``sweep`` protect what is being written.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ def series_lock(
     cancel: threading.Event,
     on_wait: Callable[[str], None],
 ) -> Iterator[None]:
-    """Hold a series on a tier: for a backup, a copy, a deletion or a sweep.
+    """Lock a series on a tier for the block: for a backup, a copy, a deletion or a sweep.
 
     Args:
-        directory: where the host's locks stand (``lock_directory``).
+        directory: the directory of the host's locks (``lock_directory``).
         series: ``environment/service/type``.
-        holder: what this process does, for those who wait.
+        holder: description of this process, for processes that wait.
         wait: seconds to wait for another holder.
-        on_wait: told once, with the holder's description, when there is a wait.
+        on_wait: called once, with the holder's description, if there is a wait.
 
     Raises:
-        LockHeldError: another process keeps it for longer than ``wait``; named.
+        LockHeldError: another process holds the lock for longer than ``wait``; the error names it.
         CancelledError: cancelled while waiting.
     """
     name = f"mmstack-{project}-{tier}-{series.replace('/', '.')}.lock"

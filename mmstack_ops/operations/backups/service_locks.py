@@ -1,4 +1,4 @@
-"""Whose turn it is: one backup or restore of a service, one writer of a series, at a time."""
+"""Locks for one backup or restore of a service, and one writer of a series, at a time."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _ANY_TIER = "service"
 
 @dataclass(frozen=True)
 class ServiceLocks:
-    """The locks of one piece of work.
+    """The locks of one operation.
 
     Args:
-        directory: where the host's locks stand.
-        holder: what this is, for whoever waits.
+        directory: the directory of the host's locks.
+        holder: description of this operation, for processes that wait.
         cancel: stops a wait.
-        on_event: told that there is a wait.
+        on_event: called if there is a wait.
     """
 
     directory: Path
@@ -41,14 +41,14 @@ class ServiceLocks:
 
     @contextmanager
     def services(self, services: Sequence[str]) -> Iterator[None]:
-        """Keep other backups and restores away from services, whatever the tier.
+        """Lock services against other backups and restores, on any tier.
 
         Raises:
-            LockHeldError: another process keeps one of them too long.
+            LockHeldError: another process holds one of the locks too long.
             CancelledError: cancelled while waiting.
         """
         with ExitStack() as stack:
-            # In one order everywhere: two restores can't wait for each other.
+            # Always in the same order: two restores can't wait for each other.
             for service in sorted(services):
                 said = ProgressReporter(service, "", self.on_event, phase="waiting")
                 name = f"{self.environment}/{service}"
@@ -57,7 +57,7 @@ class ServiceLocks:
 
     @contextmanager
     def series(self, tier: str, series: Series) -> Iterator[None]:
-        """Keep other writers away from a series on a tier. As ``services``."""
+        """Lock a series on a tier against other writers. Raises like ``services``."""
         said = ProgressReporter(series.service, series.type, self.on_event, phase="waiting")
         with self._lock(tier, f"{self.environment}/{series}", said):
             yield
@@ -84,7 +84,7 @@ def service_locks_of(
     cancel: threading.Event,
     on_event: Callable[[BackupEvent], None],
 ) -> ServiceLocks:
-    """Return the locks of a piece of work in an environment; see ``ServiceLocks``."""
+    """Return the locks of an operation in an environment; see ``ServiceLocks``."""
     return ServiceLocks(
         directory=lock_directory(project.settings.lock_directory),
         project=catalogue.schema.config.project,

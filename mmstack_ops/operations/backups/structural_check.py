@@ -1,4 +1,4 @@
-"""Structure verification: a type reads all of a backup with its own tools."""
+"""Check the structure of a backup: its type reads all of it with its own tools."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mmstack_ops.domain.errors import CancelledError, MmstackError
 def structure_check(
     kind: BackupType, bench: Workbench, *, image: str
 ) -> Callable[[OpenArtifact], Sequence[str]]:
-    """Return the check that ``verify_copy`` asks when all bytes are as they were written.
+    """Return the check that ``verify_copy`` calls if all bytes are as they were written.
 
-    What it raises is one of ``INCONCLUSIVE_ERRORS``: nothing was learned about the copy then.
-    Any other failure is a problem of the copy, in words.
+    The check raises only ``INCONCLUSIVE_ERRORS``: the state of the copy is then unknown. Any
+    other failure is returned as a description of a problem of the copy.
 
     Args:
         image: the service's image, for its tools.
@@ -28,7 +28,7 @@ def structure_check(
             raise
         except MmstackError as error:
             if bench.cancel.is_set():
-                # A tool that was killed because of it says nothing either.
+                # The tool was killed by the cancellation, so its failure says nothing either.
                 raise CancelledError("the verification was cancelled") from None
             return [error.what + (f" ({error.why})" if error.why else "")]
 

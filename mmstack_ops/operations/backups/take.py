@@ -1,4 +1,4 @@
-"""Taking one backup: the type captures, the pipeline stores."""
+"""Take one backup: the backup type captures the data, the pipeline stores it."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ def take_backup(
     cancel: threading.Event,
     now: datetime,
 ) -> BackupDone:
-    """Take the backup ``ref`` onto ``tier``. The caller holds the series.
+    """Take the backup ``ref`` and store it on ``tier``. The caller holds the series' lock.
 
-    What an earlier, killed backup left frozen, stopped or lying about is made good first.
+    Services that an earlier, killed backup left frozen or stopped, and its leftovers, are
+    recovered first.
 
     Raises:
         BackupError: nothing was stored.
@@ -81,7 +82,7 @@ def take_backup(
 
 
 def _source(place: RestoreEnvironment, service: str, kind: BackupType) -> Instance:
-    """Return what is backed up: the running container, or what stands for it."""
+    """Return the instance to back up: the container, or the planned instance."""
     if not kind.needs_running:
         return place.find(service) or place.planned_instance(service)
     try:

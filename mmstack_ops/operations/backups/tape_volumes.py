@@ -1,4 +1,4 @@
-"""The tape volumes of an environment: listed, and made blank when nothing on them is kept."""
+"""List the tape volumes of an environment, and recycle those that contain nothing to keep."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class TapeVolumes:
-    """Tape tiers that keep volumes of their own; one on LTFS is a file system like any other.
+    """The volumes of tape tiers that manage their own volumes. LTFS is an ordinary file system.
 
     Args:
-        tiers: the environment's.
+        tiers: the environment's tiers.
     """
 
     def __init__(self, tiers: TierSet) -> None:
@@ -27,8 +27,8 @@ class TapeVolumes:
         """Return the volumes of all tape tiers, or of one, in the order of writing.
 
         Raises:
-            InputError: ``tier`` isn't one the environment uses, or keeps no volumes.
-            TierError: one can't be used now.
+            InputError: the environment doesn't use ``tier``, or the tier keeps no volumes.
+            TierError: a tier can't be used now.
         """
         return tuple(
             TapeVolume(
@@ -48,7 +48,7 @@ class TapeVolumes:
         """Return a volume by its name.
 
         Raises:
-            UnknownNameError: no tape tier has it.
+            UnknownNameError: no tape tier has it, or several have it.
         """
         every = self.volumes(tier)
         found = [one for one in every if one.name == name]
@@ -64,17 +64,17 @@ class TapeVolumes:
         return found[0]
 
     def recycle(self, name: str, tier: str, *, stored: int) -> TapeVolume:
-        """Make a volume blank; return what it was.
+        """Make a volume blank; return its previous description.
 
-        The tier looks once more, as its only writer, whether anything on it is kept. Killed in
-        between, the volume is blank or as it was.
+        The tier, as its only writer, checks again that nothing on the volume is kept. If the
+        process is killed, the volume is either blank or unchanged.
 
         Args:
-            stored: bytes it held when it was looked at.
+            stored: bytes on the volume when it was last checked.
 
         Raises:
-            ImmutableError: something on it is kept, or it is damaged.
-            PlanStaleError: it changed since it was looked at.
+            ImmutableError: something on the volume is kept, or it is damaged.
+            PlanStaleError: the volume changed since it was last checked.
         """
         volume = self.find(name, tier)
         volume.raise_if_changed(stored)

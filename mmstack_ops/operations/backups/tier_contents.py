@@ -1,4 +1,4 @@
-"""What the tiers of an environment hold, and which of them has a backup."""
+"""List the contents of an environment's tiers, and find the tiers that have a backup."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class TierContents:
-    """Looks into the tiers of one environment. Making one touches nothing.
+    """The contents of one environment's tiers. Creating an instance has no side effects.
 
     Args:
         values: loads the environment's values; called when a tier is first opened.
@@ -39,11 +39,11 @@ class TierContents:
         sizes: bool = False,
         series: Sequence[Series] | None = None,
     ) -> Contents:
-        """List the backups of ``tiers`` (default: all that are configured).
+        """Return the backups on ``tiers`` (default: all that are configured).
 
         Args:
             sizes: see ``list_backups``.
-            series: only these.
+            series: only these series.
 
         Raises:
             InputError: the environment doesn't use one of them.
@@ -62,16 +62,16 @@ class TierContents:
             try:
                 tier.check(writing=False)
             except TierError:
-                # Whoever asks wants what is there; `mmstack backup tiers` says what isn't.
+                # Callers need only the available tiers; `mmstack backup tiers` lists the others.
                 continue
             found.append(tier)
         return found
 
     def holders(self, ref: BackupRef) -> list[Tier]:
-        """Return the tiers that have a backup, the nearest first.
+        """Return the tiers that have a backup, nearest first.
 
         Raises:
-            InputError: none of those that can be read has it.
+            InputError: none of the tiers that can be read has it.
         """
         found = [tier for tier in self.reachable() if tier.size(ref.manifest_key) is not None]
         if not found:
@@ -82,7 +82,7 @@ class TierContents:
         """Return the tier ``wanted``, or the nearest that has the backup.
 
         Raises:
-            InputError: it isn't there.
+            InputError: the backup isn't there.
             TierUnavailableError: the wanted tier can't be read.
         """
         if wanted is None:
@@ -94,9 +94,9 @@ class TierContents:
         return tier
 
     def source_for(self, ref: BackupRef, target: str) -> Tier:
-        """Return where to copy a backup from: the tier before ``target``, else the nearest.
+        """Return the tier to copy a backup from: the one before ``target``, otherwise the nearest.
 
-        A copy that is known to be damaged is taken only when there is no other.
+        A copy that is known to be damaged is used only if there is no other.
 
         Raises:
             InputError: no other tier has it.
@@ -112,10 +112,10 @@ class TierContents:
         return others[usable or order[0]]
 
     def missing_copies(self, tier: str) -> tuple[PlannedCopy, ...]:
-        """Return what hasn't been copied to ``tier`` yet, the newest first.
+        """Return what hasn't been copied to ``tier`` yet, newest first.
 
-        Each copy comes from the tier right before that has the backup; one that is down or
-        isn't configured is passed over.
+        The source of each copy is the nearest tier before it that has the backup. Tiers that are
+        down or not configured are skipped.
 
         Raises:
             TierUnavailableError: this tier, or every one before it, isn't configured or is down.

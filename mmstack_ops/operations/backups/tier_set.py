@@ -1,4 +1,4 @@
-"""The tiers of one environment: which it names, where they are, and how they stand."""
+"""The tiers of one environment: their names, locations and status."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class TierSet:
-    """Opens tiers by name, each once. Making one touches nothing.
+    """The tiers of one environment, each opened once. Creating an instance has no side effects.
 
     Args:
         values: loads the environment's values; called when a tier is first opened.
@@ -38,7 +38,7 @@ class TierSet:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The tiers the environment names, in the order of copying."""
+        """The names of the environment's tiers, in copy order."""
         wanted = set(self._catalogue.settings.backup.tiers)
         return tuple(sorted(wanted, key=lambda name: (self._depth(name), name)))
 
@@ -51,7 +51,7 @@ class TierSet:
         return depth
 
     def before(self, name: str) -> tuple[str, ...]:
-        """Return the tiers before ``name`` that the environment uses, the nearest to it first."""
+        """Return the tiers before ``name`` that the environment uses, nearest first."""
         policies = self._catalogue.schema.backup.tiers
         found: list[str] = []
         before = policies[name].after
@@ -62,9 +62,9 @@ class TierSet:
         return tuple(found)
 
     def sources(self, name: str) -> tuple[str, ...]:
-        """Return the tiers that ``name`` is copied from, the nearest to it first.
+        """Return the tiers from which ``name`` is copied, nearest first.
 
-        One that isn't configured on this machine is passed over. Empty for the first tier.
+        Tiers that aren't configured on this machine are skipped. Empty for the first tier.
         """
         return tuple(one for one in self.before(name) if self._is_configured(one))
 
@@ -76,7 +76,7 @@ class TierSet:
         return True
 
     def policy(self, name: str) -> TierPolicy:
-        """Return the schema's tier.
+        """Return the schema's policy of a tier.
 
         Raises:
             InputError: the environment doesn't use a tier of this name.
@@ -97,8 +97,9 @@ class TierSet:
         """Return a tier.
 
         Raises:
-            TierUnavailableError: it isn't configured on this machine; names the variable.
-            InputError: the environment doesn't use it.
+            TierUnavailableError: the tier isn't configured on this machine. The error names the
+                variable.
+            InputError: the environment doesn't use the tier.
         """
         policy = self.policy(name)
         if name not in self._opened:
@@ -126,7 +127,7 @@ class TierSet:
         return self._project.place([("backup", "tiers", name, "location")])
 
     def configured(self, names: Sequence[str] | None = None) -> list[Tier]:
-        """Return those of ``names`` (default: all) that are configured, in copy order.
+        """Return the tiers of ``names`` (default: all) that are configured, in copy order.
 
         Raises:
             InputError: the environment doesn't use one of them.
@@ -136,12 +137,12 @@ class TierSet:
             try:
                 found.append(self.open(name))
             except TierUnavailableError:
-                # Not in use on this machine, which `tiers` and the quota check say.
+                # Not in use on this machine; `tiers` and the quota check report it.
                 continue
         return found
 
     def status(self, rows: Sequence[BackupRow]) -> tuple[TierStatus, ...]:
-        """Return how each tier stands; one that is down says so.
+        """Return the status of each tier, including tiers that are down.
 
         Args:
             rows: all backups of the environment.

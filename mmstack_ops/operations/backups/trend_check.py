@@ -1,4 +1,4 @@
-"""The trend of a series in a drill: its last proven backups are read, and compared with one."""
+"""Check the trend of a series in a drill: compare a backup with the last proven ones."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def series_trend(
     catalogue: Catalogue,
     tell: Callable[[str], None],
 ) -> DrillCheck:
-    """Compare a backup with the last proven ones of its series, wherever they stand.
+    """Compare a backup with the last proven ones of its series, on any tier.
 
-    As ``trend_check`` in all else.
+    Otherwise like ``trend_check``.
     """
     ref = artifact.manifest.ref
     own = catalogue.services[ref.service].definition.backup.trend
@@ -68,12 +68,12 @@ def trend_check(
     accepted: str | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> DrillCheck:
-    """Compare what a backup holds with the last proven ones.
+    """Compare the content of a backup with the last proven ones.
 
     Args:
-        earlier: open the last proven backups of the series, the newest first. One that can't
-            be read is told and left out.
-        accepted: why somebody accepted what is suspicious about this backup; None: nobody did.
+        earlier: open the last proven backups of the series, newest first. A backup that can't be
+            read is reported and skipped.
+        accepted: why the suspicious findings about this backup were accepted; None: they weren't.
 
     Raises:
         ArtifactError, TierError: the backup itself can't be read.
@@ -98,7 +98,7 @@ def trend_check(
         before.append(content)
         found = findings(now, before, policy, unchanged)
         if not found:
-            # Older ones only tell what was empty before: nothing more would be suspicious.
+            # Older backups only show what was empty before: they add no suspicious findings.
             break
     if not before:
         why = f"{unread} earlier ones can't be read" if unread else "it is the first one"
@@ -115,7 +115,7 @@ def trend_check(
 def _unchanged(artifact: OpenArtifact, base: OpenArtifact) -> Unchanged | None:
     if not (base.manifest.with_role("index") and artifact.manifest.with_role("index")):
         return None
-    # A million names and digests are too much to keep; their hashes aren't.
+    # A million names and digests need too much memory; their hashes don't.
     known = {hash((one.file.path, one.sha256)) for one in base.entries() if one.has_content}
     same = {
         one

@@ -1,4 +1,4 @@
-"""Verifying a copy: every byte re-read and hashed, opened, and healed from another tier."""
+"""Verify a copy: read and hash every byte, open it, and heal it from another tier."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from mmstack_ops.domain.backups.tier import Tier
 
 StructureCheck = Callable[[Artifact], Sequence[str]]
-"""What a type finds wrong with the structure of its payloads."""
+"""Returns the problems that a backup type finds in the structure of its payloads."""
 
 
 @dataclass
 class _Findings:
-    """What was found so far."""
+    """The findings so far."""
 
     problems: list[str] = field(default_factory=list)
     incurable: bool = False
-    """Bytes that are as they were written are wrong: the same stand on every tier."""
+    """The bytes are wrong although they are as written: every tier has the same bytes."""
     bad: list[Payload] = field(default_factory=list)
     bad_manifest: bool = False
     checked_bytes: int = 0
@@ -48,12 +48,12 @@ class _Findings:
     healed_from: list[str] = field(default_factory=list)
 
     def incurable_problems(self, problems: Sequence[str]) -> None:
-        """Take what no other copy can mend."""
+        """Add problems that no other copy can heal."""
         self.problems += problems
         self.incurable = self.incurable or bool(problems)
 
     def healer(self) -> str | None:
-        """Return the tiers that made the copy good; None when it was good, or isn't now."""
+        """Return the tiers that healed the copy; None if it was good, or still isn't."""
         if self.bad or self.bad_manifest or self.incurable:
             return None
         return ", ".join(dict.fromkeys(self.healed_from)) or None
@@ -72,20 +72,20 @@ def verify_copy(
     tell: Callable[[str], None] = lambda _: None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> VerifyResult:
-    """Verify one copy of a backup; the caller writes the result down as a record.
+    """Verify one copy of a backup. The caller stores the result as a record.
 
-    Every payload is read from the tier, hashed, decrypted, decompressed and hashed again; of
-    a pack it is each file that is hashed again and compared with the index, and its tar
-    header. Without the key only the stored bytes can be hashed: the result is then not ``whole``.
+    Every payload is read from the tier, hashed, decrypted, decompressed and hashed again. In a
+    pack, each file is hashed again, and its hash and its tar header are compared with the index.
+    Without the key, only the stored bytes can be hashed: the result is then not ``whole``.
 
     Args:
-        others: tiers to heal from, the nearest first; empty: nothing is changed.
-        structure: asked when all bytes are as they were written.
-        wanted_packs: chooses packs for a sample; None: all are read.
+        others: tiers to heal from, nearest first; empty: nothing is changed.
+        structure: called if all bytes are as they were written.
+        wanted_packs: chooses the packs of a sample; None: all packs are read.
 
     Raises:
         ArtifactError: the tier doesn't have this backup at all.
-        TierError: the tier failed: nothing is known of the copy then.
+        TierError: the tier failed: the state of the copy is unknown.
         CancelledError: the work was cancelled.
     """
     begun = time.monotonic()
@@ -183,7 +183,7 @@ def _damage_of(
     throttle: Throttle,
     found: _Findings,
 ) -> str | None:
-    """Return why the stored bytes aren't those that were written; None when they are."""
+    """Return why the stored bytes differ from what was written; None if they don't."""
     try:
         if payload.role == "pack" and entries:
             with artifact.read_pack(payload) as source:
@@ -193,7 +193,7 @@ def _damage_of(
                 found.incurable_problems([f"{key}: {wrong}"])
             return None
         with artifact.read(payload) as source:
-            # Reaching the end is what checks the hashes.
+            # The hashes are checked at the end.
             while source.read(BLOCK):
                 throttle.check()
     except NoKeyError:
@@ -205,7 +205,7 @@ def _damage_of(
 
 
 def _files_by_pack(artifact: Artifact, manifest: Manifest) -> dict[str, list[IndexEntry]] | None:
-    """Return the files of each pack; None when there is no index, or it can't be read."""
+    """Return the files of each pack; None if there is no index, or it can't be read."""
     if not manifest.with_role("index"):
         return None
     by_pack: dict[str, list[IndexEntry]] = {}
@@ -214,7 +214,7 @@ def _files_by_pack(artifact: Artifact, manifest: Manifest) -> dict[str, list[Ind
             if entry.has_content:
                 by_pack.setdefault(entry.pack, []).append(entry)
     except ArtifactError:
-        return None  # The index is a payload too: what is wrong with it is reported there.
+        return None  # The index is a payload too: its problems are reported there.
     return by_pack
 
 
@@ -230,7 +230,7 @@ def _heal_payloads(
         key = manifest.key_of(payload)
         for other in others:
             try:
-                # The good one is known to be good before the bad one is touched.
+                # Check the good file before touching the bad one.
                 problem = stored_problem(other, key, payload, throttle=throttle)
             except TierError as error:
                 tell(f"tier {other.name} can't help: {error.what}")

@@ -1,1 +1,1 @@
-"""Checks of this machine and of what an environment needs."""
+"""Check this machine and the requirements of an environment."""

@@ -1,4 +1,4 @@
-"""Is the time right? Schedules, retention and the age of backups depend on it."""
+"""Check the clock. Schedules, retention and the age of backups depend on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FAIL_SECONDS = 60.0
 
 
 def check_clock(around: Surroundings) -> Iterator[Finding]:
-    """Compare our clock with the engine's, and ask whether something keeps it right."""
+    """Compare this machine's clock with the engine's, and check that it is synchronised."""
     yield _against_engine(around)
     yield _synchronised()
 
@@ -29,10 +29,10 @@ def _against_engine(around: Surroundings) -> Finding:
     if around.engine_error is not None:
         return Finding(name, "not checked", "the engine doesn't answer")
     asked = time.time()
-    # Asked anew: the shared answer may be seconds old.
+    # Queried again: the shared answer may be seconds old.
     theirs = _seconds(around.reader.info()["SystemTime"])
     answered = time.time()
-    # The engine read its clock somewhere between: only what lies outside is a difference.
+    # The engine read its clock in between: only a time outside this span is a difference.
     apart = max(asked - theirs, theirs - answered, 0.0)
     if apart > _WARN_SECONDS:
         return Finding(

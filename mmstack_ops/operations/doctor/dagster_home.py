@@ -1,4 +1,4 @@
-"""Is Dagster's instance usable?"""
+"""Check that Dagster's instance is usable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmstack_ops.operations.doctor.surroundings import Surroundings
 
 
 def check_dagster_home(around: Surroundings) -> Iterator[Finding]:
-    """Check Dagster's folder, its configuration, and that the shell means the same one."""
+    """Check Dagster's folder, its configuration, and that the shell uses the same folder."""
     name = "dagster home"
     home = around.project.root / "dagster_home"
     configuration = home / "dagster.yaml"

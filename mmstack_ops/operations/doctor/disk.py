@@ -1,4 +1,4 @@
-"""Is there room for images, volumes and our own state?"""
+"""Check the free space for images, volumes and mmstack's state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WARN_INODES_BELOW = 0.05
 
 
 def check_disk(around: Surroundings) -> Iterator[Finding]:
-    """Check the free space where the engine and where we write."""
+    """Check the free space where the engine and mmstack write."""
     if around.engine_error is not None or not around.engine_is_local:
         yield Finding("disk: engine", "not checked", "the engine's disk can't be seen from here")
     else:

@@ -1,4 +1,4 @@
-"""Is there an engine, and is it recent enough?"""
+"""Check that there is an engine and that it is recent enough."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OLDEST_RELEASE = "20.10"
 
 
 def check_engine(around: Surroundings) -> Iterator[Finding]:
-    """Check that the engine answers and how old it is."""
+    """Check that the engine answers and is recent enough."""
     error = around.engine_error
     if error is not None:
         yield Finding("engine", "fail", f"{error.what}: {error.why}", error.remedy)

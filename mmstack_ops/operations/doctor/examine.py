@@ -1,4 +1,4 @@
-"""All checks, in the order in which causes come before their consequences."""
+"""Run all checks, in an order in which causes come before their consequences."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _CHECKS = {
 def examine(
     project: Project, catalogue: Catalogue, only: Collection[str] = ()
 ) -> Iterator[Finding]:
-    """Yield what the checks find. Looks only: nothing is changed.
+    """Yield the findings of the checks. Changes nothing.
 
     Args:
-        only: names of the checks to make; all of them when empty.
+        only: names of the checks to run; empty: all checks.
 
     Raises:
-        UnknownNameError: for a name that is no check.
+        UnknownNameError: a name is no check.
     """
     for name in only:
         require_known("check", name, _CHECKS)

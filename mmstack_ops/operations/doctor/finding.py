@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ FindingStatus = Literal["ok", "warn", "fail", "not checked"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
-    ``not checked`` is an answer of its own: what couldn't be seen is never reported as fine.
+    ``not checked`` is a separate status: what couldn't be checked is never reported as ok.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Is there a GPU for the services that are made for one?"""
+"""Check that there is a GPU for the services that can use one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mmstack_ops.operations.doctor.surroundings import Surroundings
 
 
 def check_gpu(around: Surroundings) -> Iterator[Finding]:
-    """Check the engine's nvidia runtime when the environment has services that can use it."""
+    """Check the engine's nvidia runtime if the environment has services that can use it."""
     catalogue = around.catalogue
     wanting = [n for n in catalogue.started if catalogue.services[n].definition.gpu is not None]
     if not wanting:

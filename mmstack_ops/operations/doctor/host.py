@@ -1,4 +1,4 @@
-"""The engine and the disks in a few lines, for the status of the whole system."""
+"""Describe the engine and the disks in a few lines, for the status of the whole system."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DiskUse:
-    """A disk we write to; sizes in bytes."""
+    """A disk that mmstack or the engine writes to. Sizes are in bytes."""
 
     purpose: str
     path: str
@@ -40,10 +40,10 @@ class HostDescription:
 
 
 def describe_host(project: Project) -> HostDescription:
-    """Describe engine and disks.
+    """Return a description of the engine and the disks.
 
     Raises:
-        EngineError: when the engine doesn't answer.
+        EngineError: the engine doesn't answer.
     """
     connection = EngineConnection(project.settings.docker_base_url, read_only=True)
     try:

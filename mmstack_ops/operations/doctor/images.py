@@ -1,4 +1,4 @@
-"""Are the images there, or does a start have to get them?"""
+"""Check whether the images are present or a start has to get them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAME = "images"
 
 
 def check_images(around: Surroundings) -> Iterator[Finding]:
-    """Check the images of what starting the environment starts."""
+    """Check the images of the services that a start of the environment starts."""
     if around.engine_error is not None:
         yield Finding(_NAME, "not checked", "the engine doesn't answer")
         return

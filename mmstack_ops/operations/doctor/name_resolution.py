@@ -1,4 +1,4 @@
-"""Do names resolve?"""
+"""Check that names resolve."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RESOLVER = Path("/etc/resolv.conf")
 
 
 def check_names(_around: Surroundings) -> Iterator[Finding]:
-    """Check the host's resolver; what containers use can only be seen from inside one."""
+    """Check the host's resolver. That of containers can only be checked from inside one."""
     yield _host_resolver()
     yield Finding(
         "dns: containers",

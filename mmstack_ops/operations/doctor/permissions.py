@@ -1,4 +1,4 @@
-"""May we use the engine, and may nobody else read our secrets?"""
+"""Check that this user may use the engine and that other users can't read the secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the host ports that the environment publishes free, or already ours?"""
+"""Check that the host ports of the environment are free or already used by it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_ports(around: Surroundings) -> Iterator[Finding]:
         return
     wanted = list(_wanted(around))
     published = _published(around) if around.engine_error is None else []
-    # What Docker listens on for a container counts as the container's, not as a process's.
+    # A port on which Docker listens for a container belongs to the container, not to a process.
     dockers = {(kind, address, port) for _, kind, address, port in _mappings(published)}
     sockets = [s for s in listeners() if (s.protocol, s.address, s.port) not in dockers]
     clashes = 0
@@ -69,7 +69,7 @@ def _published(around: Surroundings) -> list[dict[str, Any]]:
 def _mappings(
     containers: list[dict[str, Any]],
 ) -> Iterator[tuple[dict[str, Any], str, str, int]]:
-    """Yield container, protocol, address and port of everything that is published."""
+    """Yield container, protocol, address and port of every published port."""
     for container in containers:
         for mapping in container.get("Ports") or []:
             if mapping.get("PublicPort"):

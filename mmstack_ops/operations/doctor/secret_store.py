@@ -1,4 +1,4 @@
-"""Are the environment's secrets there?"""
+"""Check that the environment's secrets are present."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmstack_ops.operations.doctor.surroundings import Surroundings
 
 
 def check_secrets(around: Surroundings) -> Iterator[Finding]:
-    """Check that every value a start needs can be read."""
+    """Check that every value that a start needs can be read."""
     try:
         values = load_values(around.project, around.catalogue)
     except MmstackError as error:

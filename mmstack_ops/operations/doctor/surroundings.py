@@ -1,4 +1,4 @@
-"""What the checks look at; the engine is asked once for all of them."""
+"""What the checks examine. The engine is queried once for all checks."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from mmstack_ops.domain.catalogue.resolve import Catalogue
     from mmstack_ops.domain.stacks.observed import ObservedState
 
-# A doctor must answer soon, also when the engine hangs.
+# The doctor must answer soon, even if the engine hangs.
 _ENGINE_TIMEOUT = 10.0
 
 
 class Surroundings:
-    """A project, one of its environments, and the engine below them.
+    """A project, one of its environments, and their engine.
 
     Args:
         project: the opened project.
-        catalogue: the environment in question.
+        catalogue: the environment's catalogue.
     """
 
     def __init__(self, project: Project, catalogue: Catalogue) -> None:
@@ -43,7 +43,7 @@ class Surroundings:
 
     @property
     def engine_error(self) -> EngineError | None:
-        """Why the engine doesn't answer, or None when it does."""
+        """Why the engine doesn't answer; None if it does."""
         return self._info if isinstance(self._info, EngineError) else None
 
     @property
@@ -51,7 +51,7 @@ class Surroundings:
         """The engine's ``/info``.
 
         Raises:
-            EngineError: when it doesn't answer.
+            EngineError: the engine doesn't answer.
         """
         if isinstance(self._info, EngineError):
             raise self._info
@@ -59,14 +59,14 @@ class Surroundings:
 
     @property
     def engine_is_local(self) -> bool:
-        """The engine shares this machine's ports, disks and clock."""
+        """Whether the engine shares this machine's ports, disks and clock."""
         return self.connection.base_url.startswith("unix:")
 
     @cached_property
     def observed(self) -> ObservedState:
-        """One look at the engine.
+        """The state of the engine, read once.
 
         Raises:
-            EngineError: when it doesn't answer.
+            EngineError: the engine doesn't answer.
         """
         return self.reader.observe(self.catalogue.schema.config.project)

@@ -1,1 +1,1 @@
-"""The stacks' networks: what is there, what is in the way, what nobody uses."""
+"""The networks of the stacks: their state, conflicts and unused networks."""

@@ -1,4 +1,4 @@
-"""Remove the networks that a plan names, and no other."""
+"""Remove the networks that a plan names, and no others."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ def remove_orphans(
     look_again: Callable[[], NetworkCleanupPlan],
     tell: Callable[[str], None],
 ) -> tuple[tuple[NetworkDecision, ...], dict[str, str]]:
-    """Remove orphans by id, each after one more look; return those, and name → why one stays.
+    """Remove orphans by id, each after another check; return them, and name → why one is kept.
 
-    A network that the engine won't let go hinders no other.
+    A network that the engine doesn't remove doesn't affect the others.
 
     Raises:
-        EngineUnavailableError: the engine went away.
+        EngineUnavailableError: the engine became unavailable.
     """
     gone: list[NetworkDecision] = []
     kept: dict[str, str] = {}
     for orphan in plan.orphans:
-        # Between plan and now a container may have joined it.
+        # A container may have joined the network since the plan was made.
         now = {one.id: one for one in look_again().decisions}.get(orphan.id)
         if now is None:
-            continue  # Somebody else removed it.
+            continue  # It was removed in the meantime.
         if not now.orphan:
             kept[orphan.name] = now.reason
             continue

@@ -1,4 +1,4 @@
-"""Compare an environment's networks with everything around them. Changes nothing."""
+"""Check an environment's networks for reachability and conflicts. Changes nothing."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 def look_at_reach(
     catalogue: Catalogue, containers: Iterable[ObservedContainer], *, local: bool
 ) -> Reach:
-    """Ask from inside every running service whose ports it can open, and for its gateways.
+    """Check from inside every running service whose ports it can open, and its gateways.
 
     Args:
         local: the engine is on this host.
 
     Raises:
-        EngineError: it can't be looked at from here; nothing is known then.
+        EngineError: it can't be checked from here; nothing is known.
     """
     if not local:
         raise EngineError(
@@ -61,10 +61,10 @@ def look_at_reach(
 def look_for_conflicts(
     reader: EngineReader, catalogue: Catalogue, *, local: bool
 ) -> ConflictReport:
-    """Return the report for all networks of an environment.
+    """Return the conflict report for all networks of an environment.
 
     Args:
-        local: the engine is on this host; another machine's has that machine's routes.
+        local: the engine is on this host. An engine on another machine has that machine's routes.
 
     Raises:
         EngineUnavailableError: no engine answers.

@@ -1,1 +1,1 @@
-"""Deleting what is past its age in services' live data, and containers that ended."""
+"""Delete expired live data of services, and ended containers."""

@@ -1,6 +1,6 @@
-"""Containers that ran once for a backup or a drill, and that nobody took away: after a crash.
+"""Remove one-shot containers of backups and drills that were left after a crash.
 
-Found by our labels, removed by id: what only looks like one of ours stays.
+They are found by mmstack's labels and removed by id: containers that only look similar are kept.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from mmstack_ops.domain.retention.runs import EndedContainer
 from mmstack_ops.domain.stacks import labels
 
 _ENDED = ("created", "exited", "dead")
-# What the engine says of a container that was never started.
+# The engine's end time of a container that was never started.
 _NEVER = "0001-01-01"
 
 
 def ended_containers(
     connection: EngineConnection, *, owner: str, environment: str, before: datetime
 ) -> tuple[EndedContainer, ...]:
-    """Return our one-shot containers that ended before a moment, the oldest first.
+    """Return mmstack's one-shot containers that ended before ``before``, oldest first.
 
     Args:
         owner: the schema's ``config.project``.
@@ -49,14 +49,14 @@ def ended_containers(
 def remove_ended(
     connection: EngineConnection, planned: Sequence[EndedContainer]
 ) -> tuple[EndedContainer, ...]:
-    """Remove what was planned and still stands as it did; return what was deleted."""
+    """Remove planned containers that haven't changed; return those that were deleted."""
     gone: list[EndedContainer] = []
     for one in planned:
         try:
             with connection.translated(f"remove container {one.name}") as client:
                 if _ended(client.inspect_container(one.id)) != one:
                     continue
-                # Not forced: one that was started meanwhile is somebody's work.
+                # Not forced: a container that was started in the meantime is in use.
                 client.remove_container(one.id, v=True)
         except MissingObjectError:
             continue
@@ -74,6 +74,6 @@ def _ended(seen: dict[str, Any]) -> EndedContainer | None:
 
 
 def _parsed(text: str) -> datetime:
-    # Nanoseconds are more than Python's dates hold.
+    # Python's dates don't support nanoseconds.
     head, _, fraction = text.removesuffix("Z").partition(".")
     return datetime.fromisoformat(f"{head}.{fraction[:6]:0<6}+00:00")

@@ -1,4 +1,4 @@
-"""The retention of one environment's live data: planned on the services, carried out as planned."""
+"""Plan the retention of one environment's live data on the services, and carry out the plan."""
 
 from __future__ import annotations
 
@@ -42,12 +42,14 @@ _NO_CONTAINER = "it has no container"
 
 
 class LiveRetention:
-    """Lets go what is too old on the services of one environment. Making one touches nothing.
+    """The retention of live data on the services of one environment.
+
+    Creating an instance has no side effects.
 
     Args:
-        project: where schema, templates and state are.
+        project: the project with schema, templates and state.
         environment: an environment's name or alias.
-        backups: takes and verifies what is backed up before.
+        backups: takes and verifies the backups before a deletion.
         now: the clock.
     """
 
@@ -70,7 +72,7 @@ class LiveRetention:
         return self._project.catalogue(self._environment)
 
     def now(self) -> datetime:
-        """Return what the clock says; with its time zone."""
+        """Return the current time of the clock, with its time zone."""
         return self._now()
 
     def plan(
@@ -78,12 +80,13 @@ class LiveRetention:
     ) -> LivePlan:
         """Return what would be deleted from the services. Changes nothing.
 
-        A service that isn't there is named, and nothing about it decided; one that fails has the
-        reason in its rules' plans. An engine that doesn't answer is the plan's ``down``.
+        A service without a container is reported, and nothing is decided for it. If a service
+        fails, the plans of its rules contain the reason. If the engine doesn't answer, the reason
+        is in the plan's ``down``.
 
         Args:
-            services: only these; None: all that have rules.
-            made_at: the moment ages count from; None: now.
+            services: only these services; None: all services with rules.
+            made_at: the time from which ages are counted; None: now.
         """
         moment = made_at or self._now()
         plans: list[RulePlan] = []
@@ -98,7 +101,7 @@ class LiveRetention:
                 except EngineUnavailableError as error:
                     return LivePlan(self.catalogue.environment, moment, (), down=error.what)
                 except EngineError as error:
-                    # Its image isn't known, say: nothing of ours can be running.
+                    # For example, its image isn't known: none of its containers can be running.
                     skipped[name] = error.what
                     continue
                 if instance is None:
@@ -121,18 +124,18 @@ class LiveRetention:
         cancel: threading.Event,
         on_event: Listener,
     ) -> tuple[RuleCleaned, ...]:
-        """Carry the rules of one service out, each looked at again before.
+        """Carry out the rules of one service. Each rule is checked again first.
 
-        What has to be backed up first is, and that backup read whole and found good; other
-        backups of the service wait meanwhile. Rules go on when one of them fails.
+        Data that must be backed up first is backed up, and the whole backup is read and verified;
+        other backups of the service wait in the meantime. If a rule fails, the others continue.
 
         Args:
             planned: rules of one service.
-            made_at: the plan's moment: what is older than that by the rule's age goes.
-            accept_many: an operator said that so many may go.
+            made_at: the time of the plan: data older than that by the rule's age is deleted.
+            accept_many: an operator accepted that so many items are deleted.
 
         Raises:
-            RetentionError: naming what stayed, why, and what was deleted.
+            RetentionError: a rule failed; the error names what was kept, why, and what was deleted.
             BackupError: no verified backup could be made: nothing was deleted.
             CancelledError: ``cancel`` was set; what was deleted before stays deleted.
         """
@@ -178,7 +181,7 @@ class LiveRetention:
         return tuple(done)
 
     def plan_containers(self) -> tuple[EndedContainer, ...]:
-        """Return our containers that ran once and ended longer ago than the policy keeps them."""
+        """Return mmstack's one-shot containers that ended longer ago than the policy keeps them."""
         from mmstack_ops.operations.retention.ended_containers import ended_containers
 
         with self._place("a look at retention", lambda _: None) as place:
@@ -190,7 +193,7 @@ class LiveRetention:
             )
 
     def clean_containers(self, planned: Sequence[EndedContainer]) -> tuple[EndedContainer, ...]:
-        """Remove what was planned, by id; return what was deleted."""
+        """Remove the planned containers by id; return those that were deleted."""
         from mmstack_ops.operations.retention.ended_containers import remove_ended
 
         with self._place("retention", lambda _: None) as place:
@@ -242,9 +245,9 @@ class LiveRetention:
     def _backed_up(
         self, service: str, holder: str, cancel: threading.Event, on_event: Listener
     ) -> str:
-        """Take a backup of the service's data and read it whole; return its name."""
+        """Take a backup of the service's data and verify all of it; return its name."""
         types = self.catalogue.services[service].definition.backup.types
-        data = next(name for name in types if name != _CONFIG)  # Validation asks for one.
+        data = next(name for name in types if name != _CONFIG)  # Validation requires one.
         taken = self._backups.back_up(
             Series(service, data), holder=holder, cancel=cancel, on_event=on_event
         )
@@ -337,7 +340,7 @@ class LiveRetention:
 
 
 def _unusable(instance: Instance, rules: Sequence[RetentionRule]) -> str:
-    """Return why nothing can be done with an instance; empty when it can."""
+    """Return why an instance can't be used; empty if it can."""
     from mmstack_ops.adapters.stores.registry import retention_strategy
 
     if instance.running or not any(retention_strategy(rule).needs_running for rule in rules):

@@ -1,1 +1,1 @@
-"""Bringing services up and down: plan, apply, take back what failed."""
+"""Start and stop services: plan, apply, undo what failed."""

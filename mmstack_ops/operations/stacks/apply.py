@@ -29,8 +29,8 @@ from mmstack_ops.operations.stacks.undo import CreatedHere, take_back
 _MAX_THREADS = 32
 
 _ENDS_HEALTHY = frozenset({"create", "recreate", "start", "restart", "keep"})
-# Replicas that serve nothing yet start side by side; swaps and restarts go one by one.
-# A container that a recovery brings back is started after it: that is one by one too.
+# Replicas that don't serve yet start in parallel; swaps and restarts are done one by one.
+# A container that a recovery brings back is started after it, so that is one by one too.
 _TOGETHER = frozenset({"create", "keep"})
 
 _OUTCOMES: dict[str, Outcome] = {
@@ -43,17 +43,17 @@ _OUTCOMES: dict[str, Outcome] = {
     "remove": "removed",
     "keep": "unchanged",
 }
-# When replicas differ, the service is reported by its strongest outcome.
+# If replicas differ, the strongest outcome is reported for the service.
 _STRENGTH = ("keep", "remove", "stop", "restart", "start", "recover", "recreate", "create")
 
 
 class PlanApplier:
-    """Applies one plan to one engine.
+    """The application of one plan to one engine.
 
     Args:
         engine: the engine, writable.
         plan: what to do; nothing else is done.
-        cancel: set to stop: what hadn't become healthy is taken back.
+        cancel: set to stop: what hadn't become healthy is undone.
         on_event: called from worker threads.
         redact: removes secrets from texts that are shown.
     """
@@ -73,7 +73,7 @@ class PlanApplier:
         self._on_event = on_event
         self._redact = redact
         self._created = CreatedHere()
-        # A service's name when its health check passes, then its result; a bug's exception.
+        # A service's name when its health check passes, then its result; or a bug's exception.
         self._mail: queue.SimpleQueue[str | ServiceResult | BaseException] = queue.SimpleQueue()
         self._awaited_to_end = {
             dependency.service
@@ -87,10 +87,9 @@ class PlanApplier:
         """Apply the plan; return one result for each service, in the order they finished.
 
         Raises:
-            PlanStaleError: the engine isn't the one the plan was made for, or what the plan
-                is about changed since.
-            CancelledError: after everything half-made was taken back.
-            EngineError: a network or volume couldn't be made.
+            PlanStaleError: the plan was made for another engine, or its objects have changed.
+            CancelledError: the work was cancelled; everything half-made was undone.
+            EngineError: a network or volume couldn't be created.
         """
         daemon_id = self._engine.daemon_id()
         if daemon_id != self._plan.daemon_id:
@@ -175,7 +174,7 @@ class PlanApplier:
     def _blocker(
         self, needed: Iterable[str], results: dict[str, ServiceResult]
     ) -> ServiceResult | None:
-        """Return the failed result of a service that is needed, if there is one."""
+        """Return the result of a needed service that failed; None if there is none."""
         bad = [results[name] for name in sorted(needed) if name in results and not results[name].ok]
         return bad[0] if bad else None
 
@@ -183,7 +182,7 @@ class PlanApplier:
         try:
             self._mail.put(self._service(name, actions))
         except BaseException as error:
-            # Not one of ours, so a bug: it must surface in the coordinating thread.
+            # Not an mmstack error, so a bug: it must be raised in the coordinating thread.
             self._mail.put(error)
 
     def _actions_by_service(self) -> dict[str, list[Action]]:
@@ -194,8 +193,10 @@ class PlanApplier:
         return work
 
     def _predecessors(self, work: Iterable[str]) -> dict[str, set[str]]:
-        """Return which services must be finished before each: dependencies going up,
-        dependants going down."""
+        """Return the services that must finish before each service.
+
+        These are its dependants for ``down``, otherwise its dependencies.
+        """
         names = list(work)
         needed: dict[str, set[str]] = {name: set() for name in names}
         if self._plan.operation == "down":
@@ -233,7 +234,7 @@ class PlanApplier:
         return replace(result, seconds=time.monotonic() - begun)
 
     def _decided(self, action: Action) -> Action:
-        """Return what to do, now that the images are there."""
+        """Return the final action, now that the images are present."""
         if action.if_same_image is None or action.container is None or action.replica is None:
             return action
         image = self._engine.image(action.replica.container.image)
@@ -244,7 +245,7 @@ class PlanApplier:
         self, name: str, spec: ServiceSpec | None, actions: list[Action]
     ) -> list[ObservedContainer]:
         stack = actions[0].stack
-        # A service that only leaves has no specification any more; leaving needs none.
+        # A service that is only stopped or removed has no specification, and needs none.
         service = spec or ServiceSpec.leaving(name, stack)
         awaited = {action.target for action in actions if action.kind in _ENDS_HEALTHY}
         guard = threading.Lock()
@@ -272,7 +273,7 @@ class PlanApplier:
         return seen
 
     def _one_by_one(self, work: ReplicaWork, actions: list[Action]) -> list[ObservedContainer]:
-        """Replace, restart and stop replicas in turn: the others keep serving meanwhile."""
+        """Replace, restart and stop replicas in turn, while the others keep serving."""
         seen: list[ObservedContainer] = []
         for action in actions:
             if self._cancel.is_set():
@@ -283,7 +284,7 @@ class PlanApplier:
         return seen
 
     def _together(self, work: ReplicaWork, actions: list[Action]) -> list[ObservedContainer]:
-        """Bring up replicas that don't serve yet, all at once; raise the first failure."""
+        """Start replicas that don't serve yet in parallel; raise the first failure."""
         if len(actions) < 2:
             return self._one_by_one(work, actions)
         with ThreadPoolExecutor(len(actions), thread_name_prefix="replica") as pool:

@@ -1,4 +1,4 @@
-"""Images: each reference is pulled or built once, while services that don't need it start."""
+"""Pull or build each image once, while services that don't need it start."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _POLL_SECONDS = 0.2
 
 
 class ImageWork:
-    """Gets the images of a plan, in the background.
+    """The work of pulling and building the images of a plan, in the background.
 
     Args:
         engine: the engine, writable.
         cancel: set to stop waiting; a pull in the engine ends with its connection.
-        tell: receives service, stack, phase, message and share done.
+        tell: receives service, stack, phase, message and the fraction done.
         fresh: build without cache.
     """
 
@@ -38,17 +38,17 @@ class ImageWork:
         self._done: dict[str, Future[None]] = {}
 
     def begin(self, actions: Iterable[Action]) -> None:
-        """Start getting every image that the actions name."""
+        """Start to pull or build every image that the actions name."""
         for action in actions:
             if action.kind in ("pull", "build") and action.image is not None:
                 self._done[action.target] = self._in_background(action)
 
     def wait_for(self, service: ServiceSpec) -> None:
-        """Wait until the service's image is there.
+        """Wait until the service's image is present.
 
         Raises:
-            ImageUnavailableError: when it can't be had.
-            CancelledError: when cancelled meanwhile.
+            ImageUnavailableError: the image isn't available.
+            CancelledError: the work was cancelled in the meantime.
         """
         future = self._done.get(service.image.reference)
         if future is not None:
@@ -63,7 +63,7 @@ class ImageWork:
             except MmstackError as error:
                 future.set_exception(error)
             except Exception as error:
-                # A thread's exception must reach whoever waits, whatever it is.
+                # Any exception of the thread must reach the waiting thread.
                 future.set_exception(error)
             else:
                 future.set_result(None)
@@ -86,7 +86,7 @@ class ImageWork:
     def _interruptible(
         self, steps: Iterator[tuple[str, float | None]], target: str
     ) -> Iterator[tuple[str, float | None]]:
-        """Yield from ``steps``, but notice a cancellation even while the registry is silent."""
+        """Yield from ``steps``; detect a cancellation even while the registry is silent."""
         items: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
         def read() -> None:

@@ -1,4 +1,4 @@
-"""Apply a plan in the background and hand out what happens, in the caller's thread."""
+"""Apply a plan in the background, and yield its events in the caller's thread."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mmstack_ops.domain.stacks.events import ApplyEvent
 from mmstack_ops.domain.stacks.stack_plan import Plan
 from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
-# A cancelled run should take ten seconds, and on a machine with time to spare takes three. On
-# one without, leaving early would leave half-made containers: late is the better of the two.
+# A cancelled run should take ten seconds, and takes three on an idle machine. On a busy machine,
+# leaving early would leave half-made containers, so it is better to wait longer.
 CLEAN_UP_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 
@@ -20,11 +20,11 @@ _POLL_SECONDS = 0.2
 def stream(control: StackOperations, plan: Plan, *, holder: str) -> Iterator[ApplyEvent]:
     """Yield progress and results of applying ``plan`` as they happen.
 
-    When the caller is interrupted, or closes the generator, the work is cancelled and its
-    clean-up is waited for before the interruption goes on its way.
+    If the caller is interrupted or closes the generator, the work is cancelled. The interruption
+    continues after the clean-up has ended.
 
     Raises:
-        MmstackError: what ``StackOperations.apply`` raises.
+        MmstackError: an error of ``StackOperations.apply``.
     """
     cancel, ended = threading.Event(), threading.Event()
     events: queue.SimpleQueue[ApplyEvent | BaseException | None] = queue.SimpleQueue()
@@ -33,7 +33,7 @@ def stream(control: StackOperations, plan: Plan, *, holder: str) -> Iterator[App
         try:
             control.apply(plan, holder=holder, cancel=cancel, on_event=events.put)
         except BaseException as error:
-            # Crosses to the caller's thread, where it is raised.
+            # Passed to the caller's thread and raised there.
             events.put(error)
         finally:
             events.put(None)
@@ -41,7 +41,7 @@ def stream(control: StackOperations, plan: Plan, *, holder: str) -> Iterator[App
 
     worker = threading.Thread(target=work, name="apply", daemon=True)
     try:
-        # Started inside: an interruption that comes at once must find what to cancel.
+        # Started inside the block: an immediate interruption must cancel it too.
         worker.start()
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Log lines of several containers in one stream."""
+"""Merge the log lines of several containers into one stream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmstack_ops.domain.errors import MmstackError
 from mmstack_ops.domain.stacks.events import LogLine
 from mmstack_ops.domain.stacks.observed import ObservedContainer
 
-# Lines; seen to be one or two.
+# In lines; one or two were observed.
 _OUT_OF_ORDER = 32
 
 
@@ -24,7 +24,7 @@ def read_logs(
     since: float | None,
     tail: int | None,
 ) -> Iterator[LogLine]:
-    """Yield lines of all containers: by time when reading, as they come when following."""
+    """Yield lines of all containers: by time if reading, as they arrive if following."""
     streams = [
         _lines(c, engine.follow_logs(c.id, follow=follow, since=since, tail=tail))
         for c in containers
@@ -35,8 +35,11 @@ def read_logs(
 
 
 def _by_time(lines: Iterator[LogLine]) -> Iterator[LogLine]:
-    """Put lines of one container in order: the engine reads its stdout and stderr side by
-    side, and stores what was stamped at nearly the same time in either order."""
+    """Yield the lines of one container in order of time.
+
+    The engine reads its stdout and stderr in parallel, and stores lines with nearly the same
+    timestamp in either order.
+    """
     held: list[tuple[str, int, LogLine]] = []
     for number, line in enumerate(lines):
         heapq.heappush(held, (line.timestamp, number, line))
@@ -73,7 +76,7 @@ def _as_they_come(streams: list[Iterator[LogLine]]) -> Iterator[LogLine]:
             items.put(None)
 
     for stream in streams:
-        # Daemon threads: a follower blocked on a silent container must not keep us alive.
+        # Daemon threads: a follower of a silent container must not keep the process alive.
         threading.Thread(target=read, args=(stream,), daemon=True).start()
     ended = 0
     while ended < len(streams):

@@ -1,4 +1,4 @@
-"""One replica's container: create, swap, start, restart, each with its way back."""
+"""Create, swap, start or restart one replica's container, each with a rollback."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Tell = Callable[[Phase, str], None]
 
 @dataclass(eq=False)
 class ReplicaFailedError(Exception):
-    """A replica failed; carries what helps to see why."""
+    """A replica failed. Contains the log and health output that help to find the cause."""
 
     error: MmstackError
     log_tail: str = ""
@@ -32,16 +32,16 @@ class ReplicaFailedError(Exception):
 
 
 class ReplicaWork:
-    """Carries out one action of a plan on one container.
+    """The work of one action of a plan on one container.
 
     Args:
         engine: the engine, writable.
         service: the service the replica belongs to.
-        cancel: set to stop; every wait looks at it.
-        tell: receives what is going on.
-        condition: what must be so before the work is done: "completed" for services that
-            others wait for to end, else "healthy".
-        on_passing: told a replica's name as soon as its health check passes.
+        cancel: set to stop; every wait checks it.
+        tell: receives progress messages.
+        condition: the condition to wait for: "completed" for services whose end others wait
+            for, otherwise "healthy".
+        on_passing: called with a replica's name as soon as its health check passes.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class ReplicaWork:
         self._on_passing = on_passing
 
     def run(self, action: Action) -> ObservedContainer | None:
-        """Carry out ``action`` and return the container that runs then (None: none does).
+        """Carry out ``action``; return the container that runs afterwards, or None.
 
         Raises:
-            ReplicaFailedError: after the way back has been gone.
-            CancelledError: likewise.
+            ReplicaFailedError: the replica failed and was rolled back.
+            CancelledError: the work was cancelled; likewise.
         """
         match action.kind:
             case "create":
@@ -95,7 +95,7 @@ class ReplicaWork:
             self._tell("starting", f"starting {replica.name}")
             self._engine.start(container_id, replica.name)
         except MmstackError:
-            # It never ran: leaving it would make the next plan believe it once did.
+            # It never ran: if it stayed, the next plan would assume that it did.
             self._engine.remove(container_id, replica.name)
             raise
         try:
@@ -105,7 +105,7 @@ class ReplicaWork:
             raise
 
     def _swap(self, replica: ReplicaSpec, old: ObservedContainer) -> ObservedContainer:
-        """Replace ``old``: it steps aside, and comes back unless its successor is healthy."""
+        """Replace ``old``: set it aside, and bring it back unless its successor is healthy."""
         engine, name = self._engine, replica.name
         self._tell("creating", f"creating the successor of {name}")
         new_id = engine.create_container(self._service, replica, incoming_name(name))
@@ -120,14 +120,14 @@ class ReplicaWork:
             engine.start(new_id, name)
             seen = self._ready(new_id, replica)
         except EngineUnavailableError:
-            # Nothing can be undone without an engine; the next plan finds both and recovers.
+            # Nothing can be undone without an engine. The next plan finds both and recovers.
             raise
         except (MmstackError, ReplicaFailedError) as failure:
             error = failure.error if isinstance(failure, ReplicaFailedError) else failure
             try:
                 runs = self._roll_back(replica, old, new_id)
             except MmstackError as second:
-                # Both failures matter, and the first is the cause.
+                # Both failures are reported; the first is the cause.
                 error.why += f"; bringing the previous container back failed too: {second.what}"
                 error.why += f" ({second.why})" if second.why else ""
                 raise failure from None
@@ -140,7 +140,7 @@ class ReplicaWork:
         return seen
 
     def _roll_back(self, replica: ReplicaSpec, old: ObservedContainer, new_id: str) -> bool:
-        """Put the previous container back in its place; say whether it runs."""
+        """Bring the previous container back; return whether it runs."""
         engine, name = self._engine, replica.name
         self._tell("rolling-back", f"bringing the previous {name} back")
         engine.remove(new_id, name)
@@ -154,9 +154,9 @@ class ReplicaWork:
         if current.state == "paused":
             engine.unpause(old.id, name)
         elif current.state != "running":
-            # Also one that a crash in the middle of an update had left stopped: an old
-            # version that serves is better than none. What never ran, or has done its
-            # work, stays as it is.
+            # Also start a container that a crash during an update left stopped: an old
+            # version that serves is better than none. A container that never ran, or has
+            # completed its work, isn't started.
             done = old.restart_policy == "no" and old.state == "exited" and old.exit_code == 0
             if done or not old.started_at:
                 return False
@@ -189,7 +189,7 @@ class ReplicaWork:
         return self._ready(container.id, replica)
 
     def _recover(self, replica: ReplicaSpec, action: Action) -> ObservedContainer | None:
-        """Undo a swap that a crash interrupted: the container set aside takes its name back."""
+        """Undo a swap that a crash interrupted: rename the container that was set aside back."""
         previous = action.previous
         assert previous is not None
         self._tell("rolling-back", f"an interrupted update is undone: {replica.name} comes back")
@@ -209,7 +209,7 @@ class ReplicaWork:
                 grace = float(container.spec.get("stop_grace_period", 10.0))
                 self._engine.stop(container.id, container.name, grace=grace)
             except MissingObjectError:
-                # Somebody else removed it: it runs no more, which is what was asked for.
+                # It was removed in the meantime: it doesn't run, which is what was requested.
                 return
         if action.kind == "remove":
             self._engine.remove(container.id, container.name)
@@ -242,7 +242,7 @@ class ReplicaWork:
         )
 
     def _with_evidence(self, container_id: str, error: MmstackError) -> ReplicaFailedError:
-        """Collect the log tail and the probe's output before a rollback removes them."""
+        """Return ``error`` with log tail and probe output, before a rollback removes them."""
         try:
             return ReplicaFailedError(
                 error,
@@ -250,7 +250,7 @@ class ReplicaWork:
                 health_output=self._engine.container(container_id).health_output,
             )
         except MmstackError:
-            # The container or the engine is gone: the first error says so already.
+            # The container or the engine is missing: the first error says so already.
             return ReplicaFailedError(error)
 
     def _discard(self, container_id: str, name: str) -> None:

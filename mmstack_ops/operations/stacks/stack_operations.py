@@ -1,4 +1,4 @@
-"""Everything that can be done with the stacks of one environment."""
+"""All operations on the stacks of one environment."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ LOCK_WAIT_SECONDS = 600.0
 
 
 class StackOperations:
-    """Plans, applies and shows the stacks of one environment.
+    """The operations on the stacks of one environment: plan, apply, show.
 
-    Making one touches nothing; the Docker SDK is imported when the engine is first needed.
-    Plans and status use an engine handle that cannot write; only ``apply`` opens one that
-    can.
+    Creating an instance has no side effects; the Docker SDK is imported when the engine is first
+    needed. Plans and status use a read-only engine handle; only ``apply`` and ``clean_networks``
+    open a writable one.
 
     Args:
-        project: where schema, templates and state are.
+        project: the project with schema, templates and state.
         environment: an environment's name or alias.
     """
 
@@ -76,7 +76,7 @@ class StackOperations:
         return EngineReader(EngineConnection(url, read_only=True))
 
     def network_conflicts(self) -> ConflictReport:
-        """Compare the environment's networks with everything around them."""
+        """Return the report of the conflicts of the environment's networks."""
         from mmstack_ops.operations.networks.network_state import look_for_conflicts
 
         return look_for_conflicts(self._reader, self.catalogue, local=self._engine_is_local)
@@ -86,16 +86,16 @@ class StackOperations:
         return (self._project.settings.docker_base_url or "unix:").startswith("unix:")
 
     def network_states(self) -> tuple[NetworkState, ...]:
-        """Return every declared network as it is on the engine."""
+        """Return the state of every declared network on the engine."""
         from mmstack_ops.domain.networks.validate import validate_networks
 
         return validate_networks(self.catalogue, self._reader.observe(self._owner))
 
     def network_reach(self) -> Reach:
-        """Return who can open whose ports and whose gateways are there, asked from inside.
+        """Return which services can open whose ports and which gateways exist, as seen inside.
 
         Raises:
-            EngineError: it can't be looked at from here.
+            EngineError: it can't be checked from here.
         """
         from mmstack_ops.operations.networks.network_state import look_at_reach
 
@@ -103,7 +103,7 @@ class StackOperations:
         return look_at_reach(self.catalogue, containers, local=self._engine_is_local)
 
     def plan_network_cleanup(self) -> NetworkCleanupPlan:
-        """Return which networks of this project no environment wants any more."""
+        """Return the networks of this project that no environment declares any more."""
         from mmstack_ops.domain.networks.orphans import plan_network_cleanup
 
         environments = self.catalogue.schema.environments
@@ -122,11 +122,11 @@ class StackOperations:
     def clean_networks(
         self, plan: NetworkCleanupPlan, *, holder: str, tell: Callable[[str], None]
     ) -> tuple[tuple[NetworkDecision, ...], dict[str, str]]:
-        """Remove what ``plan`` names; return what was removed, and name → why one stays.
+        """Remove the networks of ``plan``; return those removed, and name → why one is kept.
 
         Raises:
             LockHeldError: another process kept the environment locked.
-            EngineUnavailableError: the engine went away.
+            EngineUnavailableError: the engine became unavailable.
         """
         from mmstack_ops.operations.networks.cleanup import remove_orphans
 
@@ -152,13 +152,13 @@ class StackOperations:
         """Plan a start of ``targets`` (stacks, services, or the environment).
 
         Args:
-            dependencies: also start what they depend on.
+            dependencies: also start their dependencies.
             gpu: reserve the devices that services declare.
-            rebuild: services whose images are got anew even where they are present.
-            profiles: profiles that are switched on.
+            rebuild: services whose images are pulled or built again even if they are present.
+            profiles: enabled profiles.
 
         Raises:
-            MmstackError: when the plan can't be made; nothing was touched.
+            MmstackError: the plan can't be made; nothing was touched.
         """
         names = self.catalogue.select(targets, dependencies=dependencies, profiles=profiles)
         desired = self._desired(names, self._values(), gpu=gpu)
@@ -166,10 +166,12 @@ class StackOperations:
         return plan_up(desired, self._reader.observe(self._owner, images), rebuild=rebuild)
 
     def plan_down(self, targets: Sequence[str], *, keep_containers: bool = False) -> Plan:
-        """Plan a stop of ``targets``, with what left the schema: dependants first, volumes never.
+        """Plan a stop of ``targets``, including services removed from the schema.
+
+        Dependants are stopped first. Volumes are never removed.
 
         Args:
-            keep_containers: stop only; else remove containers, and networks left empty.
+            keep_containers: only stop; otherwise also remove containers and empty networks.
         """
         observed = self._reader.observe(self._owner)
         names, left = select_present(self.catalogue, targets, observed)
@@ -185,14 +187,14 @@ class StackOperations:
         )
 
     def undeclared(self) -> dict[str, str]:
-        """Return service → stack of what left the schema and still has containers."""
+        """Return service → stack of services removed from the schema that have containers."""
         return self.observe().undeclared(self.catalogue.environment, self.catalogue.services)
 
     def plan_restart(self, targets: Sequence[str]) -> Plan:
-        """Plan a restart of the containers of ``targets`` as they are.
+        """Plan a restart of the existing containers of ``targets``.
 
         Raises:
-            EngineError: when one of them has no container.
+            EngineError: one of them has no container.
         """
         names = self.catalogue.select(targets, dependencies=False)
         desired = self._desired(names, self._values(), gpu=False)
@@ -212,15 +214,16 @@ class StackOperations:
         Services that fail are results, not exceptions.
 
         Args:
-            holder: what this is, for whoever waits for the lock: ``start core (run 1a2b3c4d)``.
-            cancel: set to stop; what hadn't become healthy is taken back.
+            holder: description for processes that wait for the lock, such as
+                ``start core (run 1a2b3c4d)``.
+            cancel: set to stop; what hadn't become healthy is undone.
             on_event: receives progress and results, from worker threads.
-            locked: the caller is inside ``lock`` already.
+            locked: the caller already holds ``lock``.
 
         Raises:
             LockHeldError: another process kept the environment locked.
-            CancelledError: after the clean-up of a cancelled apply.
-            MmstackError: what failed as a whole, such as a network that can't be made.
+            CancelledError: the apply was cancelled, and cleaned up.
+            MmstackError: the apply failed as a whole, for example if a network can't be created.
         """
         if plan.is_empty and all(action.container is None for action in plan.actions):
             return ()
@@ -271,14 +274,14 @@ class StackOperations:
         cancel: threading.Event,
         on_wait: Callable[[str], None],
     ) -> Iterator[None]:
-        """Keep every other process from changing this environment, for a ``with`` block.
+        """Prevent every other process from changing this environment, for a ``with`` block.
 
         Args:
-            daemon_id: of the engine the environment is on.
-            on_wait: told once, with the other's description, when there is a wait.
+            daemon_id: the id of the environment's engine.
+            on_wait: called once, with the other holder's description, if there is a wait.
 
         Raises:
-            LockHeldError: another process kept it for ``LOCK_WAIT_SECONDS``.
+            LockHeldError: another process held the lock for ``LOCK_WAIT_SECONDS``.
             CancelledError: cancelled while waiting.
         """
         with host_lock(
@@ -291,23 +294,23 @@ class StackOperations:
             yield
 
     def status(self, *, stats: bool = True) -> tuple[ServiceStatus, ...]:
-        """Return the status of every service of the schema, and of what left it and is there.
+        """Return the status of every service in the schema, and of removed ones with containers.
 
         Args:
-            stats: measure CPU and memory too (takes a twentieth of a second).
+            stats: also measure CPU and memory (takes 0.05 seconds).
         """
         from mmstack_ops.operations.stacks.usage import Meter
 
         observed = self._reader.observe(self._owner)
         here = [c for c in observed.containers if c.environment == self.catalogue.environment]
         meter = Meter(self._reader, [c for c in here if stats and c.state == "running"])
-        # What has no containers in a stack that isn't up can't have drifted.
+        # A service without containers in a stack that isn't running can't have drifted.
         live = {container.stack for container in here if container.state == "running"}
         entries = self.catalogue.services.values()
         specs = dict.fromkeys(self.catalogue.services, "") | self._specs_or_reasons(
             [e.name for e in entries if e.stack in live or any(c.service == e.name for c in here)]
         )
-        # Only of what is there: an image nobody runs can't be the wrong one.
+        # Only for services with containers: an image that isn't used can't be the wrong one.
         present = {container.service for container in here}
         references = [
             spec.image.reference
@@ -325,10 +328,10 @@ class StackOperations:
 
         Args:
             since: seconds since the epoch; None for the beginning.
-            tail: the last so many lines of each container; None for all.
+            tail: number of lines from the end of each container's log; None for all.
 
         Raises:
-            EngineError: when none of them has a container.
+            EngineError: none of them has a container.
         """
         from mmstack_ops.operations.stacks.logs import read_logs
 
@@ -344,7 +347,7 @@ class StackOperations:
         return read_logs(self._reader, found, follow=follow, since=since, tail=tail)
 
     def events(self, *, since: float, until: float) -> tuple[ContainerEvent, ...]:
-        """Return what happened to this environment's containers between two moments."""
+        """Return the events of this environment's containers between two times."""
         from mmstack_ops.adapters.engine.inspection import container_event
 
         raw = self._reader.events(self._owner, since=since, until=until)
@@ -355,7 +358,7 @@ class StackOperations:
         )
 
     def observe(self) -> ObservedState:
-        """Return all that this project has on the engine, of every environment."""
+        """Return the state of this project on the engine, for all environments."""
         return self._reader.observe(self._owner)
 
     def _values(self) -> EnvironmentValues:
@@ -378,7 +381,7 @@ class StackOperations:
         )
 
     def _specs_or_reasons(self, names: Sequence[str]) -> dict[str, ServiceSpec | str]:
-        """Return each service's specification, or why there is none: status shows the rest."""
+        """Return each service's specification, or why it has none: status shows the rest."""
         if not names:
             return {}
         try:

@@ -1,4 +1,4 @@
-"""Is the world still the one a plan was made for?"""
+"""Check that containers have not changed since the plan was made."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from mmstack_ops.domain.errors import PlanStaleError
 from mmstack_ops.domain.stacks.stack_plan import Action, Plan
 
 _RUNS = frozenset({"running", "restarting"})
-# A container that is to go may have gone already: that is what was asked for.
+# A container to be stopped or removed may already be deleted: that is what was requested.
 _LEAVING = frozenset({"remove", "stop"})
 
 
 def raise_if_stale(engine: EngineReader, plan: Plan) -> None:
-    """Refuse a plan whose containers somebody changed since it was made.
+    """Raise ``PlanStaleError`` if containers of the plan have changed since it was made.
 
-    Between plan and apply lies the wait for the lock, in which another process may have
-    carried out a plan of its own.
+    There is a wait for the lock between plan and apply, during which another process may have
+    carried out its own plan.
 
     Raises:
-        PlanStaleError: naming what changed; nothing was touched.
+        PlanStaleError: a container has changed; the error names it. Nothing was touched.
     """
     present = engine.container_states()
     names = {name: container_id for container_id, (name, _) in present.items()}

@@ -1,4 +1,4 @@
-"""Taking back what a cancelled or failed start had begun."""
+"""Undo what a cancelled or failed start had begun."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from mmstack_ops.adapters.engine.writer import EngineWriter
 from mmstack_ops.domain.errors import MmstackError
 from mmstack_ops.domain.stacks.spec import VolumeSpec
 
-# The whole of a cancellation has ten seconds; containers that never served need few of them.
+# A cancellation has ten seconds in total; containers that never served need only a few.
 GRACE_WHEN_CANCELLED = 3.0
 
 
 @dataclass
 class CreatedHere:
-    """Networks and volumes that this apply created, and which volumes a healthy service uses."""
+    """Networks and volumes that this apply created, and the volumes that healthy services use."""
 
     networks: dict[str, str] = field(default_factory=dict)
     """Name → id."""
@@ -33,8 +33,8 @@ class CreatedHere:
     def half_made_volumes(self) -> list[str]:
         """Return volumes created here whose services never became healthy.
 
-        They hold at most what an interrupted first initialisation left, which the next
-        start would mistake for finished. Resumable ones (download caches) stay.
+        They contain at most what an interrupted first initialisation left, which the next start
+        would mistake for complete. Resumable volumes (download caches) are kept.
         """
         with self.lock:
             return [
@@ -49,7 +49,8 @@ def take_back(
 ) -> None:
     """Remove half-made volumes and empty networks that this apply created.
 
-    Only exact names and ids from this apply's own record; what is in use stays, and is told.
+    Only exact names and ids from this apply's own record are removed. What is in use is kept
+    and reported.
     """
     for name in created.half_made_volumes():
         try:
@@ -62,6 +63,6 @@ def take_back(
         try:
             engine.remove_network(network_id, name)
         except MmstackError as error:
-            # Containers that did become healthy are on it: it is theirs now.
+            # Not reported if healthy containers use the network: it belongs to them now.
             if "active endpoints" not in error.why:
                 on_problem(f"network {name} was kept: {error.why or error.what}")

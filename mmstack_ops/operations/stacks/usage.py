@@ -1,4 +1,4 @@
-"""CPU and memory of running containers from two samples."""
+"""Measure the CPU and memory of running containers with two samples."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SAMPLE_SECONDS = 0.05
 
 
 class Meter:
-    """Measures running containers between two looks; those that end meanwhile are left out.
+    """A meter that samples running containers twice. Containers that end in between are omitted.
 
-    The first look is when it is made. What the caller does until ``read`` is part of the
-    span, so that waiting for it costs nothing more. This host's kernel is asked first; the
-    engine is, where the containers are elsewhere.
+    The first sample is taken when the meter is created. The caller's work until ``read`` is part
+    of the interval, so that it needs no additional wait. This host's kernel is queried first; the
+    engine is queried if the containers are elsewhere.
     """
 
     def __init__(self, engine: EngineReader, containers: Iterable[ObservedContainer]) -> None:
@@ -31,7 +31,7 @@ class Meter:
         self._pids = {container_id: pids[container_id] for container_id in self._first}
 
     def read(self) -> dict[str, Usage]:
-        """Take the second look, a twentieth of a second after the first at the earliest."""
+        """Take the second sample, at least 0.05 seconds after the first; return the usage."""
         if not self._pids:
             return {}
         spent = (time.monotonic_ns() - self._begun) / 1e9

@@ -1,1 +1,1 @@
-"""Deleting the data of a scope: plan, confirm, delete, start again what ran."""
+"""Delete the data of a scope: plan, confirm, delete, start again what was running."""

@@ -1,4 +1,4 @@
-"""What stands on the engine, read for a wipe; and how big its volumes are."""
+"""Read the objects on the engine and the sizes of its volumes, for a wipe."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 from mmstack_ops.adapters.engine.client import EngineConnection
 from mmstack_ops.domain.wipe.look import Look, SeenContainer, SeenNetwork, SeenVolume
 
-_BLOCK = 512  # what st_blocks counts, whatever the file system (POSIX stat)
+_BLOCK = 512  # unit of st_blocks, on any file system (POSIX stat)
 
 
 def look_around(connection: EngineConnection, daemon_id: str) -> Look:
-    """Return every container, volume and network of the engine, ours or not.
+    """Return every container, volume and network of the engine, including those of others.
 
     Args:
-        daemon_id: the engine's; asking for it takes longer than all the lists.
+        daemon_id: the engine's id; querying it takes longer than all the lists.
 
     Raises:
-        EngineError: it couldn't be read.
+        EngineError: the engine couldn't be read.
     """
     with connection.translated("list what is on the engine") as client:
         containers: list[dict[str, Any]] = client.containers(all=True)
@@ -31,7 +31,7 @@ def look_around(connection: EngineConnection, daemon_id: str) -> Look:
     for one in containers:
         attached = (one.get("NetworkSettings") or {}).get("Networks") or {}
         for name, endpoint in attached.items():
-            # One that never started knows its network by name only.
+            # A container that never started has only the name of its network.
             members.setdefault(name, set()).add(one["Id"])
             members.setdefault(endpoint.get("NetworkID") or name, set()).add(one["Id"])
     return Look(
@@ -71,13 +71,13 @@ def _volume(raw: Mapping[str, Any]) -> SeenVolume:
 
 
 def volume_sizes(volumes: Iterable[SeenVolume], *, seconds: float) -> dict[str, int]:
-    """Return bytes on disk by volume, of those that can be measured here in time.
+    """Return volume → bytes on disk, for volumes that can be measured here in time.
 
     The engine's own figure (``/system/df``) walks the same files, for all volumes of the
-    engine, and can't be given up.
+    engine, and can't be aborted.
 
     Args:
-        seconds: for all of them together; a volume that isn't through by then is left out.
+        seconds: for all volumes together; a volume that isn't measured by then is omitted.
     """
     deadline = time.monotonic() + seconds
     found: dict[str, int] = {}
@@ -109,7 +109,7 @@ def _size(folder: Path, deadline: float) -> int | None:
         except FileNotFoundError:
             if here == os.fspath(folder):
                 return None  # The engine is on another host.
-            continue  # A service at work took the folder away.
+            continue  # A running service deleted the folder.
         except PermissionError:
             return None
     return total

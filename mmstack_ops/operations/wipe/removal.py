@@ -1,4 +1,4 @@
-"""Remove what a plan names, each thing looked at once more just before."""
+"""Remove the items of a plan. Each item is checked again just before."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _PARALLEL = 8
 
 @dataclass
 class Removal:
-    """One wipe's removals, and what came of them so far.
+    """The removals of one wipe, and their results so far.
 
     Args:
-        engine: removes; on ``connection``.
-        owner: the schema's ``config.project``: only what carries its label goes.
-        cancel: nothing more is begun once it is set.
-        tell: told of each thing, from worker threads.
+        engine: removes items, over ``connection``.
+        owner: the schema's ``config.project``: only items with its label are removed.
+        cancel: no further removal starts after it is set.
+        tell: called for each item, from worker threads.
     """
 
     connection: EngineConnection
@@ -43,16 +43,17 @@ class Removal:
     kept: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Remove the containers side by side, then the volumes, then the networks.
+        """Remove the containers in parallel, then the volumes, then the networks.
 
-        What can't be removed hinders nothing that doesn't depend on it.
+        An item that can't be removed affects only items that depend on it.
 
         Raises:
-            EngineUnavailableError: the engine went away; the record says what was deleted before.
+            EngineUnavailableError: the engine became unavailable; the record says what was
+                deleted before.
             CancelledError: ``cancel`` was set; likewise.
         """
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            # list(): the first failure is raised here, when those under way are through.
+            # list() raises the first failure here, when the running removals have ended.
             list(pool.map(self._one, self.plan.of_kind("container")))
         for item in (*self.plan.of_kind("volume"), *self.plan.of_kind("network")):
             self._one(item)
@@ -74,7 +75,7 @@ class Removal:
             if why is None:
                 _remove(self.engine, item)
         except MissingObjectError:
-            pass  # Somebody else removed it meanwhile: it is gone.
+            pass  # It was removed in the meantime.
         except EngineUnavailableError:
             raise
         except EngineError as error:
@@ -90,7 +91,7 @@ class Removal:
 
 
 def _refusal(look: Look, item: WipeItem, owner: str, environment: str) -> str | None:
-    """Return why an item must stay, None when it may go, and "" when it is gone already."""
+    """Return why an item is kept, None if it may be removed, "" if it is already deleted."""
     if item.kind == "container":
         container = next((one for one in look.containers if one.id == item.id), None)
         if container is None:
@@ -116,7 +117,7 @@ def _refusal(look: Look, item: WipeItem, owner: str, environment: str) -> str | 
 
 def _remove(engine: EngineWriter, item: WipeItem) -> None:
     if item.kind == "container":
-        # Asked to stop first: what it holds elsewhere isn't torn. Its data is deleted anyway.
+        # Stopped first, so that its data elsewhere isn't damaged. Its own is deleted anyway.
         engine.stop(item.id, item.name, grace=_STOP_SECONDS)
         engine.remove(item.id, item.name)
     elif item.kind == "network":

@@ -1,8 +1,8 @@
-"""What a wipe was to delete and what it deleted, on disk before and after each step.
+"""Record on disk what a wipe plans to delete and what it deleted, before and after each step.
 
-One file for each wipe, in the environment's state: a line with the plan, a line for each
-deleted thing, and a last line when it came to its end. A file without that last line whose
-process is gone is a wipe that was killed.
+Each wipe has one file in the environment's state: a line with the plan, a line for each deleted
+item, and a last line at its end. If the last line is missing and the process has ended, the wipe
+was killed.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from mmstack_ops.domain.wipe.wipe_plan import WipeItem, WipePlan
 
 @dataclass(frozen=True)
 class KilledWipe:
-    """A wipe that never came to its end."""
+    """A wipe that never finished."""
 
     scope: str
     made_at: datetime
     left: tuple[tuple[str, str, str], ...]
-    """Kind, id and name of what was to go and wasn't written down as gone."""
+    """Kind, id and name of the planned items that weren't recorded as deleted."""
     gone: int
     starts: tuple[str, ...]
-    """Services it was to start again."""
+    """Services that the wipe planned to start again."""
     gpu: bool
-    """With their GPUs."""
+    """Whether they are started with their GPUs."""
 
 
 class WipeRecord:
-    """The open record of a wipe that is going on."""
+    """The open record of a running wipe."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def gone(self, item: WipeItem) -> None:
-        """Write down that ``item`` is gone."""
+        """Record that ``item`` was deleted."""
         self.write({"gone": [item.kind, item.id]})
 
     def write(self, line: dict[str, Any]) -> None:
@@ -65,10 +65,9 @@ class WipeJournal:
 
     @contextmanager
     def record(self, plan: WipePlan, *, holder: str) -> Iterator[WipeRecord]:
-        """Keep a record for the block; the plan is on disk before the block begins.
+        """Keep a record for the block. The plan is on disk before the block starts.
 
-        A block that ends by an exception leaves the record open: what the plan named may
-        still be there.
+        An exception in the block leaves the record open: items of the plan may still exist.
         """
         name = f"{plan.made_at:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}.jsonl"
         first = json.dumps({"plan": plan.to_json(), "holder": holder}).encode() + b"\n"
@@ -78,10 +77,10 @@ class WipeJournal:
             record.write({"ended": True})
 
     def killed(self) -> tuple[KilledWipe, ...]:
-        """Return the last wipe of each scope, where it never ended.
+        """Return the last wipe of each scope, if it was killed.
 
-        A later one of the same scope was planned from what an earlier one had left. A whole
-        wipe of the environment settles them all.
+        A later wipe of the same scope was planned from what an earlier one had left. A complete
+        wipe of the environment supersedes all others.
         """
         found: dict[str, KilledWipe] = {}
         for path in sorted(self._folder.glob("[!.]*.jsonl")):
@@ -117,7 +116,7 @@ def _killed(lines: list[dict[str, Any]]) -> KilledWipe:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """Return what can be read; the last line may have been cut off by a power cut."""
+    """Return the readable lines. A power failure may have truncated the last line."""
     found: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:

@@ -1,7 +1,7 @@
-"""Whether a wipe of an environment is going on: schedules and sensors wait for its end.
+"""A lock that is held during a wipe of an environment: schedules and sensors wait for its end.
 
-It is a lock and nothing else: the kernel frees it when the process dies, so that no crash
-leaves an environment paused.
+It is only a lock: the kernel releases it when the process dies, so that no crash leaves an
+environment paused.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def wipe_turn(
     cancel: threading.Event,
     on_wait: Callable[[str], None],
 ) -> Iterator[None]:
-    """Have schedules and sensors of ``environment`` wait for the length of the block.
+    """Make schedules and sensors of ``environment`` wait for the duration of the block.
 
     Raises:
-        LockHeldError: another wipe of it goes on for too long.
+        LockHeldError: another wipe of the environment takes too long.
         CancelledError: cancelled while waiting for it.
     """
     with host_lock(
@@ -51,7 +51,7 @@ def wipe_turn(
 
 
 def running_wipe(project: Project, environment: str) -> str:
-    """Return which wipe of ``environment`` is going on now; empty when none is."""
+    """Return the holder of the running wipe of ``environment``; empty if none is running."""
     path = _path(project, environment)
     return _holder(path.read_bytes()) if owner_of(path) == "live" else ""
 

@@ -1,4 +1,4 @@
-"""Everything that deletes an environment's data on purpose: planned, confirmed, written down."""
+"""Plan, confirm, carry out and record wipes of an environment's data."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
 Listener = Callable[[BackupEvent], None]
 
-# A plan is read by somebody who waits for it.
+# An operator waits for the plan.
 _MEASURE_SECONDS = 15.0
 
 
 class WipeOperations:
-    """Plans wipes of one environment and carries them out. Making one touches nothing.
+    """The wipes of one environment. Creating an instance has no side effects.
 
     Args:
-        project: where schema, templates and state are.
+        project: the project with schema, templates and state.
         environment: the environment's full name.
-        stacks: starts again what ran, and gives the environment's lock.
-        backups: says what of the data is backed up and proven.
+        stacks: starts again what was running, and provides the environment's lock.
+        backups: reports which data is backed up and proven.
         now: the clock.
     """
 
@@ -68,7 +68,7 @@ class WipeOperations:
         return self._stacks.catalogue
 
     def running(self) -> str:
-        """Return which wipe of this environment is going on now; empty when none is."""
+        """Return the holder of the running wipe of this environment; empty if none is running."""
         return running_wipe(self._project, self._environment)
 
     def plan(
@@ -79,17 +79,17 @@ class WipeOperations:
         unproven: bool = False,
         accepted: Collection[str] = (),
     ) -> WipePlan:
-        """Return what a wipe would remove, over a connection that can't write.
+        """Return the plan of a wipe, over a read-only connection.
 
         Args:
             scope: a stack, a kind of data, or ``environment``.
-            start: start again what ran, where only data is to go.
-            unproven: the operator does without a proven backup.
-            accepted: what may be lost though no backup holds it (``service:name``).
+            start: start again what was running, if only data is deleted.
+            unproven: the operator accepts that there is no proven backup.
+            accepted: data that may be lost although no backup has it (``service:name``).
 
         Raises:
             UnknownNameError: there is no such scope.
-            InputError: ``accepted`` names something that isn't lost by this wipe.
+            InputError: ``accepted`` names something that this wipe doesn't lose.
             EngineUnavailableError: no engine answers.
         """
         from mmstack_ops.adapters.engine.reader import EngineReader
@@ -151,20 +151,20 @@ class WipeOperations:
         cancel: threading.Event,
         on_event: Listener,
     ) -> WipeResult:
-        """Carry ``plan`` out: exactly that one, each thing looked at again before it is deleted.
+        """Carry out exactly ``plan``. Each item is checked again before it is deleted.
 
-        Schedules and sensors, starts, backups and restores of the environment wait meanwhile.
+        Schedules, sensors, starts, backups and restores of the environment wait until it ends.
 
         Args:
             confirmation: what the operator typed.
-            holder: what this is, for whoever waits.
+            holder: description of this wipe, for processes that wait.
             cancel: stops it between two items; what was deleted stays deleted.
 
         Raises:
-            InputError: it isn't confirmed, or the environment is protected and something
+            InputError: the plan isn't confirmed, or the environment is protected and something
                 that would be deleted has no proven backup. Nothing was touched.
-            PlanStaleError: it is too old, or for another engine. Nothing was touched.
-            EngineUnavailableError: the engine went away half-way; wiping again finishes it.
+            PlanStaleError: the plan is too old, or for another engine. Nothing was touched.
+            EngineUnavailableError: the engine became unavailable; run the wipe again to finish it.
             CancelledError: ``cancel`` was set.
         """
         begun = time.monotonic()
@@ -184,12 +184,12 @@ class WipeOperations:
             wipe_turn(
                 self._project, self._environment, holder=holder, cancel=cancel, on_wait=tell_wait
             ),
-            # In the order in which a restore takes them: the two can't wait for each other.
+            # In the same order as in a restore: the two can't wait for each other.
             self._locks(plan, holder, cancel, on_event),
             self._stacks.lock(plan.daemon_id, holder=holder, cancel=cancel, on_wait=tell_wait),
             self._connection(read_only=False) as connection,
         ):
-            # Waiting for the others may have taken its time.
+            # Waiting for the locks may have taken a long time.
             plan.stamp.raise_if_old(self._now())
             engine = EngineWriter(
                 connection,
@@ -228,7 +228,7 @@ class WipeOperations:
         cancel: threading.Event,
         on_event: Listener,
     ) -> tuple[tuple[str, ...], dict[str, str]]:
-        """Bring up what ran before; return what did, and service → why one didn't."""
+        """Start what was running before; return what started, and service → why one didn't."""
         if not plan.starts:
             return (), {}
 
@@ -247,7 +247,7 @@ class WipeOperations:
         return tuple(name for name in plan.starts if name not in failed), failed
 
     def _unfinished(self, look: Look) -> tuple[KilledWipe, ...]:
-        """Return the killed wipes of which something is left on this engine."""
+        """Return the killed wipes that left something to do on this engine."""
         there = {("container", one.id) for one in look.containers}
         there |= {("volume", one.id) for one in look.volumes}
         there |= {("network", one.id) for one in look.networks}
@@ -269,7 +269,7 @@ class WipeOperations:
     def _locks(
         self, plan: WipePlan, holder: str, cancel: threading.Event, on_event: Listener
     ) -> Iterator[None]:
-        """Keep backups and restores away from every service that loses something."""
+        """Lock every service that loses data against backups and restores."""
         from mmstack_ops.operations.backups.service_locks import service_locks_of
 
         named = {name for one in plan.items for name in one.service.split(", ") if name}
@@ -291,7 +291,7 @@ class WipeOperations:
 
 
 def _told(wipe: KilledWipe) -> str:
-    """Return what is left of a killed wipe, for people."""
+    """Return a description of what is left of a killed wipe."""
     left = ", ".join(name for _, _, name in wipe.left)
     parts = [f"{wipe.gone} items deleted"]
     if left:

@@ -1,8 +1,8 @@
-"""A series on a tier is an asset: the graph reads service → local → remote → cloud → tape.
+"""Backup assets: one for each series on each tier (service → local → remote → cloud → tape).
 
-One step a service takes its backups onto the first tier, one step a tier copies to each later
-one. So pools can say what must not overlap: two backups of one service, two runs that copy to
-one tier. A tier that is down fails its own step only.
+One step for each service writes its backups to the first tier. One step for each later tier
+copies to that tier. Pools can then prevent what must not overlap: two backups of one service,
+or two runs that copy to one tier. A tier that is down fails only its own step.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,11 +26,11 @@ from mmstack_ops.orchestration.safe_errors import only_safe_errors
 _RESOURCES = {backup_names.BACKUPS, dagster_names.LISTENER}
 _TIER_KINDS = {"directory": "file", "mount": "nfs", "s3": "s3", "tape": "tape"}
 _ICONS = ("postgres", "redis", "qdrant", "minio", "grafana", "prometheus", "elasticsearch")
-"""Services whose name Dagster has an icon for."""
+"""Names of services that Dagster has an icon for."""
 
 
 def backup_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """Return all backup assets of an environment, and each of its tiers as a whole."""
+    """Return all backup assets of an environment, and one asset for each of its tiers."""
     tiers = catalogue.settings.backup.tiers
     dagster_names.raise_if_duplicates("tier", tiers)
     dagster_names.raise_if_duplicates("service", catalogue.services)
@@ -66,7 +66,7 @@ def _first_tier(catalogue: Catalogue, service: str) -> dg.AssetsDefinition:
             if context.run.job_name in backup_names.NIGHTLY_JOBS:
                 context.log.warning(f"{series} is left out: {why}")
             else:
-                # Somebody asked for this one: a run that succeeds would say that it was taken.
+                # This backup was requested explicitly: a successful run would imply that it exists.
                 remedy = f"`mmstack start {series.service}`, then back it up"
                 parts.refuse(series.service, series.type, tier, f"{why}: {remedy}")
         for series in (one for one in plan.items if one in wanted):
@@ -117,7 +117,7 @@ def _planned(
     wanted: set[Series],
     chosen: Sequence[BackupRef],
 ) -> list[PlannedCopy]:
-    """Return the copies to make: the newest first, since that is what is missed first."""
+    """Return the copies to make, newest first, since the newest backups matter most."""
     if chosen:
         return [PlannedCopy(ref, "", tier) for ref in chosen]
     missing = backups_of(context).missing_copies(tier)
@@ -138,7 +138,7 @@ def _copied(
     waiting = 0
     for one in planned:
         if one.source in gone:
-            # Each further copy would only wait for the same tier.
+            # This source tier is down: each further copy would only wait for it.
             waiting += 1
             continue
         with parts.part(one.ref.service, one.ref.type, tier):
@@ -159,7 +159,7 @@ def _copied(
             tell(context, done)
             key = backup_names.backup_key(catalogue, tier, Series(one.ref.service, one.ref.type))
             if newest.setdefault(key, done) is not done:
-                # A step yields one result an asset; the older ones are recorded beside it.
+                # A step yields one result for each asset; older copies are recorded as events.
                 context.log_event(
                     dg.AssetMaterialization(asset_key=key, metadata=done_metadata(done))
                 )
@@ -192,7 +192,7 @@ def _series_spec(catalogue: Catalogue, tier: str, series: Series) -> dg.AssetSpe
     return dg.AssetSpec(
         key=backup_names.backup_key(catalogue, tier, series),
         deps=[source],
-        # What failed, or is on the tier already, isn't materialized while others are.
+        # A series that failed, or is already on the tier, isn't materialized while others are.
         skippable=True,
         description=f"Backups of type {series.type} of {series.service} on {tier}.",
         group_name=backup_names.group(tier),

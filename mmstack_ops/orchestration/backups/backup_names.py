@@ -1,4 +1,4 @@
-"""How backups appear in Dagster. Nothing else may spell them."""
+"""The names of backups in Dagster. No other module may spell them out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BACKUPS = "backups"
 """Resource: the environment's `BackupOperations`."""
 
 CONFIG = "config"
-"""The type that reads files of the project, not the service's data."""
+"""The backup type that reads files of the project, not the service's data."""
 
 AGE_CHECK = "age"
 PROVEN_CHECK = "proven"
@@ -36,7 +36,7 @@ ACCEPT_JOB = "backup_accept"
 CHECK_JOB = "backup_check"
 
 NIGHTLY_JOBS = (FULL_JOB, MODELS_JOB)
-"""They take all there is: what doesn't run just then is left out, and shows in its age."""
+"""Jobs that back up everything. A service that isn't running is skipped; its age shows it."""
 
 VERIFY_OP = "verify_backups"
 DRILL_OP = "prove_backups"
@@ -50,7 +50,7 @@ TIER_TAG = "mmstack/tier"
 
 
 def all_series(catalogue: Catalogue) -> list[Series]:
-    """Return every series the schema's services declare, in their order."""
+    """Return all series that the services of the schema declare, in their order."""
     return [
         Series(service, type_name)
         for service, entry in catalogue.services.items()
@@ -59,9 +59,9 @@ def all_series(catalogue: Catalogue) -> list[Series]:
 
 
 def nightly_series(catalogue: Catalogue) -> list[Series]:
-    """Return what the schedule backs up: all series of what the environment starts.
+    """Return the series of the nightly schedule: those of all services the environment starts.
 
-    What is weekly is left to the weekly schedule.
+    Weekly series are left to the weekly schedule.
     """
     return [
         series
@@ -77,7 +77,7 @@ def series_of(catalogue: Catalogue, service: str) -> list[Series]:
 
 
 def with_method(catalogue: Catalogue, method: str, type_name: str) -> list[Series]:
-    """Return the series of ``type_name`` of the services that are captured by ``method``."""
+    """Return the series of type ``type_name`` of the services backed up by ``method``."""
     return [
         series
         for series in all_series(catalogue)
@@ -99,38 +99,40 @@ def backup_key(catalogue: Catalogue, tier: str, series: Series) -> dg.AssetKey:
 def backup_keys(
     catalogue: Catalogue, tier: str, series: Iterable[Series]
 ) -> dict[dg.AssetKey, Series]:
-    """Return key → series on a tier."""
+    """Return the series on a tier by asset key."""
     return {backup_key(catalogue, tier, one): one for one in series}
 
 
 def group(tier: str) -> str:
-    """Return the group of a tier's assets."""
+    """Return the asset group of a tier."""
     return f"backup_{dagster_name(tier)}"
 
 
 def backup_op(service: str) -> str:
-    """Return the step that backs a service up."""
+    """Return the name of the step that backs up a service."""
     return f"back_up_{dagster_name(service)}"
 
 
 def copy_op(tier: str) -> str:
-    """Return the step that copies to a tier."""
+    """Return the name of the step that copies to a tier."""
     return f"copy_to_{dagster_name(tier)}"
 
 
 def check_op(tier: str) -> str:
-    """Return the step that judges the backups on a tier."""
+    """Return the name of the step that checks the backups on a tier."""
     return f"check_backups_on_{dagster_name(tier)}"
 
 
 def backup_pool(environment: str, service: str) -> str:
-    """Return the pool of a service's backups: one at a time, and none during a restore."""
+    """Return the pool of a service's backups: one run at a time, and none during a restore."""
     return f"{dagster_name(environment)}_backup_{dagster_name(service)}"
 
 
 def data_pools(catalogue: Catalogue, services: Iterable[str]) -> list[str]:
-    """Return the pools of the backups that read data of ``services``: who stops or replaces
-    them holds these. A backup of a configuration reads files, whatever runs.
+    """Return the pools of the backups that read data of ``services``.
+
+    A run that stops or replaces these services holds the pools. Backups of a configuration are
+    not included: they read files, whether the service runs or not.
     """
     return [
         backup_pool(catalogue.environment, service)
@@ -140,10 +142,10 @@ def data_pools(catalogue: Catalogue, services: Iterable[str]) -> list[str]:
 
 
 def copy_pool(environment: str, tier: str) -> str:
-    """Return the pool of copies to a tier: one run at a time, whatever the other tiers do."""
+    """Return the pool of copies to a tier: one run at a time, independent of other tiers."""
     return f"{dagster_name(environment)}_copy_to_{dagster_name(tier)}"
 
 
 def work_pool(environment: str, work: str) -> str:
-    """Return the pool of a kind of work of which one run at a time is enough."""
+    """Return the pool of a kind of work that is limited to one run at a time."""
     return f"{dagster_name(environment)}_backup_{work}_runs"

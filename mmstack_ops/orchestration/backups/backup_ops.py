@@ -1,4 +1,4 @@
-"""Steps that verify, prove, sweep and hold backups. What they find shows at the assets."""
+"""Steps that verify, prove, sweep, hold and accept backups. Their results show at the assets."""
 
 from functools import partial
 
@@ -37,7 +37,7 @@ _NOTHING = dg.Out(dg.Nothing)
 
 
 def verify_op(catalogue: Catalogue) -> dg.OpDefinition:
-    """Return the step that reads copies whole and checks them."""
+    """Return the step that reads entire copies and checks them."""
 
     @dg.op(
         name=backup_names.VERIFY_OP,
@@ -125,7 +125,7 @@ def _record_verification(
 def _record_checks(
     context: dg.OpExecutionContext, catalogue: Catalogue, touched: list[tuple[Series, str]]
 ) -> None:
-    """Judge the series that were read anew, so that the UI shows it at once."""
+    """Check the series that were read again, so that the UI shows the result at once."""
     control = backups_of(context)
     services = sorted({series.service for series, _ in touched})
     rows = control.backups(targets=services) if services else ()
@@ -196,7 +196,7 @@ def _backups_to_prove(
 
 
 def sweep_op(catalogue: Catalogue) -> dg.OpDefinition:
-    """Return the step that takes away what killed writers left and what no backup names."""
+    """Return the step that deletes leftovers of killed writers and unreferenced files."""
 
     @dg.op(
         name=backup_names.SWEEP_OP,
@@ -210,7 +210,7 @@ def sweep_op(catalogue: Catalogue) -> dg.OpDefinition:
         with only_safe_errors("choosing what to sweep"):
             for tier in config.tiers:
                 require_known("tier", tier, control.tier_names)
-            # A tier that isn't in use on this machine has nothing to sweep; one that is down fails.
+            # A tier that isn't in use on this machine is skipped; a tier that is down fails.
             in_use = config.tiers or [tier.name for tier in control.tiers() if tier.location]
         parts = Parts(context, "sweep", "sweeps")
         for tier in in_use:
@@ -238,7 +238,7 @@ def sweep_op(catalogue: Catalogue) -> dg.OpDefinition:
 
 
 def hold_op(catalogue: Catalogue) -> dg.OpDefinition:
-    """Return the step that puts a backup on hold or takes it off."""
+    """Return the step that puts a backup on hold or releases it."""
     first = catalogue.settings.backup.tiers[0]
 
     @dg.op(

@@ -1,4 +1,4 @@
-"""From a verb on backups and its targets to the run that carries it out."""
+"""Build the run that carries out a verb on backups."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mmstack_ops.orchestration.backups import backup_names
 
 @dataclass(frozen=True)
 class BackupRequest:
-    """One run: what ``run_job`` takes."""
+    """The arguments of ``run_job`` for one run."""
 
     job: str
     run_config: dict[str, Any] = field(default_factory=dict)
     assets: list[list[str]] | None = None
-    """Keys of the assets to make, as paths; None: all of the job's."""
+    """Keys of the assets to materialize, as paths; None: all assets of the job."""
 
 
 def backup_request(
@@ -29,13 +29,13 @@ def backup_request(
     *,
     without: Collection[Series] = (),
 ) -> BackupRequest:
-    """Return the run that backs ``targets`` up.
+    """Return the run that backs up ``targets``.
 
     Args:
-        targets: stacks, services or the environment, all known; none: what the nightly
-            schedule takes.
-        types: only these types; none: all.
-        without: what can't be backed up now; the nightly job leaves that out by itself.
+        targets: known stacks, known services or the environment; empty: what the nightly
+            schedule backs up.
+        types: only these types; empty: all.
+        without: series that can't be backed up now; the nightly job skips these by itself.
     """
     if not targets and not types:
         return BackupRequest(backup_names.FULL_JOB)
@@ -47,7 +47,7 @@ def backup_request(
 def requested_series(
     catalogue: Catalogue, targets: Sequence[str], types: Sequence[str]
 ) -> list[Series]:
-    """Return what ``backup_request`` of the same targets and types backs up."""
+    """Return the series that ``backup_request`` backs up for the same targets and types."""
     if not targets and not types:
         return backup_names.nightly_series(catalogue)
     return chosen_series(catalogue, targets, types)
@@ -56,10 +56,10 @@ def requested_series(
 def copy_request(
     catalogue: Catalogue, tier: str, series: Sequence[Series], backups: Sequence[BackupRef] = ()
 ) -> BackupRequest:
-    """Return the run that copies to ``tier`` what is missing there of ``series``.
+    """Return the run that copies to ``tier`` the backups of ``series`` that it lacks.
 
     Args:
-        backups: only these, in place of all that are missing.
+        backups: copy only these, instead of all that are missing.
     """
     settings = {"backups": [str(ref) for ref in backups]} if backups else {}
     return BackupRequest(
@@ -121,8 +121,8 @@ def restore_request(
     """Return the run that restores.
 
     Args:
-        digest: of the plan that was looked at.
-        confirmation: what was typed, for a restore in place; None: into scratch targets.
+        digest: digest of the reviewed plan.
+        confirmation: the typed text, for a restore in place; None: into scratch targets.
     """
     settings: dict[str, Any] = {"targets": list(targets), "plan": digest}
     if types:
@@ -144,14 +144,14 @@ def restore_request(
 
 
 def sweep_request(tiers: Sequence[str]) -> BackupRequest:
-    """Return the run that takes leftovers away on ``tiers`` (none: all)."""
+    """Return the run that deletes leftovers on ``tiers`` (empty: all)."""
     return BackupRequest(
         backup_names.SWEEP_JOB, _op(backup_names.SWEEP_OP, {"tiers": list(tiers)} if tiers else {})
     )
 
 
 def hold_request(ref: BackupRef, *, reason: str, release: bool) -> BackupRequest:
-    """Return the run that puts a backup on hold, or takes it off."""
+    """Return the run that puts a backup on hold or releases it."""
     settings: dict[str, Any] = {"backup": str(ref)}
     settings |= {"release": True} if release else {"reason": reason}
     return BackupRequest(backup_names.HOLD_JOB, _op(backup_names.HOLD_OP, settings))
@@ -166,7 +166,7 @@ def accept_request(ref: BackupRef, *, reason: str) -> BackupRequest:
 def chosen_series(
     catalogue: Catalogue, targets: Sequence[str], types: Sequence[str]
 ) -> list[Series]:
-    """Return the series of ``targets`` (none: the environment), of ``types`` (none: all)."""
+    """Return the series of ``targets`` (empty: the environment) and ``types`` (empty: all)."""
     services = catalogue.select(targets or [catalogue.environment], dependencies=False)
     return [
         series

@@ -1,4 +1,4 @@
-"""What a check of backups says, and how loudly. Decisions only: what was found is given."""
+"""Decide the result and severity of backup checks. The state to check is passed in."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ERROR = dg.AssetCheckSeverity.ERROR
 
 
 def age(catalogue: Catalogue, key: dg.AssetKey, status: SeriesStatus) -> dg.AssetCheckResult:
-    """Judge the age of the newest backup against the policy (the recovery point objective).
+    """Check the age of the newest backup against the policy (the recovery point objective).
 
-    Too old is an error where schedules run. Where they don't, nobody promised anything: it
-    is a warning. A service that this environment doesn't start needs no backup.
+    A backup that is too old is an error if schedules run. Otherwise it is a warning, since no
+    backup was promised. A service that this environment doesn't start needs no backup.
     """
     service = status.series.service
     metadata: Metadata = {
@@ -63,12 +63,12 @@ def proven(
     proven_within: float,
     now: datetime,
 ) -> dg.AssetCheckResult:
-    """Judge when a restore drill last showed that a backup of the series can be restored.
+    """Check when a restore drill last showed that a backup of the series can be restored.
 
-    A drill that failed is an error; one that is due is a warning.
+    A failed drill is an error; a drill that is due is a warning.
 
     Args:
-        proof: what the newest drill found; None when that isn't known any more.
+        proof: result of the newest drill; None if it is no longer known.
         proven_within: seconds.
     """
     metadata: Metadata = proof_metadata(proof) if proof is not None else {}
@@ -105,7 +105,7 @@ def proven(
 
 
 def drilled(key: dg.AssetKey, proof: Proof) -> dg.AssetCheckEvaluation:
-    """Return the outcome of a drill as the ``proven`` check, right from the run that did it."""
+    """Return the outcome of a drill as the ``proven`` check, for the run that made the drill."""
     if proof.proven:
         description = (
             f"{proof.ref.id} was restored in {format_seconds(proof.seconds_to_restore)}"
@@ -126,10 +126,10 @@ def drilled(key: dg.AssetKey, proof: Proof) -> dg.AssetCheckEvaluation:
 
 
 def verified(key: dg.AssetKey, tier: str, rows: Sequence[BackupRow]) -> dg.AssetCheckResult:
-    """Judge the copies of one series on one tier: none may be known to be corrupt.
+    """Check that no copy of one series on one tier is known to be corrupt.
 
-    A copy that wasn't read since it landed is fine: what landed was verified then, and its
-    turn comes.
+    A copy that was not read since it was written passes: it was verified then, and will be
+    read again in its turn.
 
     Args:
         rows: the series' backups, newest first.
@@ -176,12 +176,13 @@ def as_evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
 
 
 def quota(key: dg.AssetKey, status: TierStatus, *, warn_at: float) -> dg.AssetCheckResult:
-    """Judge how full a tier is, and whether it can be used at all.
+    """Check how full a tier is, and whether it is available.
 
-    Full is an error: the next backup would fail. So is a tier that is configured and down.
+    A full tier is an error: the next backup would fail. So is a tier that is configured but
+    down.
 
     Args:
-        warn_at: share of the quota from which on it is a warning.
+        warn_at: share of the quota at which the warning starts.
     """
     metadata: Metadata = {
         "backups": dg.MetadataValue.int(status.backups),

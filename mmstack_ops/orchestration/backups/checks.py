@@ -1,4 +1,4 @@
-"""Age, proof, verification and quota as asset checks: looks only, changes nothing."""
+"""Asset checks of age, proof, verification and quota. They change nothing."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -22,16 +22,16 @@ _DESCRIPTIONS = {
 
 
 def backup_checks(catalogue: Catalogue) -> list[dg.AssetChecksDefinition]:
-    """Return the checks of all tiers: for each tier one look serves all of its checks."""
+    """Return the checks of all tiers. One step for each tier serves all of its checks."""
     return [_tier_checks(catalogue, tier) for tier in catalogue.settings.backup.tiers]
 
 
 def watched_keys(catalogue: Catalogue) -> list[dg.AssetCheckKey]:
-    """Return the checks whose outcome changes by itself, with time: age, proof, quota.
+    """Return the checks whose outcome changes with time: age, proof, quota.
 
-    Those of services that the environment doesn't start, and ``verified``, are left out: that
-    one changes only when a copy is made or read, and the run that does it records it. Each
-    check costs three events in Dagster's history, every hour.
+    Checks of services that the environment doesn't start are left out. So is ``verified``: it
+    changes only if a copy is made or read, and the run that does so records it. Each check
+    adds three events to Dagster's history every hour.
     """
     tiers = catalogue.settings.backup.tiers
     wanted = {
@@ -79,7 +79,7 @@ def _tier_checks(catalogue: Catalogue, tier: str) -> dg.AssetChecksDefinition:
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         wanted = sorted(context.selected_asset_check_keys)
         with only_safe_errors(f"checking the backups on {tier}"):
-            # A generator would leave the block at each yield.
+            # A list, since a generator would leave the block at each yield.
             results = list(_results(context, catalogue, tier, by_key, wanted))
         yield from results
 

@@ -1,4 +1,4 @@
-"""What can be chosen when a backup job is launched. Never a secret: Dagster keeps it."""
+"""The config of backup jobs. It must not contain a secret: Dagster stores it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic import Field
 
 
 class CopyConfig(dg.Config):
-    """What is copied to a tier."""
+    """The backups to copy to a tier."""
 
     backups: list[str] = Field(
         default=[],
@@ -16,7 +16,7 @@ class CopyConfig(dg.Config):
 
 
 class VerifyConfig(dg.Config):
-    """Which copies are read and checked."""
+    """The copies to read and check."""
 
     backups: list[str] = Field(default=[], description="Single backups; empty: see below.")
     targets: list[str] = Field(
@@ -31,7 +31,7 @@ class VerifyConfig(dg.Config):
 
 
 class DrillConfig(dg.Config):
-    """Which backups are proven by restoring them."""
+    """The backups to prove by restoring them."""
 
     backups: list[str] = Field(default=[], description="Single backups; empty: see below.")
     targets: list[str] = Field(
@@ -45,7 +45,7 @@ class DrillConfig(dg.Config):
 
 
 class RestoreConfig(dg.Config):
-    """What is restored. The run can't be re-executed: launch a new one."""
+    """The backups to restore. The run can't be re-executed: launch a new one."""
 
     targets: list[str] = Field(description="Stacks, services, or the environment.")
     types: list[str] = Field(default=[], description="Only these types.")
@@ -64,7 +64,7 @@ class RestoreConfig(dg.Config):
 
 
 class InPlaceConfig(RestoreConfig):
-    """What is restored over what is there."""
+    """The backups to restore in place, over existing data."""
 
     without_safety: bool = Field(
         default=False, description="Overwrite also what can't be backed up before."
@@ -75,13 +75,13 @@ class InPlaceConfig(RestoreConfig):
 
 
 class SweepConfig(dg.Config):
-    """Where leftovers are taken away."""
+    """The tiers on which to delete leftovers."""
 
     tiers: list[str] = Field(default=[], description="Only these tiers; empty: all.")
 
 
 class HoldConfig(dg.Config):
-    """Which backup is put on hold, or taken off."""
+    """The backup to put on hold or release."""
 
     backup: str = Field(description="environment/service/type/id")
     reason: str = Field(default="", description="Why; people read it in lists.")
@@ -89,7 +89,7 @@ class HoldConfig(dg.Config):
 
 
 class AcceptConfig(dg.Config):
-    """Which backup is as it should be, whatever a drill finds suspicious about its trend."""
+    """The backup to accept, even if a drill finds its trend suspicious."""
 
     backup: str = Field(description="environment/service/type/id")
     reason: str = Field(description="Why; the proof shows it.")

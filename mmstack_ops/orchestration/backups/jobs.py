@@ -1,4 +1,4 @@
-"""One job for each verb of backups."""
+"""One job for each verb on backups."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def backup_jobs(
     """Return all jobs of an environment's backups, by name.
 
     Args:
-        resources: bound to the jobs of ops right here, as for the jobs of stacks.
+        resources: bound to the op jobs here, as for the jobs of stacks.
     """
     data_pools = backup_names.data_pools(catalogue, catalogue.services)
     jobs: list[Job] = [
@@ -129,7 +129,7 @@ def _op_job(
     """Return a job of one step.
 
     Args:
-        also: pools its runs hold beside the step's own.
+        also: pools that its runs hold in addition to the step's own.
     """
     holder = pool_holder(name, list(also)) if also else None
 

@@ -1,6 +1,6 @@
-"""What people look at: backups, copies, verifications and proofs as Dagster metadata.
+"""Dagster metadata of backups, copies, verifications, proofs and restores.
 
-Keys are stable and sizes and durations are numbers, so that Dagster plots them over time.
+Keys are stable, and sizes and durations are numbers, so that Dagster plots them over time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Metadata = dict[str, dg.MetadataValue]
 
 
 def done_metadata(done: BackupDone) -> Metadata:
-    """Return a backup, or a copy of one, as metadata."""
+    """Return the metadata of a backup or of a copy."""
     manifest = done.manifest
     stored, plain = manifest.stored_bytes, manifest.plain_bytes
     metadata: Metadata = {
@@ -48,7 +48,7 @@ def done_metadata(done: BackupDone) -> Metadata:
 
 
 def verified_metadata(result: VerifyResult) -> Metadata:
-    """Return what the verification of one copy found."""
+    """Return the metadata of the verification of one copy."""
     metadata: Metadata = {
         "backup": dg.MetadataValue.text(str(result.ref)),
         "verified_at": dg.MetadataValue.timestamp(result.at),
@@ -68,7 +68,7 @@ def verified_metadata(result: VerifyResult) -> Metadata:
 
 
 def proof_metadata(proof: Proof) -> Metadata:
-    """Return what a restore drill found."""
+    """Return the metadata of a restore drill."""
     metadata: Metadata = {
         "backup": dg.MetadataValue.text(str(proof.ref)),
         "from_tier": dg.MetadataValue.text(proof.tier),
@@ -95,7 +95,7 @@ def proof_metadata(proof: Proof) -> Metadata:
 
 
 def restored_metadata(done: RestoreDone) -> Metadata:
-    """Return what a restore did."""
+    """Return the metadata of a restore."""
     metadata: Metadata = {
         "outcome": dg.MetadataValue.text(done.outcome),
         "backup": dg.MetadataValue.text(str(done.ref)),
@@ -123,7 +123,7 @@ def failure_of(failed: Sequence[PartFailed], *, total: int, what: str) -> dg.Fai
     """Return the failure of a step in which ``failed`` of ``total`` parts failed.
 
     Args:
-        what: the parts, in plural: ``backups of postgres``.
+        what: name of the parts in the plural, such as ``backups of postgres``.
     """
     lines = [f"{len(failed)} of {total} {what} failed:"]
     lines += [f"- {part.subject}: {_indented(part.error)}" for part in failed]

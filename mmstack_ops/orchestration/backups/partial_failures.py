@@ -1,4 +1,4 @@
-"""Parts of a step that go on when one of them fails."""
+"""Run the parts of a step so that a failed part does not stop the others."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Kind = Literal["backup", "copy", "verification", "drill", "restore", "sweep", "r
 
 @dataclass
 class Parts:
-    """Counts the parts of one step and remembers which of them failed.
+    """The number of parts of one step, and the parts that failed.
 
     Args:
-        work: what is done to each part.
-        what: the parts in plural, for the failure's text.
+        work: the kind of work done on each part.
+        what: name of the parts in the plural, for the failure message.
     """
 
     context: Context
@@ -34,9 +34,9 @@ class Parts:
 
     @contextmanager
     def part(self, service: str, type_name: str, tier: str) -> Iterator[None]:
-        """Do one part in the block: its failure is noted and told, and goes no further.
+        """Run one part in the block: its failure is recorded and reported, but not raised.
 
-        An interruption passes, as does everything else that is no Exception.
+        An interruption is raised, as is everything else that is not an Exception.
         """
         self.total += 1
         subject = f"{service}/{type_name}" if service else tier
@@ -47,22 +47,22 @@ class Parts:
             self.fail(service, type_name, tier, failure.description or "it failed")
 
     def refuse(self, service: str, type_name: str, tier: str, error: str) -> None:
-        """Count a part that can't even be begun, as failed."""
+        """Count a part that can't be started, as failed."""
         self.total += 1
         self.fail(service, type_name, tier, error)
 
     def fail(self, service: str, type_name: str, tier: str, error: str) -> None:
-        """Note that a part failed which was counted already."""
+        """Record the failure of a part that is already counted."""
         part = PartFailed(service, type_name, tier, self.work, error)
         self.failed.append(part)
         tell(self.context, part)
         self.context.log.error(f"{part.subject}: {error}")
 
     def finish(self) -> None:
-        """Fail the step when a part failed, with a table of all that did.
+        """Fail the step if a part failed, with a table of all failed parts.
 
         Raises:
-            dagster.Failure: naming every failed part.
+            dagster.Failure: names every failed part.
         """
         if self.failed:
             raise failure_of(self.failed, total=self.total, what=self.what)

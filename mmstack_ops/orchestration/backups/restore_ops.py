@@ -1,4 +1,4 @@
-"""Steps that restore: over what is there, or into scratch targets."""
+"""Steps that restore backups, in place or into scratch targets."""
 
 import time
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ _RESOURCES = {backup_names.BACKUPS, dagster_names.LISTENER}
 
 
 def restore_op(catalogue: Catalogue) -> dg.OpDefinition:
-    """Return the step that replaces what services hold by a backup."""
+    """Return the step that replaces the data of services with a backup."""
 
     @dg.op(
         name=backup_names.RESTORE_OP,
@@ -54,7 +54,7 @@ def restore_op(catalogue: Catalogue) -> dg.OpDefinition:
 
 
 def restore_into_scratch_op(catalogue: Catalogue) -> dg.OpDefinition:
-    """Return the step that restores into new containers and volumes, beside what runs."""
+    """Return the step that restores into new containers and volumes, beside running services."""
 
     @dg.op(
         name=backup_names.SCRATCH_OP,
@@ -93,7 +93,7 @@ def _restore(
         )
         plan.stamp.raise_if_changed(config.plan)
         if mode == "in-place":
-            # It waited for other runs since it was confirmed.
+            # The run may have waited for other runs since it was confirmed.
             now = datetime.now(UTC)
             plan.stamp.raise_if_old(now, made_at=now - timedelta(seconds=_waited(context)))
             _raise_if_unconfirmed(plan, confirmation)
@@ -125,7 +125,7 @@ def _restore(
 
 
 def _fail_if_partial(done: Sequence[RestoreDone]) -> None:
-    """Fail the run when a service didn't take back all: somebody has to look at that."""
+    """Raise RestoreError if a service refused a part: an operator has to check it."""
     partial_ones = [one for one in done if one.refused]
     if partial_ones:
         named = [f"{one.ref.service}: {name!r}" for one in partial_ones for name in one.refused]
@@ -138,7 +138,10 @@ def _fail_if_partial(done: Sequence[RestoreDone]) -> None:
 
 
 def _raise_if_again(context: dg.OpExecutionContext) -> None:
-    """A restore is confirmed once, for what was there then: never by a click on re-execute."""
+    """Raise InputError if the run is a re-execution.
+
+    A restore is confirmed once, for the data that existed then.
+    """
     if context.run.parent_run_id is not None:
         raise InputError(
             "a restore can't be re-executed",
@@ -148,13 +151,13 @@ def _raise_if_again(context: dg.OpExecutionContext) -> None:
 
 
 def _waited(context: dg.OpExecutionContext) -> float:
-    """Return seconds since the run was asked for: it may have stood in the queue."""
+    """Return the seconds since the run was created: it may have waited in the queue."""
     record = context.instance.get_run_record_by_id(context.run.run_id)
     return time.time() - record.create_timestamp.timestamp() if record is not None else 0.0
 
 
 def _raise_if_unconfirmed(plan: RestorePlan, confirmation: str) -> None:
-    """Refuse before anything is touched; the restore itself checks it once more."""
+    """Raise InputError on a wrong confirmation, before any change. The restore checks it again."""
     if confirmation != plan.confirmation:
         raise InputError(
             f"the restore isn't confirmed: {confirmation!r} was typed",

@@ -1,4 +1,4 @@
-"""When backups are taken, checked, proven and tidied by themselves."""
+"""Schedules that take, check, prove, verify and sweep backups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carry work on a backup out inside a step: in a thread, told as it goes, cancellable."""
+"""Carry out backup work inside a step: in a thread, with progress, cancellable."""
 
 from __future__ import annotations
 
@@ -26,50 +26,50 @@ AnyContext = Context | dg.AssetCheckExecutionContext
 Result = TypeVar("Result")
 
 CLEAN_UP_SECONDS = 60.0
-"""What a cancelled backup, copy or drill gets to take its own away."""
+"""Seconds that a cancelled backup, copy or drill gets to delete what it created."""
 ROLL_BACK_SECONDS = 3600.0
-"""What a cancelled restore gets to put the service back: never leave it half restored."""
+"""Seconds that a cancelled restore gets to roll back: no service may stay half restored."""
 _POLL_SECONDS = 0.2
 _NEWS_SECONDS = 15.0
-"""A line about how far a long transfer is, in the run's log."""
+"""Seconds between progress lines of a long transfer in the run's log."""
 
 
 def backups_of(context: AnyContext) -> BackupOperations:
-    """Return the step's backups."""
+    """Return the ``BackupOperations`` of a step."""
     return cast("BackupOperations", getattr(context.resources, BACKUPS))
 
 
 def holder_of(context: Context) -> str:
-    """Return how locks name this run to who waits for it."""
+    """Return the name of this run that locks show to waiting processes."""
     return f"{context.run.job_name} (run {context.run.run_id[:8]})"
 
 
 def tell(context: Context, event: BackupEvent | PartFailed) -> None:
-    """Hand an event to who listens beside the run's log."""
+    """Pass an event to the listener, which is separate from the run's log."""
     listen = getattr(context.resources, dagster_names.LISTENER)
     listen(event)
 
 
 def record_check(context: Context, evaluation: dg.AssetCheckEvaluation) -> None:
-    """Record a check's outcome from a step that isn't the check: the UI shows it at once."""
-    # Handled like the events its annotation names, and so are its readers.
+    """Record the outcome of a check from another step, so that the UI shows it at once."""
+    # Dagster handles evaluations, and what reads them, like the events that the annotation names.
     context.log_event(evaluation)  # type: ignore[arg-type]
 
 
 def carried_out(
     context: Context, work: Callable[..., Result], *, clean_up_seconds: float = CLEAN_UP_SECONDS
 ) -> Result:
-    """Do ``work`` in a thread and return what it returns; its progress goes to log and listener.
+    """Run ``work`` in a thread and return its result; progress goes to the log and the listener.
 
-    Dagster takes events from the step's own thread only, and raises interruptions there. An
-    interruption cancels the work and waits for its clean-up before it goes on its way.
+    Dagster accepts events only from the step's own thread, and raises interruptions there. An
+    interruption cancels the work, and is passed on after the work has cleaned up.
 
     Args:
         work: called with ``cancel`` (an event) and ``on_event`` (a listener).
-        clean_up_seconds: what it gets to take its own away when it is cancelled.
+        clean_up_seconds: seconds that cancelled work gets to delete what it created.
 
     Raises:
-        Whatever ``work`` raises.
+        Any exception that ``work`` raises.
     """
     cancel, ended = threading.Event(), threading.Event()
     events: queue.SimpleQueue[BackupEvent | None] = queue.SimpleQueue()
@@ -80,7 +80,7 @@ def carried_out(
         try:
             results.append(work(cancel=cancel, on_event=events.put))
         except BaseException as error:
-            # Crosses to the step's thread, where it is raised.
+            # Passed to the step's thread, which raises it.
             errors.append(error)
         finally:
             events.put(None)
@@ -89,7 +89,7 @@ def carried_out(
     worker = threading.Thread(target=run, name="backup", daemon=True)
     news = _News(context.log)
     try:
-        # Started inside: an interruption that comes at once must find what to cancel.
+        # Started inside the block, so that an immediate interruption cancels it.
         worker.start()
         while True:
             try:
@@ -99,7 +99,7 @@ def carried_out(
                 continue
             if event is None:
                 break
-            # Results are told by who called, once: here only what happens on the way.
+            # The caller reports the result, once. Only progress is reported here.
             if isinstance(event, BackupProgress):
                 tell(context, event)
                 news.take(event)
@@ -113,7 +113,7 @@ def carried_out(
 
 
 class _News:
-    """Writes to the run's log what is news: each phase once, long transfers now and then."""
+    """A writer to the run's log: each phase once, long transfers at intervals."""
 
     def __init__(self, log: dg.DagsterLogManager) -> None:
         self._log = log
@@ -129,7 +129,7 @@ class _News:
         self._said, self._at = said, now
         subject = "/".join(part for part in (event.service, event.type) if part) or "tiers"
         line = f"{subject}: {event.phase}: {event.message}{_amount(event)}"
-        # Each line goes into Dagster's database from here.
+        # Each line is written to Dagster's database from this thread.
         with interrupts_wait():
             if event.phase in ("warning", "rolling-back"):
                 self._log.warning(line)

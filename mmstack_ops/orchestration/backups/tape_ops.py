@@ -1,4 +1,4 @@
-"""A tape volume made blank, as a run."""
+"""The job that makes a tape volume blank."""
 
 import dagster as dg
 from pydantic import Field
@@ -17,7 +17,7 @@ RECYCLE_OP = "recycle_volume"
 
 
 class RecycleConfig(dg.Config):
-    """Which volume, as it was looked at."""
+    """The volume to recycle, as it was reviewed."""
 
     tier: str = Field(description="The tape tier.")
     volume: str = Field(description="The volume's name.")
@@ -25,7 +25,7 @@ class RecycleConfig(dg.Config):
 
 
 def recycle_op(catalogue: Catalogue) -> dg.OpDefinition:
-    """Return the step that makes a volume blank of which retention keeps nothing."""
+    """Return the step that makes a volume blank if retention keeps nothing on it."""
 
     @dg.op(
         name=RECYCLE_OP,
@@ -55,6 +55,6 @@ def recycle_op(catalogue: Catalogue) -> dg.OpDefinition:
 
 
 def recycle_request(volume: TapeVolume) -> BackupRequest:
-    """Return the run that makes ``volume`` blank, as it is now."""
+    """Return the run that makes ``volume`` blank, for its current state only."""
     settings = {"tier": volume.tier, "volume": volume.name, "stored": volume.stored}
     return BackupRequest(RECYCLE_JOB, {"ops": {RECYCLE_OP: {"config": settings}}}, None)

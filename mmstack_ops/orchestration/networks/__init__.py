@@ -1,1 +1,1 @@
-"""Networks in Dagster: an asset for each stack's, and a check of its addresses."""
+"""Networks in Dagster: an asset for each stack's network, and checks of it."""

@@ -1,4 +1,4 @@
-"""Does anything else have a network's addresses? A check each, a job and a schedule of them."""
+"""Check the addresses, the declaration and the orphans of networks, by a job and a schedule."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -41,7 +41,10 @@ def network_key(catalogue: Catalogue, stack: str) -> dg.AssetKey:
 
 
 def network_assets(catalogue: Catalogue) -> list[dg.AssetSpec]:
-    """Return the networks of an environment, made when their stack starts, and all as a whole."""
+    """Return one asset for each network of an environment, and one for all of them.
+
+    A network is created when its stack starts.
+    """
     whole = dg.AssetSpec(
         key=whole_key(catalogue),
         group_name=GROUP,
@@ -62,7 +65,7 @@ def network_assets(catalogue: Catalogue) -> list[dg.AssetSpec]:
 
 
 def network_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
-    """Return the checks of all networks: one look serves them all."""
+    """Return the checks of all networks. One step serves all of them."""
     by_key = {network_key(catalogue, stack): entry for stack, entry in catalogue.networks.items()}
 
     @dg.multi_asset_check(

@@ -1,4 +1,4 @@
-"""Orphaned networks, removed as a run: exactly those that were planned."""
+"""The job that removes orphaned networks, exactly as planned."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ CLEANUP_OP = "remove_orphaned_networks"
 
 
 class NetworkCleanupConfig(dg.Config):
-    """Which plan is carried out."""
+    """The plan to carry out."""
 
     plan: str | None = Field(
         default=None,
@@ -93,7 +93,7 @@ def network_cleanup_job(catalogue: Catalogue, resources: Mapping[str, object]) -
 
 
 def network_cleanup_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition:
-    """Return its schedule."""
+    """Return the schedule of the clean-up."""
     return environment_schedule(
         catalogue,
         CLEANUP_JOB,
@@ -103,7 +103,7 @@ def network_cleanup_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition:
 
 
 def cleanup_run_config(plan: NetworkCleanupPlan) -> dict[str, object]:
-    """Return run config that carries ``plan`` out, and no other."""
+    """Return run config that carries out only ``plan``."""
     settings = {"plan": plan.stamp.digest, "planned_at": plan.made_at.isoformat()}
     return {"ops": {CLEANUP_OP: {"config": settings}}}
 

@@ -1,4 +1,4 @@
-"""Who can open whose ports, asked from inside: a check of each network, a job, a schedule."""
+"""Check from inside which service can open which ports: a check of each network, job, schedule."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ REACH_JOB = "network_health"
 
 
 def reach_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
-    """Return the checks of all networks: every running service is asked once for all of them."""
+    """Return the checks of all networks. Each running service is asked once for all of them."""
     by_key = {network_key(catalogue, stack): stack for stack in catalogue.networks}
 
     @dg.multi_asset_check(
@@ -50,7 +50,7 @@ def reach_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
             except EngineUnavailableError:
                 raise
             except EngineError as error:
-                # Nothing is known then, and that is what the check says: never that all is well.
+                # Nothing is known then, so the check reports that and must not pass.
                 problem = f"not checked: {error.why or error.what}"
         for key in sorted(context.selected_asset_check_keys):
             members = catalogue.schema.stacks[by_key[key.asset_key]].services
@@ -111,7 +111,7 @@ def reach_job(catalogue: Catalogue) -> Job:
 
 
 def reach_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition:
-    """Return its schedule."""
+    """Return the schedule of the job."""
     return environment_schedule(
         catalogue,
         REACH_JOB,

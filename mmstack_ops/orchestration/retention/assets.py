@@ -1,6 +1,6 @@
-"""The retention of a service's backups on a tier is an asset; a step cleans one tier up.
+"""Retention assets: one for each service's backups on each tier. One step cleans up one tier.
 
-A tier that is down fails its own step only.
+A tier that is down fails only its own step.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ _RESOURCES = {backup_names.BACKUPS, dagster_names.LISTENER}
 
 
 def retention_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """Return the retention of live data, of every tier, of runs, and of it all as a whole."""
+    """Return the retention assets of live data, of every tier, of runs, and of the whole."""
     whole = dg.AssetSpec(
         key=retention_names.whole_key(catalogue),
         group_name=retention_names.WHOLE_GROUP,
@@ -60,7 +60,7 @@ def _tier_retention(catalogue: Catalogue, tier: str) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: CleanupConfig
     ) -> Iterator[dg.MaterializeResult[None]]:
         wanted = {by_key[key] for key in context.selected_asset_keys}
-        # What belongs to services that left the schema goes with the tier as a whole.
+        # Backups of services that left the schema are included only for the tier as a whole.
         of_all = len(wanted) == len(by_key)
         with only_safe_errors(f"planning the retention on {tier}"):
             whole = backups_of(context).plan_retention()
@@ -95,7 +95,7 @@ def _carried_out(
     *,
     accept_many: bool,
 ) -> Iterator[SeriesCleaned]:
-    """Clean the series of one service up; yield what came of those that went well."""
+    """Clean up the series of one service, and yield the results of those that succeeded."""
     for planned in plans:
         if not planned.deletions and not planned.problem:
             yield SeriesCleaned(planned.series, planned.tier, (), 0)
@@ -124,7 +124,7 @@ def _spec(catalogue: Catalogue, tier: str, service: str) -> dg.AssetSpec:
     return dg.AssetSpec(
         key=retention_names.retention_key(catalogue, tier, service),
         deps=own,
-        # A series that a rail stops, or a tier that isn't in use, isn't materialized.
+        # A series stopped by a retention rail, or a tier that isn't in use, isn't materialized.
         skippable=True,
         description=f"Retention of {service}'s backups on {tier}: what was deleted, what stays.",
         group_name=retention_names.group(tier),

@@ -1,4 +1,4 @@
-"""What can be chosen when retention is launched."""
+"""The config of retention jobs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic import Field
 
 
 class CleanupConfig(dg.Config):
-    """How a tier is cleaned up."""
+    """How to clean up a tier."""
 
     plan: str | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""Jobs and schedule of retention."""
+"""The jobs and the schedule of retention."""
 
 from collections.abc import Mapping
 

@@ -1,6 +1,6 @@
-"""The retention of a service's live data is an asset; one step cleans all of them up.
+"""Retention assets of live data, one for each service. One step cleans up all of them.
 
-A service that fails keeps nothing of the others back.
+A service that fails does not stop the others.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def live_of(context: Context) -> "LiveRetention":
 
 
 def live_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition]:
-    """Return the retention of every service with rules; none where no service has any."""
+    """Return the retention assets of all services with rules; empty if no service has any."""
     by_key = retention_names.live_keys(catalogue, retention_names.services_with_rules(catalogue))
     if not by_key:
         return []
@@ -56,7 +56,7 @@ def live_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition]:
         with only_safe_errors("planning the retention of live data"):
             made_at = None if config.planned_at is None else parse_moment(config.planned_at, None)
             if made_at is not None:
-                # Also where no plan was looked at: ages must not count from any other day.
+                # Also checked without a plan's digest: ages must not be counted from another day.
                 RETENTION_PLAN.raise_if_old(control.now(), made_at=made_at)
             plan = control.plan(wanted, made_at=made_at)
             if plan.down:
@@ -102,7 +102,7 @@ def _spec(catalogue: Catalogue, service: str) -> dg.AssetSpec:
     return dg.AssetSpec(
         key=retention_names.retention_key(catalogue, retention_names.LIVE_PART, service),
         deps=[dagster_names.asset_key(catalogue, service)],
-        # A service that isn't there, or that a rail stops, isn't materialized.
+        # A service that doesn't exist, or is stopped by a retention rail, isn't materialized.
         skippable=True,
         description=f"The retention of {service}'s live data: what was deleted, what stays.",
         group_name=retention_names.group(retention_names.LIVE_PART),

@@ -1,4 +1,4 @@
-"""What people look at: what was deleted, what stays and why, as Dagster metadata."""
+"""Dagster metadata of retention: what was deleted, what stays, and why."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_ROWS = 200
 
 
 def cleaned_metadata(cleaned: Sequence[SeriesCleaned], plans: Sequence[SeriesPlan]) -> Metadata:
-    """Return what the retention of one service on one tier did."""
+    """Return the metadata of the retention of one service on one tier."""
     kept = [(str(one.series), text, why) for one in cleaned for text, why in one.kept.items()]
     left = sum(len(plan.decisions) for plan in plans) - sum(len(one.deleted) for one in cleaned)
     metadata: Metadata = {
@@ -35,7 +35,7 @@ def cleaned_metadata(cleaned: Sequence[SeriesCleaned], plans: Sequence[SeriesPla
 
 
 def plan_metadata(plan: RetentionPlan) -> Metadata:
-    """Return a whole plan."""
+    """Return the metadata of a whole plan."""
     metadata: Metadata = {
         "digest": dg.MetadataValue.text(plan.stamp.digest),
         "to_delete": dg.MetadataValue.int(sum(len(one.deletions) for one in plan.series)),
@@ -50,7 +50,7 @@ def plan_metadata(plan: RetentionPlan) -> Metadata:
 
 
 def decisions_table(plans: Sequence[SeriesPlan]) -> str:
-    """Return what becomes of each copy as markdown, what goes first; long ones are cut."""
+    """Return the decision on each copy as a markdown table, deletions first, cut if it is long."""
     rows = [
         (plan.tier, str(plan.series), one.id, "delete" if one.delete else "keep",
          "; ".join(one.reasons))
@@ -64,7 +64,7 @@ def decisions_table(plans: Sequence[SeriesPlan]) -> str:
 
 
 def live_metadata(plans: Sequence[RulePlan], cleaned: Sequence[RuleCleaned]) -> Metadata:
-    """Return what the retention of one service's live data found and did."""
+    """Return the metadata of the retention of one service's live data."""
     metadata: Metadata = {
         "freed_bytes": dg.MetadataValue.int(sum(one.freed_bytes or 0 for one in cleaned)),
         "rules": dg.MetadataValue.md(rules_table(plans)),
@@ -84,7 +84,7 @@ def live_metadata(plans: Sequence[RulePlan], cleaned: Sequence[RuleCleaned]) -> 
 
 
 def live_plan_metadata(plan: LivePlan) -> Metadata:
-    """Return a whole plan of live data."""
+    """Return the metadata of a whole plan of live data."""
     metadata: Metadata = {
         "live_digest": dg.MetadataValue.text(plan.stamp.digest),
         "live_rules": dg.MetadataValue.md(rules_table(plan.rules)),
@@ -96,7 +96,7 @@ def live_plan_metadata(plan: LivePlan) -> Metadata:
 
 
 def rules_table(plans: Sequence[RulePlan]) -> str:
-    """Return what each rule found as markdown."""
+    """Return what each rule found, as a markdown table."""
     rows = []
     for one in plans:
         found = one.found

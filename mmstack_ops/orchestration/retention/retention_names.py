@@ -1,4 +1,4 @@
-"""How retention appears in Dagster. Nothing else may spell it."""
+"""The names of retention in Dagster. No other module may spell them out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIVE = "live_retention"
 """Resource: the environment's `LiveRetention`."""
 LIVE_OP = "clean_live_data_up"
 LIVE_PART = "live"
-"""Stands in keys where retention of backups has the tier; no tier may be called so."""
+"""Takes the place of the tier in keys of live data; no tier may have this name."""
 RUNS_PART = "runs"
 
 
@@ -56,17 +56,17 @@ def runs_key(catalogue: Catalogue) -> dg.AssetKey:
 def retention_keys(
     catalogue: Catalogue, tier: str, services: Iterable[str]
 ) -> dict[dg.AssetKey, str]:
-    """Return key → service on a tier."""
+    """Return the services on a tier by asset key."""
     return {retention_key(catalogue, tier, service): service for service in services}
 
 
 def group(tier: str) -> str:
-    """Return the group of a tier's retention."""
+    """Return the asset group of a tier's retention."""
     return f"retention_{dagster_name(tier)}"
 
 
 def cleanup_op(tier: str) -> str:
-    """Return the step that cleans a tier up."""
+    """Return the name of the step that cleans up a tier."""
     return f"clean_up_{dagster_name(tier)}"
 
 

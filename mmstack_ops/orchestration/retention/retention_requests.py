@@ -1,4 +1,4 @@
-"""From `mmstack retention cleanup` to the run that carries it out."""
+"""Build the run that carries out `mmstack retention cleanup`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def cleanup_request(
     live: LivePlan | None = None,
     accept_many: bool,
 ) -> BackupRequest:
-    """Return the run that carries ``plan`` out, and no other.
+    """Return the run that carries out only ``plan``.
 
     Args:
-        services: the plans are about these; None: about all.
-        live: the plan of live data; None: live data is left alone.
+        services: the services of the plans; None: all.
+        live: the plan of live data; None: live data isn't touched.
     """
     known = retention_names.services_with_backups(catalogue)
     wanted = known if services is None else [name for name in known if name in services]
@@ -53,7 +53,7 @@ def cleanup_request(
 def _live_services(
     catalogue: Catalogue, live: LivePlan | None, services: Collection[str] | None
 ) -> list[str]:
-    """Return the services whose live data the plan is about."""
+    """Return the services whose live data the plan covers."""
     known = [] if live is None else retention_names.services_with_rules(catalogue)
     return known if services is None else [name for name in known if name in services]
 

@@ -1,6 +1,6 @@
-"""Dagster's own history is data too: runs that ended long ago go, with containers that ran once.
+"""Delete runs that ended long ago from Dagster's history, and containers that ran once.
 
-Ticks of schedules and sensors go by ``retention`` in ``dagster.yaml``, which is Dagster's own.
+Dagster itself deletes ticks of schedules and sensors, by ``retention`` in ``dagster.yaml``.
 """
 
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ _MOST_ROWS = 200
 
 
 def runs_asset(catalogue: Catalogue) -> dg.AssetsDefinition:
-    """Return the retention of an environment's runs and of its containers that ran once."""
+    """Return the retention asset of an environment's runs and its containers that ran once."""
     age = catalogue.schema.retention.runs
 
     @dg.asset(
@@ -42,7 +42,7 @@ def runs_asset(catalogue: Catalogue) -> dg.AssetsDefinition:
             containers = control.clean_containers(control.plan_containers())
         old = expired_runs(context.instance, catalogue, before=cutoff(datetime.now(UTC), age))
         for run in old:
-            # Each goes whole, its events with it.
+            # Each run is deleted as a whole, with its events.
             with interrupts_wait():
                 context.instance.delete_run(run.run_id)
         rows = [(run.run_id[:8], run.job_name, run.status.value) for run in old[:_MOST_ROWS]]
@@ -61,10 +61,10 @@ def runs_asset(catalogue: Catalogue) -> dg.AssetsDefinition:
 def expired_runs(
     instance: dg.DagsterInstance, catalogue: Catalogue, *, before: datetime
 ) -> list[dg.DagsterRun]:
-    """Return the ended runs of an environment that are too old; the newest of an asset stays.
+    """Return the ended runs of an environment that are too old, but not the newest of an asset.
 
     Args:
-        before: runs whose last news is from before that.
+        before: only runs last updated before this time.
     """
     filters = dg.RunsFilter(
         statuses=_ENDED,
@@ -81,7 +81,7 @@ def expired_runs(
 
 
 def _newest_of_assets(instance: dg.DagsterInstance, catalogue: Catalogue) -> set[str]:
-    """Return the runs that hold what the UI shows as an asset's state."""
+    """Return the ids of the runs that hold the state of an asset in the UI."""
     keys = instance.get_asset_keys(prefix=[catalogue.environment])
     kept: set[str] = set()
     for record in instance.get_asset_records(list(keys)):

@@ -1,1 +1,1 @@
-"""What watches: container events, failed runs."""
+"""Sensors of container events, failed runs, backups and tiers."""

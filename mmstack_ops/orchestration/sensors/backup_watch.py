@@ -1,4 +1,4 @@
-"""Sensors that tell people: backups that are missed, tiers that are full or gone."""
+"""Sensors that notify about missed backups, and about full or unavailable tiers."""
 
 import time
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ def _missed_sensor(catalogue: Catalogue, job: Job) -> dg.SensorDefinition:
                 if status.series.service in catalogue.started
                 and _is_missed(status, watched=now - told.since)
             }
-        # Which backup was the newest: the next one that is missed is news again.
+        # Includes the id of the newest backup, so that the next missed backup is reported again.
         found = {
             str(series): status.newest.ref.id if status.newest is not None else "never"
             for series, status in late.items()
@@ -84,7 +84,13 @@ def _missed_sensor(catalogue: Catalogue, job: Job) -> dg.SensorDefinition:
 
 
 def _is_missed(status: SeriesStatus, *, watched: float) -> bool:
-    """What never was backed up is missed only once the first one had its time."""
+    """Return whether a backup is missed.
+
+    A series without any backup is late only after the maximum age has passed.
+
+    Args:
+        watched: seconds since the sensor started to watch.
+    """
     if status.age is None:
         return watched > status.max_age
     return status.late
@@ -103,7 +109,7 @@ def _tier_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
         minimum_interval_seconds=INTERVAL_SECONDS,
         required_resource_keys={backup_names.BACKUPS, dagster_names.NOTIFIER},
         default_status=_default(catalogue),
-        # It only notifies; Dagster asks for something that it could run.
+        # The sensor only notifies, but Dagster requires something that it could run.
         asset_selection=dg.AssetSelection.assets(
             *(backup_names.tier_key(catalogue, tier) for tier in catalogue.settings.backup.tiers)
         ),

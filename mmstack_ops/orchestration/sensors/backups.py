@@ -1,4 +1,4 @@
-"""Sensors that take backups when something changed, and copy what a tier lacks."""
+"""Sensors that request backups after changes, and copies that a tier lacks."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -24,12 +24,12 @@ COPY_SECONDS = 60
 PROBE_SECONDS = 300
 GROWTH_SECONDS = 900
 
-# What a tick is given; it ends at 60 seconds, and every probe is bounded below that.
+# The function of a tick. A tick ends after 60 seconds; every probe has a shorter limit.
 _Tick = Callable[[dg.SensorEvaluationContext], dg.SensorResult]
 
 
 def change_sensors(catalogue: Catalogue, jobs: Mapping[str, Job]) -> list[dg.SensorDefinition]:
-    """Return the sensors that ask for backups and copies in an environment."""
+    """Return the sensors that request backups and copies in an environment."""
     tiers = catalogue.settings.backup.tiers
     made = [copy_sensor(catalogue, tier, jobs) for tier in tiers[1:]]
     models = backup_names.with_method(catalogue, "huggingface", "models")
@@ -63,11 +63,11 @@ def change_sensors(catalogue: Catalogue, jobs: Mapping[str, Job]) -> list[dg.Sen
 
 
 def copy_sensor(catalogue: Catalogue, tier: str, jobs: Mapping[str, Job]) -> dg.SensorDefinition:
-    """Return the sensor that has copied to ``tier`` what is missing there.
+    """Return the sensor that requests the copies missing on ``tier``.
 
-    Each tier has its own: one that is down delays only itself, and catches up when it is
-    back. The run key holds which backups are missing and the attempt, so that a tick that is
-    evaluated twice asks for the same run, and a copy that failed is asked for again.
+    Each tier has its own sensor: a tier that is down delays only itself, and catches up when it
+    is available again. The run key contains the missing backups and the attempt, so that a tick
+    that is evaluated twice requests the same run, and a failed copy is requested again.
     """
 
     def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult:

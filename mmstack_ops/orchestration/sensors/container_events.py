@@ -1,4 +1,4 @@
-"""Watch the engine's events: record them at the assets, restart where the policy says so."""
+"""Record the engine's events at the assets, and restart services if the policy says so."""
 
 import time
 from collections.abc import Sequence
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 SENSOR = "container_events"
 INTERVAL_SECONDS = 15
 MAX_SPAN_SECONDS = 6 * 3600.0
-"""Events older than that are not asked for: the engine keeps only its last few hundred."""
+"""Events older than that are not requested: the engine keeps only its last few hundred."""
 
 
 def container_events_sensor(
     catalogue: Catalogue, restart_jobs: Sequence[dg.JobDefinition]
 ) -> dg.SensorDefinition:
-    """Return the sensor on the containers of one environment.
+    """Return the sensor for the containers of one environment.
 
-    Each event is recorded once, as an observation of its service: the cursor says how far
-    the events were read, and run keys hold container and moment, so that a tick that is
-    evaluated twice asks for the same run. It begins with what happens after it was
-    switched on. With ``on_unhealthy: restart`` a service that became unhealthy, and still
-    is, is restarted, at most three times an hour.
+    Each event is recorded once, as an observation of its service: the cursor holds the position
+    up to which events were read, and run keys contain the container and the time, so that a
+    tick that is evaluated twice requests the same run. Events from before the sensor was
+    switched on are not recorded. With ``on_unhealthy: restart``, a service that became
+    unhealthy and still is, is restarted, at most three times an hour.
 
     Args:
-        restart_jobs: the job of each stack that restarts services of it.
+        restart_jobs: the job of each stack that restarts its services.
     """
     restarts = catalogue.settings.on_unhealthy == "restart"
 
@@ -82,7 +82,7 @@ def container_events_sensor(
 
 
 def _is_unhealthy(control: "StackOperations", service: str) -> bool:
-    """Look a second time: somebody may have restarted or stopped it meanwhile."""
+    """Return whether a service is still unhealthy: it may have been restarted or stopped."""
     with only_safe_errors("reading the status"):
         return any(
             status.service == service and status.condition == "unhealthy"

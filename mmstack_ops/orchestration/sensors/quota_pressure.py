@@ -1,4 +1,4 @@
-"""A tier that is nearly full is cleaned up before its schedule, never beyond its policy."""
+"""Clean up a tier that is nearly full before its schedule, but only as its policy allows."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ INTERVAL_SECONDS = 900
 
 
 def quota_sensor(catalogue: Catalogue, jobs: Mapping[str, Job]) -> dg.SensorDefinition:
-    """Return the sensor that asks for a clean-up of tiers near their quota."""
+    """Return the sensor that requests a clean-up of tiers near their quota."""
     services = retention_names.services_with_backups(catalogue)
 
     @dg.sensor(
@@ -53,7 +53,7 @@ def quota_sensor(catalogue: Catalogue, jobs: Mapping[str, Job]) -> dg.SensorDefi
         own = {tier: plan.narrowed(None, [tier]) for tier in full}
         requests = [
             dg.RunRequest(
-                # The same copies are asked for once: a clean-up that failed tells people itself.
+                # The same deletions are requested once: a failed clean-up notifies by itself.
                 run_key=f"{tier}-{part.stamp.digest}",
                 asset_selection=list(retention_names.retention_keys(catalogue, tier, services)),
             )

@@ -1,4 +1,4 @@
-"""Tell people about failed runs."""
+"""Notify operators about failed runs."""
 
 import time
 
@@ -11,10 +11,10 @@ SENSOR = "notify_run_failure"
 
 
 def run_failure_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
-    """Return the sensor on failed runs of this environment's code location.
+    """Return the sensor for failed runs of this environment's code location.
 
-    The notification holds the descriptions of failures that were raised for people, and no
-    text of any other exception: that may hold anything.
+    The notification contains the descriptions of failures that were written for operators. The
+    text of any other exception is left out, since it may contain anything.
     """
 
     @dg.run_failure_sensor(

@@ -1,4 +1,4 @@
-"""Carry a plan out inside a step: progress to the log, results to the caller."""
+"""Carry out a plan inside a step: progress to the log, results to the caller."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
 
-# Each time another run held the lock meanwhile; more than a few means something else is wrong.
+# A plan goes stale if another run held the lock. If that repeats, something else is wrong.
 _MOST_PLANS = 5
 
 
 def results_of(
     context: dg.AssetExecutionContext | dg.OpExecutionContext, make_plan: Callable[[], Plan]
 ) -> Iterator[ServiceResult]:
-    """Plan, apply, and yield the result of each service as it happens.
+    """Plan, apply, and yield the result of each service as it arrives.
 
-    A plan that went stale while it waited for the lock touched nothing: it is made again.
+    A plan that became stale while it waited for the lock has changed nothing: it is made again.
     """
     for attempt in range(1, _MOST_PLANS + 1):
         try:
@@ -43,13 +43,13 @@ def results_of(
 def _applied(
     context: dg.AssetExecutionContext | dg.OpExecutionContext, plan: Plan
 ) -> Iterator[ServiceResult]:
-    """Apply ``plan`` and yield the result of each service as it happens.
+    """Apply ``plan`` and yield the result of each service as it arrives.
 
-    The work goes on in threads, and the yields come from here: Dagster takes events from
-    the step's own thread only, and it is there that it raises an interruption. Closing this
-    generator, or an interruption in it, cancels the work and waits for its clean-up.
+    The work runs in other threads, and the results are yielded here: Dagster accepts events
+    only from the step's own thread, and raises interruptions there. Closing this generator, or
+    an interruption in it, cancels the work and waits for its clean-up.
     """
-    # Imported where it is used: definitions load without what the engine's side needs.
+    # Imported here, so that definitions load without the modules that the engine needs.
     from mmstack_ops.operations.stacks.log_stream import stream
 
     control: StackOperations = context.resources.control
@@ -68,7 +68,7 @@ def _applied(
 
 
 def _closeable(events: Iterator[ApplyEvent]) -> Any:
-    # The contract says Iterator; it is a generator, whose close() is its cancellation.
+    # The declared type is Iterator, but it is a generator: close() cancels it.
     return events
 
 
@@ -77,17 +77,17 @@ def _holder(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> str:
 
 
 def log_progress(log: dg.DagsterLogManager, event: Progress, said: dict[str, str]) -> None:
-    """Log a step of the work once: pulls report themselves many times a second.
+    """Log a step of the work once: pulls report progress many times a second.
 
     Args:
-        said: subject → what was logged last about it; kept up to date here.
+        said: subject → the last text logged about it; updated here.
     """
     subject = event.service or event.stack
     text = event.phase if event.fraction is not None else f"{event.phase}: {event.message}"
     if said.get(subject) == text:
         return
     said[subject] = text
-    # Each line goes into Dagster's database from here.
+    # Each line is written to Dagster's database from this thread.
     with interrupts_wait():
         if event.phase in ("warning", "rolling-back"):
             log.warning(f"{subject}: {event.message}")

@@ -1,4 +1,7 @@
-"""Dagster takes the assets of a step upstream first; services become healthy in any order."""
+"""Order the results of services upstream first, as Dagster requires for the assets of a step.
+
+Services become healthy in any order.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ from mmstack_ops.domain.stacks.events import ServiceResult
 def upstream_first(
     results: Iterable[ServiceResult], dependencies: Mapping[str, Collection[str]]
 ) -> Iterator[ServiceResult]:
-    """Yield each result after those of what its service needs.
+    """Yield each result after the results of the services that its service needs.
 
-    A service may be finished before one that it needs: it is begun when that one's probe
-    passes, which the engine itself says later (docs/decisions/0004).
+    A service may be finished before a service that it needs: it is started when the probe of
+    that service passes, which the engine itself reports later (docs/decisions/0004).
 
     Args:
         dependencies: service → services it needs; those without a result don't count.
@@ -29,5 +32,5 @@ def upstream_first(
             for name in ready:
                 done.add(name)
                 yield waiting.pop(name)
-    # Only when a result is missing altogether, after an interruption: nothing is lost then.
+    # Only if a result is missing after an interruption: the other results are not lost then.
     yield from waiting.values()

@@ -1,9 +1,9 @@
-"""A service is an asset; one step of a run brings all of its services up.
+"""Service assets: one for each service. One step of a run brings up all of its services.
 
-One step and not one a service or a stack: inside it services start in parallel threads as
-soon as what they need is healthy, also across stacks, and one that fails keeps only those
-from starting that need it. A step of Dagster's that fails keeps every later one from
-starting (docs/decisions/0007-one-step-brings-all-services-up.md).
+There is one step, not one for each service or stack: in it, services start in parallel threads
+as soon as what they need is healthy, also across stacks, and a failed service keeps only its
+dependants from starting. A failed Dagster step keeps every later step from starting
+(docs/decisions/0007-one-step-brings-all-services-up.md).
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mmstack_ops.operations.stacks.stack_operations import StackOperations
 
 _KINDS = ("postgres", "redis", "qdrant", "minio", "nginx", "prometheus", "grafana", "elasticsearch")
-"""Services whose name Dagster has an icon for."""
+"""Names of services that Dagster has an icon for."""
 
 
 def service_assets(catalogue: Catalogue) -> dg.AssetsDefinition:
@@ -72,7 +72,7 @@ def service_spec(catalogue: Catalogue, entry: ServiceEntry) -> dg.AssetSpec:
     return dg.AssetSpec(
         key=dagster_names.asset_key(catalogue, entry.name),
         deps=[dagster_names.asset_key(catalogue, dep.service) for dep in definition.depends_on],
-        # A service that failed is not materialized, while the others of its step are.
+        # A failed service is not materialized, while the others of its step are.
         skippable=True,
         description=definition.description,
         group_name=dagster_names.dagster_name(entry.stack),
@@ -106,8 +106,8 @@ def _bring_up(
         elif {other.service for other in failed}.isdisjoint(needs[result.service]):
             yield dg.MaterializeResult(asset_key=key, metadata=result_metadata(result))
         else:
-            # What it needs failed after it had come up: Dagster takes no output then, and yet
-            # it is up.
+            # A service that it needs failed after it came up: Dagster accepts no output then,
+            # but it is up.
             context.log_event(
                 dg.AssetMaterialization(asset_key=key, metadata=result_metadata(result))
             )

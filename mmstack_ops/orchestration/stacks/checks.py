@@ -22,7 +22,7 @@ def check_keys(catalogue: Catalogue, stack: str) -> list[dg.AssetCheckKey]:
 
 
 def stack_checks(catalogue: Catalogue, stack: str) -> dg.AssetChecksDefinition:
-    """Return the checks of a stack: one look at the engine serves all of them."""
+    """Return the checks of a stack. One query of the engine serves all of them."""
 
     @dg.multi_asset_check(
         name=f"check_{dagster_names.dagster_name(stack)}",
@@ -52,14 +52,14 @@ def stack_checks(catalogue: Catalogue, stack: str) -> dg.AssetChecksDefinition:
 def health_result(
     key: dg.AssetKey, status: ServiceStatus, stopped: str | None, *, runs_once: bool
 ) -> dg.AssetCheckResult:
-    """Judge a service's health.
+    """Check a service's health.
 
-    A service that is down because somebody stopped it, or that nobody started yet, is a
-    warning that says so; one that is down by itself is an error.
+    A service that was stopped on request is a warning that says so. A service that is down by
+    itself is an error. A service that doesn't exist is an error only if the environment starts it.
 
     Args:
-        stopped: when and by whom it was stopped on request; None when it wasn't.
-        runs_once: it does its work and ends; a clean end is its healthy state.
+        stopped: when and by which run it was stopped on request; None if it wasn't.
+        runs_once: whether it does its work and ends; a clean end is its healthy state.
     """
     severity = dg.AssetCheckSeverity.ERROR
     passed = status.condition in ("healthy", "running")
@@ -91,10 +91,10 @@ def health_result(
 def drift_result(
     key: dg.AssetKey, status: ServiceStatus, stopped: str | None
 ) -> dg.AssetCheckResult:
-    """Judge whether what runs is what the schema says. Drift is a warning: it may be meant.
+    """Check whether what runs matches the schema. Drift is a warning: it may be intended.
 
     Args:
-        stopped: when and by whom it was stopped on request; None when it wasn't.
+        stopped: when and by which run it was stopped on request; None if it wasn't.
     """
     if stopped is not None:
         passed, description = True, f"nothing to compare: stopped on request, {stopped}"

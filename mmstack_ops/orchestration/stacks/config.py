@@ -1,4 +1,4 @@
-"""What can be chosen when a job of a stack is launched. Never a secret: Dagster keeps it."""
+"""The config of stack jobs. It must not contain a secret: Dagster stores it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic import Field
 
 
 class BringUpConfig(dg.Config):
-    """How services are brought up."""
+    """How to bring services up."""
 
     gpu: bool = Field(default=False, description="Reserve the GPUs that services declare.")
     rebuild: list[str] = Field(
@@ -17,7 +17,7 @@ class BringUpConfig(dg.Config):
 
 
 class StopConfig(dg.Config):
-    """What is stopped."""
+    """The services to stop."""
 
     services: list[str] = Field(
         default=[], description="Single services; empty: all of the job's stacks."
@@ -28,7 +28,7 @@ class StopConfig(dg.Config):
 
 
 class RestartConfig(dg.Config):
-    """What is restarted."""
+    """The services to restart."""
 
     services: list[str] = Field(
         default=[], description="Single services; empty: all that a start would start."

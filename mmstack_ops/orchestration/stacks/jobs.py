@@ -1,4 +1,4 @@
-"""One job for each verb of a stack, and of the whole environment."""
+"""One job for each verb on a stack, and on the whole environment."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Job = dg.JobDefinition | Any
 def stack_jobs(catalogue: Catalogue, resources: Mapping[str, object]) -> list[Job]:
     """Return all jobs of an environment.
 
-    All run in one process: they wait for the engine most of the time, and a process a step
-    would cost more than the step.
+    Each runs in one process: it waits for the engine most of the time, and a process for each
+    step would cost more than the step.
 
     Args:
-        resources: bound to the jobs of ops right here. Dagster would do it too, but it copies
-            the sensors that name such a job, and warns about a parameter of its own copy.
+        resources: bound to the op jobs here. Dagster would do this too, but it copies the
+            sensors that name such a job, and warns about a parameter of its own copy.
     """
     jobs: list[Job] = [_check_job(catalogue)]
     for stack in (*catalogue.schema.stacks, None):
@@ -55,9 +55,9 @@ def _members(catalogue: Catalogue, stack: str | None) -> list[str]:
 
 
 def services_to_start(catalogue: Catalogue, stack: str | None) -> tuple[str, ...]:
-    """Return what a start of ``stack`` (of the environment: None) brings up.
+    """Return the services that a start of ``stack`` (None: the environment) brings up.
 
-    What it needs of other stacks comes with it.
+    They include what it needs from other stacks.
     """
     return catalogue.select([stack or catalogue.environment], dependencies=True)
 
@@ -75,7 +75,7 @@ def bring_up_run_config(*, gpu: bool = False, rebuild: Sequence[str] = ()) -> di
 def _start_job(catalogue: Catalogue, stack: str | None, *, rebuild: bool) -> Job:
     services = services_to_start(catalogue, stack)
     what = stack or catalogue.environment
-    # What a stack merely needs of others is brought up as it is.
+    # Services that a stack only needs from other stacks are brought up without a rebuild.
     own = [s for s in services if stack in (None, catalogue.services[s].stack)]
     return dg.define_asset_job(
         name=dagster_names.job_name("rebuild" if rebuild else "start", stack),
@@ -109,7 +109,7 @@ def _op_job(
     *,
     also: Sequence[str] = (),
 ) -> dg.JobDefinition:
-    """Return a job of one step; its runs hold the pools in ``also`` beside the step's own."""
+    """Return a job of one step; its runs hold the pools in ``also`` and the step's own."""
     step: Callable[[], Any] = op
     holder = pool_holder(name, also) if also else None
 

@@ -1,4 +1,4 @@
-"""What people look at: results of services as Dagster metadata.
+"""Dagster metadata of the results of services.
 
 Keys are stable and durations are numbers, so that Dagster plots them over time.
 """
@@ -13,7 +13,7 @@ from mmstack_ops.domain.stacks.events import ServiceResult
 
 
 def result_metadata(result: ServiceResult) -> dict[str, dg.MetadataValue]:
-    """Return a service's result as metadata; what it doesn't have is left out."""
+    """Return a service's result as metadata; empty fields are left out."""
     metadata: dict[str, dg.MetadataValue] = {
         "outcome": dg.MetadataValue.text(result.outcome),
         "seconds_to_healthy": dg.MetadataValue.float(round(result.seconds, 3)),
@@ -75,7 +75,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def code(text: str) -> str:
-    """Return a markdown block that shows ``text`` as it is."""
+    """Return a markdown block that shows ``text`` verbatim."""
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 

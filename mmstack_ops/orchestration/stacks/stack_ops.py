@@ -1,4 +1,4 @@
-"""Steps that stop or restart services, dependants first or dependencies first."""
+"""Steps that stop services (dependants first) or restart them (dependencies first)."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def stop_op(catalogue: Catalogue, stack: str | None) -> dg.OpDefinition:
-    """Return the step that stops services of ``stack`` (of every stack: None)."""
+    """Return the step that stops services of ``stack`` (None: of every stack)."""
     members = members_of(catalogue, stack)
 
     @dg.op(
@@ -29,7 +29,7 @@ def stop_op(catalogue: Catalogue, stack: str | None) -> dg.OpDefinition:
     )
     def stop(context: dg.OpExecutionContext, config: StopConfig) -> None:
         control: StackOperations = context.resources.control
-        # With the scope itself, services go that have left the schema.
+        # Naming the scope itself also stops services that have left the schema.
         targets = config.services or [*members, stack or catalogue.environment]
         _apply(
             context,
@@ -44,7 +44,7 @@ def stop_op(catalogue: Catalogue, stack: str | None) -> dg.OpDefinition:
 
 
 def restart_op(catalogue: Catalogue, stack: str | None) -> dg.OpDefinition:
-    """Return the step that restarts services of ``stack`` (of the environment: None)."""
+    """Return the step that restarts services of ``stack`` (None: of the environment)."""
 
     @dg.op(
         **_settings(catalogue, "restart", stack),
@@ -60,9 +60,9 @@ def restart_op(catalogue: Catalogue, stack: str | None) -> dg.OpDefinition:
 
 
 def members_of(catalogue: Catalogue, stack: str | None) -> list[str]:
-    """Return the services of ``stack``, those of profiles too; of every stack for None.
+    """Return the services of ``stack`` (None: of every stack), including those of profiles.
 
-    Any stack may have been started by name: stopping the environment stops them all.
+    Any stack may have been started by name: stopping the environment stops all of them.
     """
     if stack is not None:
         return list(catalogue.schema.stacks[stack].services)
@@ -89,7 +89,8 @@ def _apply(
     """Carry out a plan for the services ``named``, or for all of ``stack``.
 
     Args:
-        left: returns service → stack of what has left the schema and may be named too.
+        left: returns service → stack of services that have left the schema; they may be named
+            too.
     """
     failed: list[ServiceResult] = []
     total = 0
@@ -106,11 +107,11 @@ def _apply(
                 failed.append(result)
                 continue
             if result.service not in catalogue.services:
-                # It has left the schema, and its asset with it.
+                # The service has left the schema, so it has no asset.
                 context.log.info(f"{result.service}: {result.outcome}: {result.reason}")
                 continue
-            # An observation, not a materialization: nothing was made. The health check reads
-            # it to tell a stop on request from a crash.
+            # An observation, not a materialization: nothing was created. The health check reads
+            # it to distinguish a stop on request from a crash.
             context.log_event(
                 dg.AssetObservation(
                     asset_key=dagster_names.asset_key(catalogue, result.service),

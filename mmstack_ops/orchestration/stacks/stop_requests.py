@@ -1,4 +1,4 @@
-"""What Dagster itself remembers of a service: whether somebody asked for its stop."""
+"""Find in Dagster's history whether a service was stopped on request."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import dagster as dg
 
 _STOPPED = ("stopped", "removed")
 _LOOK_BACK = 50
-"""Observations looked at: container events are observations too, and a stop causes some."""
+"""Number of observations to read: container events are observations too; a stop causes some."""
 
 
 def stopped_on_request(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
-    """Say when and by which run a service was stopped, if that is the last thing asked of it.
+    """Return when and by which run a service was stopped, if that was the last request for it.
 
     Returns:
-        ``2026-01-31 12:00:00 UTC by run 1a2b3c4d``; None when it was brought up or restarted
-        since, or when nobody stopped it.
+        ``2026-01-31 12:00:00 UTC by run 1a2b3c4d``; None if it was brought up or restarted
+        since, or if no run stopped it.
     """
     for record in instance.fetch_observations(key, limit=_LOOK_BACK).records:
         observation = record.asset_observation

@@ -1,1 +1,1 @@
-"""Wipes as Dagster runs: a job for each scope, and what pauses meanwhile."""
+"""Wipes as Dagster runs: a job for each scope, and the pause of schedules and sensors."""

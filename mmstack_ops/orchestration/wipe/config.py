@@ -1,4 +1,4 @@
-"""What must be said when a wipe is launched."""
+"""The config of wipe jobs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmstack_ops.orchestration.wipe import wipe_names
 
 
 class WipeConfig(dg.Config):
-    """The plan that was looked at, and that it was confirmed."""
+    """The reviewed plan and its confirmation."""
 
     plan: str | None = Field(
         default=None,
@@ -43,13 +43,13 @@ class WipeConfig(dg.Config):
 
 
 def wipe_request(plan: WipePlan, confirmation: str, *, start: bool) -> BackupRequest:
-    """Return the run that carries ``plan`` out."""
+    """Return the run that carries out ``plan``."""
     config = wipe_run_config(plan, confirmation, start=start)
     return BackupRequest(wipe_names.wipe_job(plan.scope), config, None)
 
 
 def wipe_run_config(plan: WipePlan, confirmation: str, *, start: bool) -> dict[str, Any]:
-    """Return run config that carries ``plan`` out, and no other."""
+    """Return run config that carries out only ``plan``."""
     settings: dict[str, Any] = {
         "plan": plan.stamp.digest,
         "planned_at": plan.made_at.isoformat(),

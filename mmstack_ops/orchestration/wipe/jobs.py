@@ -1,4 +1,4 @@
-"""A job for each scope that can be wiped."""
+"""One job for each scope that can be wiped."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,12 +26,12 @@ from mmstack_ops.orchestration.wipe.metadata import plan_metadata, result_metada
 if TYPE_CHECKING:
     from mmstack_ops.operations.wipe.wipe_operations import WipeOperations
 
-# What a cancelled wipe gets to end the removal it is at: a container may take 30 s to stop.
+# Seconds for a cancelled wipe to end its current removal: a container may take 30 s to stop.
 _CLEAN_UP_SECONDS = 120.0
 
 
 def wipe_asset(catalogue: Catalogue) -> dg.AssetSpec:
-    """Return the asset under which wipes are recorded: nothing makes it."""
+    """Return the asset under which wipes are recorded. Nothing materializes it."""
     return dg.AssetSpec(
         key=wipe_names.wipe_key(catalogue),
         group_name=wipe_names.GROUP,
@@ -75,10 +75,11 @@ def _job(
 
 
 def _pools(catalogue: Catalogue, scope: Scope) -> list[str]:
-    """Return the pools a wipe holds beside that of the stacks: queued runs of these wait.
+    """Return the pools that a wipe holds in addition to that of the stacks: queued runs wait.
 
-    No backup of a service reads while something of it goes. An environment goes with the scratch
-    servers in it: a drill that lost its server would say that a good backup isn't.
+    No backup may read a service while something of it is deleted. Wiping an environment also
+    deletes the scratch servers in it: a drill that lost its server would report a good backup
+    as bad.
     """
     pools = data_pools(catalogue, services_in(catalogue, scope))
     if scope.kind == "environment":
@@ -109,7 +110,7 @@ def _wipe(
     if config.plan is None or config.planned_at is None:
         raise _shown(plan, start=config.start)
     plan.stamp.raise_if_changed(config.plan)
-    # It is as old as what somebody looked at, also when it waits for its turn now.
+    # Its age counts from the plan that was reviewed, even if the run waited in the queue.
     plan = replace(plan, made_at=parse_moment(config.planned_at, UTC))
     plan.stamp.raise_if_old(datetime.now(UTC))
     plan.raise_if_unconfirmed(config.confirm)
@@ -128,7 +129,10 @@ def _wipe(
 
 
 def _raise_if_again(context: dg.OpExecutionContext) -> None:
-    """A wipe is confirmed once, for what was there then: never by a click on re-execute."""
+    """Raise InputError if the run is a re-execution.
+
+    A wipe is confirmed once, for the data that existed then.
+    """
     if context.run.parent_run_id is not None or context.run.root_run_id is not None:
         raise InputError(
             "a wipe can't be re-executed",
@@ -148,7 +152,7 @@ def _shown(plan: WipePlan, *, start: bool) -> dg.Failure:
 
 
 def _record(context: dg.OpExecutionContext, catalogue: Catalogue, result: WipeResult) -> None:
-    """Write what was deleted into the history: of the environment, and of each service."""
+    """Record what was deleted in the history of the environment and of each service."""
     context.log_event(
         dg.AssetObservation(
             asset_key=wipe_names.wipe_key(catalogue),
@@ -172,7 +176,7 @@ def _record(context: dg.OpExecutionContext, catalogue: Catalogue, result: WipeRe
 
 
 def _fail_unless_whole(result: WipeResult) -> None:
-    """Fail the run when something stayed, or didn't come up again."""
+    """Raise EngineError if something was not deleted, or is not up again."""
     wrong = [f"{name}: {why}" for name, why in result.kept.items()]
     wrong += [f"{name} isn't up again: {why}" for name, why in (result.not_started or {}).items()]
     if wrong:

@@ -1,4 +1,4 @@
-"""Plans and results of wipes as Dagster metadata."""
+"""Dagster metadata of plans and results of wipes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _COLUMNS = ("what", "name", "id", "size", "lost")
 
 
 def plan_metadata(plan: WipePlan, *, start: bool) -> Metadata:
-    """Return what somebody must see before it is carried out, and how that is done."""
+    """Return what an operator must see before a plan is carried out, and how to carry it out."""
     found: Metadata = {
         "goes": dg.MetadataValue.md(table(_COLUMNS, [_row(one) for one in plan.items])),
         "items": dg.MetadataValue.int(len(plan.items)),
         "digest": dg.MetadataValue.text(plan.stamp.digest),
         "planned_at": dg.MetadataValue.text(plan.made_at.isoformat()),
         "confirmation": dg.MetadataValue.text(plan.confirmation),
-        # The confirmation is left for people to type.
+        # The operator must type the confirmation.
         "run_config": dg.MetadataValue.md(
             f"```yaml\n{yaml.safe_dump(wipe_run_config(plan, '…', start=start))}```"
         ),
@@ -61,5 +61,5 @@ def result_metadata(result: WipeResult) -> Metadata:
 
 def _row(item: WipeItem) -> tuple[str, ...]:
     size = "" if item.size is None else format_bytes(item.size)
-    # Of a volume the mark it got when it was made.
+    # For a volume, the mark that it got when it was created.
     return (item.kind, item.name, item.id.rpartition("@")[2][:12], size, item.loses)

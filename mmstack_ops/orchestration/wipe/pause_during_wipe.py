@@ -1,4 +1,4 @@
-"""Schedules and sensors rest while an environment is wiped: nothing new is asked for."""
+"""Pause schedules and sensors while an environment is wiped, so that they request no runs."""
 
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,9 +14,9 @@ AnyTick = dg.ScheduleEvaluationContext | dg.SensorEvaluationContext
 
 
 def paused(context: AnyTick) -> str:
-    """Return why this tick asks for nothing; empty when no wipe is going on.
+    """Return why this tick requests nothing; empty if no wipe is running.
 
-    It is asked anew at each tick: what a wipe that was killed leaves behind pauses nothing.
+    This is checked at each tick: the leftovers of a killed wipe pause nothing.
     """
     resources: Any = context.resources
     control = cast("WipeOperations", getattr(resources, WIPE))
@@ -26,6 +26,6 @@ def paused(context: AnyTick) -> str:
 
 
 def paused_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | None:
-    """Return the result of a sensor that rests, its cursor as it was; None when it needn't."""
+    """Return the result of a paused sensor, with its cursor unchanged; None if it isn't paused."""
     why = paused(context)
     return dg.SensorResult(skip_reason=why, cursor=context.cursor) if why else None

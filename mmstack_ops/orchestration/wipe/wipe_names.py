@@ -1,4 +1,4 @@
-"""How wipes appear in Dagster. Nothing else may spell them."""
+"""The names of wipes in Dagster. No other module may spell them out."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def wipe_key(catalogue: Catalogue) -> dg.AssetKey:
 
 
 def wipe_job(scope: str) -> str:
-    """Return the job that wipes a scope."""
+    """Return the name of the job that wipes a scope."""
     return f"wipe_{dagster_name(scope)}"
 
 
 def wipe_op(scope: str) -> str:
-    """Return its step: what run config addresses."""
+    """Return the name of the step that wipes a scope, as used in run config."""
     return f"remove_{dagster_name(scope)}"

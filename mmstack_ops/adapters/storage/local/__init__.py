@@ -1,1 +1,1 @@
-"""A tier that is a folder of this machine."""
+"""A storage tier in a folder of this machine."""

@@ -1,4 +1,4 @@
-"""Files of a folder tier while they are written and read."""
+"""Write and read the files of a folder tier."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from collections.abc import Callable
 from mmstack_ops.adapters.storage.quota import Reservation
 from mmstack_ops.domain.errors import TierError
 
-# Written back and dropped from the page cache in windows: several times the speed of letting
-# the kernel decide, and the databases keep their cache (measured, docs/performance.md).
+# Files are written back and dropped from the page cache in windows: this is several times as
+# fast as letting the kernel decide, and the databases keep their cache (measured,
+# docs/performance.md).
 _WINDOW = 64 << 20
 
 Failure = Callable[[OSError, str], TierError]
-"""ServiceLocks what the file system refused, and what was tried, into our error."""
+"""Converts an error of the file system, and the action that failed, to our error."""
 
 
 class Writer:
-    """A file on its way, under ``.incoming``."""
+    """A file that is being written, under ``.incoming``."""
 
     def __init__(self, failure: Failure, root: int, path: str, reservation: Reservation) -> None:
         self._failure = failure
@@ -27,7 +28,7 @@ class Writer:
         self._descriptor = os.open(
             path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=root
         )
-        # Tells a sweep that somebody is at work here; the kernel frees it with the process.
+        # Shows a sweep that the file is in use; the kernel releases it with the process.
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         self.written = 0
         self._synced = 0
@@ -49,7 +50,7 @@ class Writer:
         return done
 
     def finish(self) -> None:
-        """Bring it all to the disk."""
+        """Sync the file to disk."""
         self._sync()
         os.fsync(self._descriptor)
 
@@ -60,8 +61,8 @@ class Writer:
         self._synced = self.written
 
     def close(self, root: int) -> None:
-        """Let go of it, below the folder opened as ``root``."""
-        # The name under .incoming goes in every case; a published file has its other one.
+        """Close the file and delete its temporary name, below the folder opened as ``root``."""
+        # The name under .incoming is always deleted; a published file has another one.
         with contextlib.suppress(OSError):
             os.unlink(self._path, dir_fd=root)
         os.close(self._descriptor)
@@ -96,7 +97,7 @@ class Reader:
         self._dropped = self._position
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file."""
         if self._descriptor >= 0:
             self._drop()
             os.close(self._descriptor)

@@ -1,4 +1,4 @@
-"""A folder as a tier."""
+"""A storage tier in a folder."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _GONE = frozenset(
 
 
 class DirectoryTier:
-    """Keeps files below a folder, under their keys.
+    """A tier that stores files below a folder, under their keys.
 
-    A file is written under ``.incoming``, brought to the disk, and linked to its name in one
-    step that never replaces anything. Folders are 0700, files 0600.
+    A file is written under ``.incoming``, synced to disk, and linked to its name in one
+    step that never replaces anything. Folders have mode 0700, files 0600.
 
     Args:
         name: the tier's name in the schema.
-        root: the folder; made with the first write.
-        quota: bytes; None for none.
+        root: the folder; created on the first write.
+        quota: bytes; None for no quota.
     """
 
     def __init__(self, name: str, root: Path, *, quota: int | None = None) -> None:
@@ -124,7 +124,7 @@ class DirectoryTier:
                 base = f"{folder}/" if folder else ""
                 for name in names:
                     with contextlib.suppress(FileNotFoundError):
-                        # Deleted meanwhile: then it isn't there.
+                        # Skip files that were deleted meanwhile.
                         size = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_size
                         yield StoredFile(base + name, size)
 
@@ -135,12 +135,12 @@ class DirectoryTier:
                 yield folder, names, None
 
     def _walk(self, root: int | None, prefix: str) -> Iterator[tuple[str, int, Sequence[str]]]:
-        """Walk below ``root``, if there was a first write yet."""
+        """Walk below ``root``; yield nothing before the first write."""
         start = checked_prefix(prefix)
         if root is not None:
             yield from walk(root, start, prefix, self.failure)
-            # A mount that went away meanwhile looks like folders that were deleted: whoever
-            # believes a list that is too short may delete what the missing part needs.
+            # A file system that was unmounted meanwhile looks like deleted folders. A caller
+            # that gets an incomplete list may delete what the missing part needs.
             self.require_same(root)
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -158,7 +158,7 @@ class DirectoryTier:
                 self._drop_empty_folders(root, parts[:-1])
 
     def usage(self) -> Usage:
-        """Return how full the tier is. See ``Tier.usage``."""
+        """Return the usage of the tier. See ``Tier.usage``."""
         with self._looked_at() as root:
             space = None if root is None else os.fstatvfs(root)
         return Usage(
@@ -168,9 +168,9 @@ class DirectoryTier:
         )
 
     def sweep(self, *, older_than: datetime, tell: Callable[[str], None]) -> None:
-        """Take away what killed writers left. See ``Tier.sweep``.
+        """Delete what killed writers left. See ``Tier.sweep``.
 
-        A writer holds a lock on its file: what is locked is never taken, whatever its age.
+        A writer holds a lock on its file: a locked file is never deleted, whatever its age.
         """
         with self._opened() as root:
             try:
@@ -195,12 +195,12 @@ class DirectoryTier:
                         os.close(descriptor)
 
     def require_usable(self) -> None:
-        """Refuse a folder that isn't what it should be; a plain folder always is."""
+        """Raise if the folder can't be used; a plain folder always can."""
 
     def require_same(self, root: int) -> None:
-        """Refuse when the tier's folder isn't any more the one that was opened as ``root``.
+        """Raise if the tier's folder is no longer the one that was opened as ``root``.
 
-        What was written may then be on the wrong disk: below an unmounted mount point, say.
+        Files may then be on the wrong disk, for example below an unmounted mount point.
         """
         self.require_usable()
         try:
@@ -212,7 +212,7 @@ class DirectoryTier:
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
-        """Open the root folder for changes; all work goes through its descriptor."""
+        """Open the root folder for changes; all operations use its descriptor."""
         self.require_usable()
         try:
             self._make_root()
@@ -227,7 +227,7 @@ class DirectoryTier:
 
     @contextmanager
     def _looked_at(self) -> Iterator[int | None]:
-        """Open the root folder to look; None: there was no first write yet."""
+        """Open the root folder for reading; yield None before the first write."""
         self.require_usable()
         try:
             descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -243,7 +243,7 @@ class DirectoryTier:
             os.close(descriptor)
 
     def _raise_if_deleted(self, root: int) -> None:
-        # A mount keeps a deleted folder alive: it looks empty, and nothing can be made in it.
+        # A mount keeps a deleted folder alive: it looks empty, and nothing can be created in it.
         if os.fstat(root).st_nlink == 0:
             raise self._unavailable("its folder was deleted below the mount")
 
@@ -267,7 +267,7 @@ class DirectoryTier:
                         why=f"{temporary} was removed while it was written",
                         remedy="let nothing but `mmstack` clean up there, and run it again",
                     ) from None
-                # Somebody deleted the last file of this folder, and the folder with it.
+                # The last file of this folder was deleted, and the folder with it.
                 continue
             except NotADirectoryError:
                 raise TierError(
@@ -284,7 +284,7 @@ class DirectoryTier:
             except FileExistsError:
                 continue
             except FileNotFoundError:
-                # Removed under us while it was empty; from the top once more.
+                # Deleted meanwhile because it was empty; start again from the top.
                 self._raise_if_deleted(root)
                 return self._make_folders(root, parts)
             self._sync_folder(root, "/".join(parts[: depth - 1]))
@@ -294,7 +294,7 @@ class DirectoryTier:
         try:
             descriptor = os.open(folder or ".", DIRECTORY, dir_fd=root)
         except FileNotFoundError:
-            # Gone because it became empty: then there is nothing in it to bring to the disk.
+            # Deleted because it became empty: there is nothing in it to sync.
             return
         try:
             os.fsync(descriptor)
@@ -306,7 +306,7 @@ class DirectoryTier:
             try:
                 os.rmdir("/".join(parts[:depth]), dir_fd=root)
             except OSError:
-                # Not empty, or in use: it stays, which harms nothing.
+                # Not empty, or in use: keeping it does no harm.
                 return
 
     def _stat(self, root: int, key: str) -> os.stat_result | None:
@@ -332,7 +332,7 @@ class DirectoryTier:
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
-        """Turn what the file system refuses into our errors; a missing file passes."""
+        """Convert file system errors to ours; a missing file and the like are raised unchanged."""
         try:
             yield
         except (FileNotFoundError, FileExistsError, NotADirectoryError, BlockingIOError):
@@ -341,7 +341,7 @@ class DirectoryTier:
             raise self.failure(error, doing) from None
 
     def failure(self, error: OSError, doing: str) -> TierError:
-        """Return our error for what the file system refused."""
+        """Return our error for an error of the file system."""
         if error.errno in _FULL:
             free = "unknown"
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What is below a folder, by descriptors: fast, and nowhere but there."""
+"""Walk the files below a folder, by descriptors: fast, and without leaving the folder."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from collections.abc import Callable, Iterator
 from mmstack_ops.domain.errors import TierError
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""Flags that open a directory itself, never what a link points to."""
+"""Flags that open a directory itself, never the target of a link."""
 
 
 def walk(
     root: int, start: str, prefix: str, failure: Callable[[OSError, str], TierError]
 ) -> Iterator[tuple[str, int, list[str]]]:
-    """Yield each folder with files: its key, a descriptor of it, the names of its files.
+    """Yield each folder with files: its key, its descriptor, and the names of its files.
 
-    Few steps for each file, and no path longer than a name is looked up: 100,000 backups are
-    300,000 files. Names that begin with a dot at the top are the tier's own and left out.
+    There are few steps for each file, and no path longer than a name is looked up: 100,000
+    backups are 300,000 files. Top-level names that start with a dot belong to the tier and are
+    skipped.
 
     Args:
         root: descriptor of the top folder.
-        start: key of the folder to begin with.
-        prefix: only files whose keys begin with it.
-        failure: makes our error of what the file system refused.
+        start: key of the folder to start with.
+        prefix: only files whose keys start with it.
+        failure: converts an error of the file system to ours.
     """
     pending = [start]
     while pending:
@@ -52,6 +53,6 @@ def walk(
             finally:
                 os.close(descriptor)
         except (FileNotFoundError, NotADirectoryError):
-            continue  # Deleted meanwhile: then it isn't there.
+            continue  # Skip it: it was deleted meanwhile.
         except OSError as error:
             raise failure(error, f"list {here or 'its folder'}") from None

@@ -1,1 +1,1 @@
-"""A tier that is a bucket of an S3 store."""
+"""A storage tier in a bucket of an S3 store."""

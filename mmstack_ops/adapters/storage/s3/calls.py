@@ -1,4 +1,4 @@
-"""Requests to an S3 endpoint: one client, credentials from the environment file, retries."""
+"""Send requests to an S3 endpoint: one client, credentials from the environment file, retries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mmstack_ops.domain.errors import TierUnavailableError
 
 @dataclass(frozen=True)
 class Credentials:
-    """What requests are signed with; never printed."""
+    """The keys that sign requests; never printed."""
 
     access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
@@ -28,14 +28,14 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to try. The tests use less.
+    """Retries and timeouts. The tests use lower values.
 
     Args:
-        attempts: of one request, the first included.
-        longest_pause: seconds; pauses double up to here, each shortened by chance so that
-            several writers don't come back at the same moment.
-        connect: seconds until a connection must stand.
-        read: seconds without a byte until an answer counts as lost.
+        attempts: number of attempts of one request, including the first.
+        longest_pause: seconds; pauses double up to this value, each shortened randomly so
+            that several writers don't retry at the same time.
+        connect: seconds within which a connection must be established.
+        read: seconds without a byte after which an answer counts as lost.
     """
 
     attempts: int = 8
@@ -46,13 +46,13 @@ class Patience:
 
 
 class S3Calls:
-    """Makes requests, several times where that may help. Safe to use from several threads.
+    """A sender of requests that retries them if that may help. Thread-safe.
 
     Args:
         tier: its name, for messages.
-        path_style: the bucket stands in the path, not in the host name.
-        region: what requests are signed for.
-        patience: how long to try.
+        path_style: the bucket is in the path, not in the host name.
+        region: the region that requests are signed for.
+        patience: retries and timeouts.
     """
 
     def __init__(
@@ -82,12 +82,12 @@ class S3Calls:
         accept: Callable[[dict[str, Any]], bool] | None = None,
         **parameters: Any,
     ) -> dict[str, Any]:
-        """Make a request on the bucket, again after failures that may pass.
+        """Send a request for the bucket, and retry it after transient failures.
 
         Args:
             operation: botocore's name of it, such as ``put_object``.
-            stop: when set, no further attempt is made and no pause is waited out.
-            accept: says whether an answer's checksum is right.
+            stop: if set, no further attempt is made and a pause ends immediately.
+            accept: returns whether an answer's checksum is correct.
 
         Raises:
             ChecksumRefusedError: no answer was accepted.
@@ -124,13 +124,13 @@ class S3Calls:
         return retrying(once)
 
     def pages(self, operation: str, result: str, **parameters: Any) -> Iterator[dict[str, Any]]:
-        """Yield the entries of a listing, page after page.
+        """Yield the entries of a listing, page by page.
 
         Args:
-            result: under which name a page holds them.
+            result: the key of the entries in a page.
 
         Raises:
-            botocore.exceptions.BotoCoreError, ClientError: a page couldn't be had.
+            botocore.exceptions.BotoCoreError, ClientError: a page couldn't be read.
         """
         tokens = _TOKENS[operation]
         position: dict[str, Any] = {}
@@ -142,9 +142,9 @@ class S3Calls:
             position = {ask: page[told] for ask, told in tokens.items() if page.get(told)}
 
     def failure(self, error: Exception, doing: str) -> Exception:
-        """Return our error for what a request raised, with the credentials masked.
+        """Return our error for an exception of a request, with the credentials masked.
 
-        What isn't a request's failure comes back as it is.
+        Other exceptions are returned unchanged.
         """
         if not is_refusal(error):
             return error
@@ -155,7 +155,7 @@ class S3Calls:
         return type(found)(found.what, why=why, remedy=found.remedy)
 
     def without_retries(self) -> S3Calls:
-        """Return one that asks once and gives up soon: for checks."""
+        """Return a copy without retries and with a short timeout, for checks."""
         return S3Calls(
             self.tier,
             self.location,
@@ -167,7 +167,7 @@ class S3Calls:
 
     @property
     def _client(self) -> Any:
-        # Clients may be shared by threads, but not made by several at once.
+        # Threads may share a client, but must not create clients at the same time.
         with self._making:
             return self._made
 
@@ -182,7 +182,7 @@ class S3Calls:
                 why="BACKUP_CLOUD_ACCESS_KEY or BACKUP_CLOUD_SECRET_KEY is empty",
                 remedy="set both in the environment's local.env",
             )
-        # Neither a profile, nor credentials, nor settings of whoever runs this play a part.
+        # The profile, credentials and settings of the user who runs this must not be used.
         nothing = (None, None, None, None)
         session = botocore.session.Session(
             session_vars={
@@ -202,13 +202,13 @@ class S3Calls:
                 s3={"addressing_style": "path" if self._path_style else "virtual"},
                 connect_timeout=self._patience.connect,
                 read_timeout=self._patience.read,
-                # Ours, which can be stopped; two loops would multiply.
+                # Only our own retries, which can be stopped; two retry loops would multiply.
                 retries={"mode": "standard", "total_max_attempts": 1},
                 max_pool_connections=32,
                 tcp_keepalive=True,
                 ignore_configured_endpoint_urls=True,
-                # Checksums are sent as plain headers, which every endpoint takes; what botocore
-                # adds by itself is a trailer that many refuse.
+                # Checksums are sent as plain headers, which every endpoint accepts; botocore by
+                # itself adds a trailer, which many endpoints refuse.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             ),

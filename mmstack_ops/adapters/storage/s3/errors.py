@@ -1,4 +1,4 @@
-"""What an S3 endpoint refuses, in our errors; which failures pass by themselves."""
+"""Convert errors of an S3 endpoint to ours, and recognize transient failures."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mmstack_ops.domain.errors import (
     TierUnavailableError,
 )
 
-# Answers after which the same request may well succeed. The codes are those of Amazon's list of
-# error responses, MinIO's and Ceph's; any other 5xx counts too.
+# Answers after which the same request may succeed. The codes are those of Amazon's list of error
+# responses, MinIO's and Ceph's; any other 5xx counts too.
 _TRANSIENT_CODES = frozenset(
     {"InternalError", "ServiceUnavailable", "SlowDown", "Throttling", "ThrottlingException"}
     | {"RequestLimitExceeded", "RequestThrottled", "TooManyRequests", "BandwidthLimitExceeded"}
@@ -23,7 +23,7 @@ _TRANSIENT_CODES = frozenset(
 _FULL_CODES = frozenset(
     {"QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage"}
 )
-# 507 says that the disk is full: asking again doesn't empty it. 501 says "never".
+# 507 means that the disk is full, which a retry doesn't change; 501 means "never".
 _LASTING_STATUS = frozenset({501, 507})
 _REMEDIES = {
     "NoSuchBucket": "create the bucket, or correct its name in BACKUP_CLOUD_URL",
@@ -41,16 +41,16 @@ _UNAVAILABLE_STATUS = frozenset({301, 307, 401, 403})
 
 
 class ChecksumRefusedError(Exception):
-    """The endpoint's checksum of what landed isn't the one of what was sent."""
+    """The endpoint's checksum of the received bytes differs from that of the bytes sent."""
 
 
 class ConnectionCutError(Exception):
-    """An answer ended before all of it had come."""
+    """An answer ended before it was complete."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An error answer, without what could show a credential or a signature."""
+    """An error answer, without anything that could show a credential or a signature."""
 
     status: int
     code: str
@@ -58,7 +58,7 @@ class Answer:
 
 
 def answer_of(error: BaseException) -> Answer | None:
-    """Return the endpoint's error answer; None when ``error`` isn't one."""
+    """Return the endpoint's error answer, or None if ``error`` isn't one."""
     from botocore.exceptions import ClientError
 
     if not isinstance(error, ClientError):
@@ -73,7 +73,7 @@ def answer_of(error: BaseException) -> Answer | None:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether the same request may succeed when it is made again."""
+    """Return whether the same request may succeed if it is sent again."""
     from botocore.exceptions import HTTPClientError, IncompleteReadError, SSLError
     from botocore.parsers import ResponseParserError
 
@@ -81,7 +81,7 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, passing):
         return True
     if isinstance(error, SSLError):
-        # A certificate that isn't trusted stays so.
+        # A retry doesn't help with an untrusted certificate.
         return "CERTIFICATE_VERIFY_FAILED" not in str(error)
     if isinstance(error, HTTPClientError):
         return True
@@ -92,7 +92,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Return whether ``error`` came of a request; anything else is a bug, to be raised as it is."""
+    """Return whether a request raised ``error``; anything else is a bug, to be raised unchanged."""
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
 
@@ -101,41 +101,41 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def is_missing(error: BaseException) -> bool:
-    """Return whether ``error`` means that the object isn't there."""
+    """Return whether ``error`` means that the object doesn't exist."""
     answer = answer_of(error)
     return answer is not None and answer.status == 404 and answer.code != "NoSuchBucket"
 
 
 def is_taken(error: BaseException) -> bool:
-    """Return whether ``If-None-Match`` refused: the key is taken."""
+    """Return whether ``If-None-Match`` failed because the key is taken."""
     answer = answer_of(error)
     return answer is not None and (answer.status == 412 or answer.code == "PreconditionFailed")
 
 
 def is_unsupported(error: BaseException) -> bool:
-    """Return whether the endpoint doesn't know what it was asked for."""
+    """Return whether the endpoint doesn't support the request."""
     answer = answer_of(error)
     return answer is not None and (answer.status == 501 or answer.code == "NotImplemented")
 
 
 def is_upload_gone(error: BaseException) -> bool:
-    """Return whether a multipart upload was completed or aborted before."""
+    """Return whether a multipart upload was already completed or aborted."""
     answer = answer_of(error)
     return answer is not None and answer.code == "NoSuchUpload"
 
 
 def is_denied(error: BaseException) -> bool:
-    """Return whether the endpoint forbids it."""
+    """Return whether the endpoint forbids the request."""
     answer = answer_of(error)
     return answer is not None and answer.status == 403
 
 
 def translated(error: BaseException, *, tier: str, place: str, doing: str) -> TierError:
-    """Return our error for what botocore raised. It holds no header, signature or signed URL.
+    """Return our error for an exception of botocore. It has no header, signature or signed URL.
 
     Args:
         place: endpoint, bucket and prefix.
-        doing: what was tried, as an infinitive with its object.
+        doing: the action that failed, as an infinitive with its object.
     """
     answer = answer_of(error)
     if answer is not None:
@@ -197,7 +197,7 @@ def taken(tier: str, key: str) -> ImmutableError:
 
 
 def _connection_problem(error: BaseException) -> str:
-    """Name the cause; botocore's own texts show whole URLs."""
+    """Return the cause; botocore's own messages show whole URLs."""
     from botocore import exceptions
 
     for kind, text in (

@@ -1,4 +1,4 @@
-"""Where an S3 tier is: endpoint, bucket, and the prefix its keys stand below."""
+"""The location of an S3 tier: endpoint, bucket, and the prefix of its keys."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from mmstack_ops.adapters.storage.keys import checked_key
 from mmstack_ops.domain.errors import InputError
 
-# What AWS and MinIO take; dots are allowed, though they break TLS with host-style addresses.
+# Names that AWS and MinIO accept; dots are allowed, but break TLS with host-style addresses.
 _BUCKET = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$")
 
 
 @dataclass(frozen=True)
 class S3Location:
-    """A place in object storage.
+    """A location in object storage.
 
     Args:
         endpoint: such as ``https://minio.example.com:9000``; None for AWS itself.
@@ -33,14 +33,14 @@ class S3Location:
 
 
 def parse_location(text: str, *, endpoint: str = "") -> S3Location:
-    """Read ``https://endpoint[:port]/bucket/prefix`` or ``s3://bucket/prefix``.
+    """Parse ``https://endpoint[:port]/bucket/prefix`` or ``s3://bucket/prefix``.
 
     Args:
-        endpoint: where ``s3://`` leads; empty for AWS itself.
+        endpoint: the endpoint for ``s3://``; empty for AWS itself.
 
     Raises:
-        InputError: it is neither, lacks the bucket, or holds credentials. The message shows
-            no part of a location that holds credentials.
+        InputError: it is neither, lacks the bucket, or contains credentials. The message
+            shows no part of a location that contains credentials.
     """
     parsed = _split(text, "the location of an S3 tier")
     if "@" in parsed.netloc or parsed.query or parsed.fragment:
@@ -80,12 +80,12 @@ def _split(text: str, what: str) -> SplitResult:
     """Return the parts of a URL.
 
     Raises:
-        InputError: its host or port can't be one. The message shows no part of it, since a
-            password may be in it.
+        InputError: its host or port isn't valid. The message shows no part of the URL,
+            because it may contain a password.
     """
     try:
         parsed = urlsplit(text)
-        # Reading it checks it.
+        # Reading the port validates it.
         _ = parsed.port
     except ValueError as error:
         wrong = "port" if "ort" in str(error) else "host"

@@ -1,4 +1,4 @@
-"""Writing one file to object storage, in constant memory and seen only when whole."""
+"""Write a file to object storage, in constant memory; it is visible only when it is complete."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mmstack_ops.adapters.storage.s3.parts import MOST_PARTS, in_flight, part_si
 from mmstack_ops.domain.errors import TierError
 
 WRITER = "mmstack-writer"
-"""Metadata that tells our object from somebody else's under the same key."""
+"""Metadata that distinguishes our object from another writer's under the same key."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,14 @@ class _Part:
 
 
 class Upload:
-    """A file on its way: one request while it is small, a multipart upload beyond that.
+    """A file that is being written: one request if it is small, otherwise a multipart upload.
 
     Args:
         name: the key within the tier, for messages.
         key: the key within the bucket.
-        expected_size: bytes, where known.
-        settings: further parameters of whatever creates the object: encryption, object lock.
+        expected_size: bytes, if known.
+        settings: further parameters of the request that creates the object: encryption, object
+            lock.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Upload:
             room = part_size(self._number, self._expected) - len(self._buffer)
             self._buffer += view[done : done + room]
             done += min(room, len(view) - done)
-            # A full part is kept back until more comes: a file of just that size is small.
+            # A full part is held back until more data follows: a file of that size is small.
             if done < len(view) or self._upload_id is not None:
                 self._send_if_full()
         self.written += done
@@ -93,7 +94,7 @@ class Upload:
 
         Raises:
             ImmutableError: the key was taken meanwhile.
-            TierError: it couldn't be published; or it isn't known whether it was.
+            TierError: it couldn't be published, or it isn't known whether it was.
         """
         if self._upload_id is None:
             self._publishing = True
@@ -106,22 +107,22 @@ class Upload:
         self._complete()
 
     def abort(self, failure: BaseException) -> None:
-        """Take back what was sent; ``failure`` is told when that doesn't work."""
+        """Delete what was sent; if that fails, add a note to ``failure``."""
         self._stop.set()
         for future in self._running:
             future.cancel()
         if self._threads is not None:
-            # A part that lands after the upload was aborted would stay, and be paid for.
+            # A part that arrives after the upload was aborted would be kept and charged for.
             self._threads.shutdown(wait=True, cancel_futures=True)
         self._buffer = bytearray()
         try:
             if self._upload_id is not None:
                 self._abort_parts(self._upload_id)
             if self._publishing and (found := self._ours()) is not None:
-                # Interrupted between the endpoint's work and its answer.
+                # Interrupted after the endpoint published it, and before its answer.
                 version = {"VersionId": found["VersionId"]} if "VersionId" in found else {}
                 self._calls.call("delete_object", Key=self._key, **version)
-        except Exception as error:  # The failure that led here is the one to be raised.
+        except Exception as error:  # The original failure is raised, not this one.
             why = self._calls.failure(error, f"take back {self._name}")
             failure.add_note(f"some of it may stay until the next sweep: {why}")
 
@@ -133,7 +134,7 @@ class Upload:
                 raise
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """Shut down the threads."""
         if self._threads is not None:
             self._threads.shutdown(wait=True, cancel_futures=True)
 
@@ -182,20 +183,20 @@ class Upload:
         return _Part(number, answer["ETag"], answer.get("ChecksumCRC32"))
 
     def _checked(self, operation: str, checksum: str, **parameters: Any) -> dict[str, Any]:
-        """Send bytes with their checksum; compare what the endpoint says it received."""
+        """Send bytes with their checksum; compare it with the endpoint's checksum."""
         return self._calls.call(
             operation,
             stop=self._stop,
             accept=lambda answer: answer.get("ChecksumCRC32", checksum) == checksum,
             Key=self._key,
-            # The algorithm as well: some endpoints look for no more than that.
+            # The algorithm as well: some endpoints check only that.
             ChecksumAlgorithm="CRC32",
             ChecksumCRC32=checksum,
             **parameters,
         )
 
     def _collect(self, most: int) -> None:
-        """Wait until at most ``most`` parts are under way; the first failure ends it all."""
+        """Wait until at most ``most`` parts are in flight; raise the first failure."""
         while len(self._running) > most:
             wait(self._running, return_when=FIRST_COMPLETED)
             for future in [future for future in self._running if future.done()]:
@@ -213,7 +214,7 @@ class Upload:
                 lambda condition: self._checked("put_object", checksum, **parameters, **condition)
             )
         except Exception as error:
-            # Its answer may have been lost while the object stands there.
+            # The answer may have been lost although the object exists.
             if not self._is_there(error):
                 raise self._failure(error) from None
 
@@ -238,14 +239,14 @@ class Upload:
             if not self._is_there(error):
                 raise self._failure(error) from None
         else:
-            # An endpoint may say yes and have lost something: its word isn't taken for it.
+            # An endpoint may report success although it lost data, so check the size.
             self._require_whole()
 
     def _unless_taken(self, request: Any) -> None:
         try:
             request({"IfNoneMatch": "*"})
         except Exception as error:
-            # Endpoints older than conditional writes: the look before has to do.
+            # Older endpoints have no conditional writes: the check before must be enough.
             if not is_unsupported(error):
                 raise
             request({})
@@ -273,20 +274,21 @@ class Upload:
             )
 
     def _is_there(self, error: Exception) -> bool:
-        """Return whether the object stands there whole and ours, though a request failed.
+        """Return whether our complete object exists although a request failed.
 
-        So it is after a lost answer: the retry then finds the key taken or the upload gone.
+        This happens if an answer is lost: the retry then finds that the key is taken or that the
+        upload no longer exists.
         """
         if not is_refusal(error):
             return False
         try:
             return self._ours() is not None
         except Exception:
-            # The first failure says more; it is raised by the caller.
+            # The first failure is more useful; the caller raises it.
             return False
 
     def _ours(self) -> dict[str, Any] | None:
-        """Return what HEAD says of the object, where this upload made it."""
+        """Return the HEAD answer for the object if this upload created it, otherwise None."""
         try:
             found = self._calls.call("head_object", Key=self._key)
         except Exception as error:

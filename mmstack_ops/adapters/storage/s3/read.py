@@ -1,4 +1,4 @@
-"""Reading one file from object storage, also across connections that are cut."""
+"""Read a file from object storage, and resume it after lost connections."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mmstack_ops.adapters.storage.s3.errors import (
 from mmstack_ops.domain.errors import FileMissingError, TierError
 
 _PIECE = 1 << 20
-# Cuts in a row without one byte between them.
+# Lost connections in a row without a byte between them.
 _MOST_CUTS = 5
 
 
 class Download:
-    """An object, from start to end. A cut connection is taken up where it ended.
+    """An object, read from start to end. After a lost connection, reading resumes where it ended.
 
     Args:
         name: the key within the tier, for messages.
@@ -64,7 +64,7 @@ class Download:
         return b""
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         if self._body is not None:
             self._body.close()
             self._body = None

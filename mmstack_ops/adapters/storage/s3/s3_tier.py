@@ -1,4 +1,4 @@
-"""Object storage as a tier: any endpoint that speaks S3."""
+"""A storage tier in object storage: any endpoint that supports S3."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from mmstack_ops.domain.units import format_bytes, format_seconds
 if TYPE_CHECKING:
     from mmstack_ops.domain.schema.policies import Tier as TierPolicy
 
-# Counting lists the whole tier, over the network; only what other hosts write meanwhile is missed.
+# Counting lists the whole tier over the network; only writes of other hosts are missed meanwhile.
 _COUNT_BELIEVED_SECONDS = 900.0
 
 
 class S3Tier:
-    """Keeps files as objects below a prefix of a bucket.
+    """A tier that stores files as objects below a prefix of a bucket.
 
-    An object is seen only when it is whole. ``If-None-Match`` keeps two writers from one key;
-    with endpoints that don't know it, a look before writing must do.
+    An object is visible only when it is complete. ``If-None-Match`` prevents two writers from
+    using the same key; with endpoints that don't support it, a check before writing must be enough.
 
     Args:
         name: the tier's name in the schema.
-        quota: bytes; None for none.
+        quota: bytes; None for no quota.
         encryption: server-side, such as ``AES256``; None for the bucket's own default.
         lock: seconds for which the bucket refuses to delete a file (governance mode).
     """
@@ -89,7 +89,7 @@ class S3Tier:
         Args:
             values: the environment's variables: ``BACKUP_CLOUD_ACCESS_KEY``,
                 ``BACKUP_CLOUD_SECRET_KEY`` and, for ``s3://``, ``BACKUP_CLOUD_ENDPOINT``. The
-                environment of this process and ``~/.aws`` play no part.
+                environment of this process and ``~/.aws`` aren't used.
 
         Raises:
             InputError: the location can't be read.
@@ -109,14 +109,14 @@ class S3Tier:
         )
 
     def check(self, *, writing: bool) -> None:
-        """Raise unless the bucket can be used. See ``Tier.check``. Asks once, for seconds."""
+        """Raise unless the bucket can be used. See ``Tier.check``. No retries, short timeout."""
         doing = f"open {self._location}"
         try:
             self._checks.call("head_bucket")
         except Exception as error:
             answer = answer_of(error)
             if answer is not None and answer.status != 404:
-                # The answer to HEAD has no body, so no reason: ask for what has one.
+                # The answer to HEAD has no body and so no reason: send a request that has one.
                 self._first_page(doing)
             elif answer is not None:
                 raise self._no_bucket() from None
@@ -150,7 +150,7 @@ class S3Tier:
             yield upload
             upload.finish()
             kept = upload.written
-        except BaseException as failure:  # Interruptions too: nothing may stay behind.
+        except BaseException as failure:  # Interruptions too: nothing may remain.
             upload.abort(failure)
             raise
         finally:
@@ -174,7 +174,7 @@ class S3Tier:
         return None if found is None else int(found["ContentLength"])
 
     def list(self, prefix: str = "") -> Iterator[StoredFile]:
-        """Yield the published files. See ``Tier.list``. A request for each 1,000 files."""
+        """Yield the published files. See ``Tier.list``. Sends one request per 1,000 files."""
         checked_prefix(prefix)
         start = len(self._location.prefix)
         pages = self._calls.pages(
@@ -183,7 +183,7 @@ class S3Tier:
         try:
             for entry in pages:
                 key = entry["Key"][start:]
-                # Consoles make "folders" of empty objects that end in a slash.
+                # Consoles create "folders" as empty objects that end in a slash.
                 if key and not key.startswith(".") and not key.endswith("/"):
                     yield StoredFile(key, entry["Size"])
         except Exception as error:
@@ -196,7 +196,8 @@ class S3Tier:
     def delete(self, keys: Iterable[str]) -> None:
         """Delete files in order. See ``Tier.delete``.
 
-        In a bucket with versions the version itself goes: a marker alone would keep the bytes.
+        In a bucket with versions, the version itself is deleted: a delete marker would keep the
+        data.
         """
         for key in keys:
             checked_key(key)
@@ -218,13 +219,13 @@ class S3Tier:
             self._quota.release(found["ContentLength"])
 
     def usage(self) -> Usage:
-        """Return how full the tier is. See ``Tier.usage``. Lists the whole tier."""
+        """Return the usage of the tier. See ``Tier.usage``. Lists the whole tier."""
         return Usage(used=self._quota.used(), quota=self._quota.limit, free=None)
 
     def sweep(self, *, older_than: datetime, tell: Callable[[str], None]) -> None:
         """Abort multipart uploads of killed writers. See ``Tier.sweep``.
 
-        One that received a part since ``older_than`` belongs to a live writer.
+        An upload that received a part since ``older_than`` belongs to a live writer.
         """
         uploads = self._calls.pages(
             "list_multipart_uploads", "Uploads", Prefix=self._location.prefix
@@ -265,7 +266,7 @@ class S3Tier:
             return self._calls.call("head_object", Key=self._location.prefix + key)
         except Exception as error:
             if is_missing(error):
-                # Also the answer where there is no bucket: HEAD gives no reason.
+                # Also the answer if the bucket doesn't exist: HEAD gives no reason.
                 return None
             raise self._calls.failure(error, f"look at {key}") from None
 

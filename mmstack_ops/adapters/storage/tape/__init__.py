@@ -1,1 +1,1 @@
-"""A tier of volumes that are written from start to end: tapes with LTFS."""
+"""A storage tier on volumes that are written from start to end: tapes with LTFS."""

@@ -1,4 +1,4 @@
-"""Writes behind the last complete file of a set, and goes on to the next volume at its end."""
+"""Write after the last complete file of a set, and continue on the next volume at its end."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from mmstack_ops.domain.units import format_bytes
 def last_volume(
     catalogue: Catalogue, volumes: Sequence[Volume]
 ) -> tuple[Volume | None, list[Volume]]:
-    """Return the volume that takes the next file, and those behind it that hold nothing whole.
+    """Return the volume for the next file, and the volumes after it without a complete file.
 
     Returns:
-        None for the volume where a new one must be begun.
+        None for the volume if a new one must be started.
     """
     used = {s.volume for entry in catalogue.files.values() for s in entry.segments}
     used |= set(catalogue.dead.values())
@@ -55,11 +55,11 @@ def last_volume(
 
 
 class Appender:
-    """The place where the next file goes. Made by whoever holds the library's write lock.
+    """The position of the next file. Created by the holder of the library's write lock.
 
     Args:
         catalogue: returns the catalogue that is kept up to date.
-        tell: told what of a killed writer was taken away.
+        tell: called with what was deleted of a killed writer.
     """
 
     def __init__(
@@ -100,14 +100,14 @@ class Appender:
 
     @property
     def volume(self) -> str:
-        """The id of the volume that is written; empty before the first."""
+        """The id of the volume that is being written; empty before the first."""
         return self._volume
 
     def drive(self) -> FileDrive:
-        """Return the drive, a volume in it.
+        """Return the drive with a volume in it.
 
         Raises:
-            TierUnavailableError: there is no volume, and none can be had.
+            TierUnavailableError: there is no volume, and none can be added.
         """
         if self._drive is None:
             self.next_volume()
@@ -115,7 +115,7 @@ class Appender:
         return self._drive
 
     def next_volume(self) -> None:
-        """Go on to a new volume; what the others hold is written on it first."""
+        """Continue on a new volume; the catalogue of the other volumes is written to it first."""
         catalogue = self._catalogue()
         known = catalogue.ordered()
         set_id = catalogue.set_id or secrets.token_hex(16)
@@ -145,11 +145,11 @@ class Appender:
         drive.write_filemark()
 
     def begin(self, key: str, expected: int | None) -> Appending:
-        """Begin a file."""
+        """Start a file."""
         return Appending(self, self._library, self._catalogue, key, expected)
 
     def forget(self, key: str, file: str) -> None:
-        """Write that a file is forgotten. It is on the medium when this appender is closed."""
+        """Write a tombstone for a file. It is on the medium when this appender is closed."""
         drive = self.drive()
         place = drive.tell()
         try:
@@ -165,7 +165,7 @@ class Appender:
         catalogue.moved(self._volume, end=drive.tell(), last=place, last_id=file)
 
     def back_to(self, volume: Volume, place: int) -> None:
-        """Be at this place of this volume again; what stands behind it is cut off."""
+        """Return to this position of this volume; everything after it is truncated."""
         assert volume.label is not None
         self.close()
         self._drive = self._library.load(volume, writing=True)
@@ -174,7 +174,7 @@ class Appender:
         self._drive.cut()
 
     def close(self) -> None:
-        """Bring all to the medium, and let go of it."""
+        """Sync everything to the medium, and close it."""
         if self._drive is not None:
             drive, self._drive = self._drive, None
             try:
@@ -204,7 +204,7 @@ class Appending:
         self._written = 0
         self._buffer = bytearray()
         self._segments: list[Segment] = []
-        # Volumes taken for this file alone, given back when it fails.
+        # Volumes used only for this file; they are returned if it fails.
         self._taken: list[str] = []
         self._ends: list[tuple[str, int, int]] = []
         drive = appender.drive()
@@ -259,9 +259,9 @@ class Appending:
         try:
             drive.write_block(block)
         except EndOfMediumError:
-            # Early warning: there is room for this one.
+            # Early warning: there is still space for this block.
             drive.write_block(block)
-        # The filemark says that all before it is there.
+        # The filemark shows that everything before it is complete.
         drive.sync()
         drive.write_filemark()
         drive.sync()
@@ -278,7 +278,7 @@ class Appending:
         drive.write_block(self._header())
 
     def finish(self) -> None:
-        """Complete the file: it is on the medium, and in the catalogue."""
+        """Complete the file: it is then on the medium and in the catalogue."""
         if self._buffer:
             self._block(bytes(self._buffer))
             self._buffer.clear()
@@ -291,7 +291,7 @@ class Appending:
             catalogue.moved(volume, end=end, last=last, last_id=self._file if final else "")
 
     def abort(self) -> None:
-        """Take back what was written of it."""
+        """Delete what was written of the file."""
         begun, place = self._begun
         catalogue = self._catalogue()
         at_hand = {v.label.volume: v for v in self._library.volumes() if v.label is not None}

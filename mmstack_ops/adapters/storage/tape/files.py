@@ -1,4 +1,4 @@
-"""Volume files: a folder as a library, each file in it a volume."""
+"""Volume files: a folder is a library, and each file in it is a volume."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ DEFAULT_VOLUME_SIZE = 100 * 10**9
 SMALLEST_VOLUME = 3 << 20
 _NAME = re.compile(r"^[^.].*\.tap$")
 _log = logging.getLogger(__name__)
-# Which thread of this process writes to which folder: waiting for itself would never end.
+# The thread of this process that writes to each folder: it would wait for itself forever.
 _writers: dict[str, int] = {}
 
 
 class FileLibrary:
-    """A folder of volume files; takes a new one whenever the last is full.
+    """A folder of volume files; a new one is used whenever the last is full.
 
     Args:
         name: the tier's name, for messages.
-        folder: made with the first write.
+        folder: created on the first write.
         volume_size: bytes of a new volume.
     """
 
@@ -54,13 +54,13 @@ class FileLibrary:
         self.folder = folder
         self._volume_size = volume_size
         self.catalogue_limit = volume_size // 8
-        """Bytes that a catalogue may take of a new volume."""
+        """Bytes that a catalogue may use on a new volume."""
 
     def check(self, *, writing: bool) -> None:
         """Raise if the folder can't be used.
 
         Raises:
-            TierUnavailableError: it can't.
+            TierUnavailableError: it can't be used.
         """
         if not writing:
             if self.folder.exists() and not os.access(self.folder, os.R_OK | os.X_OK):
@@ -71,10 +71,10 @@ class FileLibrary:
             raise self._refused("this process may not write there")
 
     def volumes(self) -> Sequence[Volume]:
-        """Return the volumes at hand, in the order of their names.
+        """Return the available volumes, sorted by name.
 
         Raises:
-            TierUnavailableError: one holds what this program can't have written.
+            TierUnavailableError: the content of a file can't be from this program.
         """
         try:
             names = sorted(path.name for path in self.folder.iterdir() if _NAME.match(path.name))
@@ -113,7 +113,7 @@ class FileLibrary:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the only writer of all processes, for a ``with`` block; wait for another one."""
+        """Be the only writer of all processes for a ``with`` block; wait for the current one."""
         self._make()
         place = str(self.folder.resolve())
         me = threading.get_ident()
@@ -144,7 +144,7 @@ class FileLibrary:
             os.close(lock)
 
     def busy(self) -> bool:
-        """Return whether somebody writes."""
+        """Return whether a process is writing."""
         try:
             return owner_of(self.folder / ".lock") == "live"
         except OSError as error:
@@ -163,10 +163,10 @@ class FileLibrary:
         )
 
     def blank(self, taken: Collection[str]) -> str:
-        """Return the name of a blank volume, or of one to be made.
+        """Return the name of a blank volume, or of one to be created.
 
         Args:
-            taken: names of volumes of the set, wherever they are.
+            taken: names of all volumes of the set, wherever they are.
         """
         for volume in self.volumes():
             if volume.label is None and not volume.protected:
@@ -177,7 +177,7 @@ class FileLibrary:
         return slot
 
     def label(self, slot: str, label: Label) -> Volume:
-        """Make the blank volume ``slot`` one of the set; make it where there is none."""
+        """Label the blank volume ``slot`` for the set; create it if it doesn't exist."""
         block = encode(label)
         frame = LENGTH.pack(len(block))
         self._put(slot, frame + block + frame + LENGTH.pack(0))
@@ -193,7 +193,7 @@ class FileLibrary:
         self._put(volume.slot, b"")
 
     def _put(self, slot: str, content: bytes) -> None:
-        """Have ``content`` under the name at once: a killed process leaves no half label."""
+        """Write ``content`` atomically, so that a killed process leaves no partial label."""
         temporary = self.folder / f".{slot}.{secrets.token_hex(4)}"
         try:
             descriptor = os.open(
@@ -206,7 +206,7 @@ class FileLibrary:
                     os.fsync(file.fileno())
                 temporary.rename(self.folder / slot)
             except BaseException:
-                # Whatever ended it: the half file has no use.
+                # Whatever the exception was, the partial file is useless.
                 temporary.unlink(missing_ok=True)
                 raise
             sync_directory(self.folder)
@@ -214,11 +214,11 @@ class FileLibrary:
             raise failure(self._name, error, f"write volume file {slot}") from None
 
     def free(self) -> int | None:
-        """Return the bytes that new volumes may take, None when that isn't known."""
+        """Return the bytes that new volumes may use, or None if that isn't known."""
         try:
             space = os.statvfs(self.folder if self.folder.exists() else self.folder.parent)
         except OSError:
-            # Not made yet: the first write will tell.
+            # Not created yet: the first write will show it.
             return None
         return space.f_bavail * space.f_frsize
 

@@ -1,4 +1,4 @@
-"""Which kind of tape a location is: a mounted file system, or a folder of volume files."""
+"""Open the tape at a location: a mounted file system, or a folder of volume files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mmstack_ops.domain.errors import InputError
 def open_tape(
     name: str, location: str, *, volume_size: int | None, quota: int | None, state: Path
 ) -> Tier:
-    """Return the tape tier for what stands at ``location``; nothing is opened yet.
+    """Return the tape tier for ``location``; nothing is opened yet.
 
-    A mount point holds LTFS, whose driver keeps the tape's format itself; any other path is a
+    A mount point holds LTFS, whose driver handles the tape's format; any other path is a
     folder of volume files.
 
     Args:
@@ -24,7 +24,7 @@ def open_tape(
         state: where the host keeps its copy of the catalogue.
 
     Raises:
-        InputError: it is a device.
+        InputError: the location is a device.
     """
     path = Path(location)
     if path.is_relative_to("/dev"):

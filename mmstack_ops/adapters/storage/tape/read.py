@@ -1,4 +1,4 @@
-"""Reads a file from its volumes, one part after the other."""
+"""Read a file from its volumes, one part after the other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmstack_ops.domain.errors import TierError
 
 
 class TapeReader:
-    """A file that is being read; its hash is compared when its end is reached.
+    """A file that is being read; its hash is checked when its end is reached.
 
     Args:
         load: returns a drive with the volume of this id in it.
@@ -30,7 +30,7 @@ class TapeReader:
         self._compared = False
 
     def read(self, size: int = -1, /) -> bytes:
-        """See ``FileReader.read``."""
+        """Return up to ``size`` bytes; see ``FileReader.read``."""
         if size < 0:
             return b"".join(iter(lambda: self.read(1 << 20), b""))
         if size == 0:
@@ -85,7 +85,7 @@ class TapeReader:
         )
 
     def close(self) -> None:
-        """See ``FileReader.close``."""
+        """Close the file; see ``FileReader.close``."""
         if self._drive is not None:
             self._drive.close()
             self._drive = None

@@ -1,4 +1,4 @@
-"""Reads volumes from where they are known on, and adds what was found to the catalogue."""
+"""Read volumes after the part that is known, and add the files found to the catalogue."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class _Open:
-    """A file whose trailer hasn't been met yet."""
+    """A file whose trailer hasn't been read yet."""
 
     file: str
     key: str
@@ -45,7 +45,7 @@ class _Open:
 
 
 class Scanner:
-    """Brings a catalogue up to what stands on the volumes."""
+    """A scanner that updates a catalogue from the volumes."""
 
     def __init__(self, tier: str, load: Callable[[Volume], FileDrive]) -> None:
         self._tier = tier
@@ -53,9 +53,9 @@ class Scanner:
         self._open: _Open | None = None
 
     def scan(self, catalogue: Catalogue, volumes: Sequence[Volume]) -> None:
-        """Add what is on the labelled ``volumes`` behind the known ends.
+        """Add the files on the labelled ``volumes`` after the known ends.
 
-        What ends without a trailer isn't added: it is as if it didn't exist.
+        A file without a trailer isn't added, as if it didn't exist.
 
         Raises:
             TierError: a volume can't be read.
@@ -75,7 +75,7 @@ class Scanner:
                 drive.close()
 
     def still_true(self, catalogue: Catalogue, volumes: Sequence[Volume]) -> bool:
-        """Return whether each volume still has at its known end what the catalogue says."""
+        """Return whether the known end of each volume still matches the catalogue."""
         for volume in volumes:
             known = catalogue.volumes.get(volume.label.volume) if volume.label else None
             if known is None:
@@ -119,17 +119,17 @@ class Scanner:
                     self._damaged(catalogue, label, place, why)
                 return
             if stuck != (place, stop):
-                # A writer may just have completed what was half there a moment ago.
+                # A writer may have just completed a file that was incomplete before.
                 stuck = place, stop
                 drive.seek(place)
                 continue
             self._damaged(catalogue, label, place, why)
 
     def _resume(self, drive: FileDrive, place: int, stop: int, volume: str) -> bool:
-        """Behind something unreadable, go to the next whole tape file of this volume, if any.
+        """After unreadable data, go to the next complete tape file of this volume, if any.
 
-        Without it, one damaged length would look like the end, and the next write would go
-        over all that stands behind it.
+        Otherwise one damaged length would look like the end, and the next write would
+        overwrite everything after it.
         """
         drive.seek(stop)
         while drive.resume():
@@ -157,7 +157,7 @@ class Scanner:
     def _tape_file(self, catalogue: Catalogue, volume: str, drive: FileDrive, place: int) -> None:
         block = drive.read_block()
         if block is None:
-            # Two filemarks in a row: the end of what was recorded.
+            # Two filemarks in a row: the end of the recorded data.
             raise EndOfDataError
         try:
             record = decode(block)
@@ -190,7 +190,7 @@ class Scanner:
         if self._open is None:
             catalogue.moved(volume, end=end, last=place, last_id=file)
         else:
-            # Between two parts of a file: it counts when the file does.
+            # Between two parts of a file: it counts only if the file does.
             self._open.ends.append((volume, end, place))
 
     def _part(
@@ -213,7 +213,7 @@ class Scanner:
             or found.offset != header.offset
             or upto < header.offset
         ):
-            # The rest of a file whose begin was given up, or is on a volume that isn't here.
+            # The rest of a file whose start was discarded, or is on a volume that isn't here.
             self._open = None
             if isinstance(tail, Trailer):
                 catalogue.moved(volume, end=end, last=place, last_id=header.file)
@@ -231,13 +231,13 @@ class Scanner:
 
 
 class _ClosedError(RecordError):
-    """A tape file that has its filemark, so it was complete once, but can't be understood."""
+    """A tape file that has its filemark, so it was complete once, but can't be decoded."""
 
 
 def read_catalogue(drive: FileDrive) -> Catalogue | None:
-    """Return what a volume says of those before it; None when it says nothing readable.
+    """Return a volume's catalogue of the volumes before it, or None if it isn't readable.
 
-    The rest of the catalogue is then found by reading the volumes themselves.
+    The rest of the catalogue is then read from the volumes themselves.
 
     Raises:
         TierError: the volume can't be read.

@@ -1,18 +1,18 @@
-"""The blocks on a tape volume: label, headers, trailers. Pure; no drive in sight.
+"""The blocks on a tape volume: label, headers, trailers. Pure functions, without a drive.
 
-A volume is a row of tape files, each closed by a filemark::
+A volume is a sequence of tape files, each ended by a filemark::
 
     label | filemark
-    header (file) | data block … | trailer | filemark                a whole file
-    header (file) | data block … | continued | filemark              its next part: next volume
-    header (catalogue) | data block … | trailer | filemark           all that earlier volumes hold
+    header (file) | data block … | trailer | filemark                a complete file
+    header (file) | data block … | continued | filemark              next part: on the next volume
+    header (catalogue) | data block … | trailer | filemark           content of the earlier volumes
     tombstone | filemark                                             a file that is forgotten
 
-What is a record and what is data follows from the place, never from the content: the first
-block behind a filemark is a header, the last one before a filemark a trailer. So a volume may
-hold the image of another volume.
+The position of a block, never its content, shows whether it is a record or data: the first
+block after a filemark is a header, the last one before a filemark is a trailer. So a volume may
+contain the image of another volume.
 
-A record is text, to be read by hand (``tar``-less, with ``dd`` and ``strings``)::
+A record is text that can be read by hand (without ``tar``, with ``dd`` and ``strings``)::
 
     MMSTACK-TAPE 1 <kind> <CRC-32 of the JSON> <bytes of the JSON>\\n<JSON>\\0…
 """
@@ -29,9 +29,9 @@ from mmstack_ops.domain.errors import InputError
 
 MAGIC = b"MMSTACK-TAPE "
 FORMAT = 1
-"""Raised when an older reader would misread a volume."""
+"""Incremented if an older reader would misread a volume."""
 LABEL_BLOCK = 64_512
-"""Bytes of a label block: 63 KiB, what every drive and driver takes in one write."""
+"""Bytes of a label block: 63 KiB, which every drive and driver accepts in one write."""
 DATA_BLOCK = 1 << 20
 """Bytes of a data block."""
 _RECORD_UNIT = 512
@@ -39,7 +39,7 @@ _LONGEST_RECORD = 64 << 10
 
 
 class RecordError(ValueError):
-    """A block isn't the record it should be: torn, damaged, or somebody else's."""
+    """A block isn't the expected record: incomplete, damaged, or from another program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class Label:
     """The first block of a volume.
 
     Args:
-        name: what stands on the cartridge, or the file's name.
+        name: the name on the cartridge, or the file's name.
         volume: hexadecimal id, new with each labelling.
         set_id: hexadecimal id of the set of volumes it belongs to.
-        sequence: its place in the set, from 1.
+        sequence: its position in the set, from 1.
     """
 
     name: str
@@ -61,16 +61,16 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Begins a tape file.
+    """The first record of a tape file.
 
     Args:
         kind: ``file`` or ``catalogue``.
         key: the stored file's key; empty for a catalogue.
         file: hexadecimal id; the trailer repeats it.
-        volume: id of the volume it stands on.
-        part: 0 where the file begins, then counted.
+        volume: id of the volume it is on.
+        part: number of the part, from 0.
         offset: bytes of the file that earlier volumes hold.
-        expected: bytes of the whole file, where known beforehand.
+        expected: bytes of the whole file, if known beforehand.
     """
 
     kind: str
@@ -84,7 +84,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Trailer:
-    """Ends a stored file: it is complete.
+    """The last record of a stored file, which is complete.
 
     Args:
         size: bytes of the whole file.
@@ -98,7 +98,7 @@ class Trailer:
 
 @dataclass(frozen=True, slots=True)
 class Continued:
-    """Ends a part of a file; ``upto`` bytes of it are on this volume and those before it."""
+    """The last record of a part; ``upto`` bytes of the file are on this and earlier volumes."""
 
     file: str
     part: int
@@ -107,7 +107,7 @@ class Continued:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """The file with this id is forgotten. ``volume``: on which this record stands."""
+    """A record that the file with this id is forgotten. ``volume``: the volume of this record."""
 
     key: str
     file: str
@@ -126,7 +126,7 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
 def encode(record: Record) -> bytes:
-    """Return ``record`` as a block: a label fills its 64,512 bytes, others whole 512s."""
+    """Return ``record`` as a block: a label has 64,512 bytes, others a multiple of 512."""
     body = json.dumps(asdict(record), ensure_ascii=False, sort_keys=True).encode()
     head = MAGIC + f"{FORMAT} {_NAMES[type(record)]} {zlib.crc32(body):08x} {len(body)}\n".encode()
     size = len(head) + len(body)
@@ -139,7 +139,7 @@ def decode(block: bytes) -> Record:
     """Return the record in ``block``.
 
     Raises:
-        RecordError: it holds none, or a damaged one, or one of a newer format.
+        RecordError: it contains no record, a damaged one, or one of a newer format.
     """
     if not block.startswith(MAGIC) or len(block) > _LONGEST_RECORD:
         raise RecordError("no record of mmstack")
@@ -167,7 +167,7 @@ def decode(block: bytes) -> Record:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """Which fields a record has, and of which type."""
+    """The fields of a record, and their types."""
 
     kind: type[Record]
     types: dict[str, str]

@@ -1,8 +1,8 @@
-"""Tape as a tier: immutable files on a set of volumes that are only ever appended to.
+"""A storage tier on tape: immutable files on a set of append-only volumes.
 
-A file is complete with the filemark behind its trailer. What a killed writer left behind the
-last complete file is written over by the next one. Deleting appends a tombstone; space comes
-back when a whole volume is recycled.
+A file is complete when the filemark after its trailer is written. Data that a killed writer left
+after the last complete file is overwritten by the next writer. Deleting appends a tombstone; space
+is freed when a whole volume is recycled.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from mmstack_ops.domain.units import format_bytes
 
 _log = logging.getLogger(__name__)
 _SAVE_AFTER = 64
-"""Files that a later opening reads from the volumes rather than from the host's copy."""
+"""Number of files that may be missing from the host's copy, and are read from the volumes."""
 
 
 @dataclass(frozen=True)
 class VolumeStatus:
-    """A volume of the set: its bytes of files, and how many of them are not forgotten."""
+    """A volume of the set: the bytes of its files, and how many of the files aren't forgotten."""
 
     name: str
     sequence: int
@@ -54,13 +54,13 @@ class VolumeStatus:
 
 
 class TapeTier:
-    """Keeps files on tape. See ``Tier``.
+    """A tier that stores files on tape. See ``Tier``.
 
-    One writer at a time, of all processes: a second one waits. Files of up to 8 MiB are kept
-    in memory until their block ends, and wait only then.
+    There is one writer at a time across all processes; a second one waits. Files of up to
+    8 MiB are kept in memory until their ``with`` block ends, and wait only then.
 
     Args:
-        cache: the file of the host's copy of the catalogue.
+        cache: the file with the host's copy of the catalogue.
     """
 
     def __init__(self, name: str, library: FileLibrary, *, quota: int | None, cache: Path) -> None:
@@ -108,7 +108,7 @@ class TapeTier:
 
     @contextmanager
     def read(self, key: str) -> Iterator[FileReader]:
-        """Read a file; its hash is compared at its end. See ``Tier.read``."""
+        """Read a file; its hash is checked at its end. See ``Tier.read``."""
         checked_key(key)
         volumes = self._refresh()
         with self._lock:
@@ -143,7 +143,7 @@ class TapeTier:
         return by_folder(self.list(prefix))
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Forget files: a tombstone each; no space is given back. See ``Tier.delete``."""
+        """Write a tombstone for each file; no space is freed. See ``Tier.delete``."""
         with ExitStack() as stack:
             appender: Appender | None = None
             for key in keys:
@@ -157,20 +157,20 @@ class TapeTier:
                         appender.forget(key, entry.file)
 
     def usage(self) -> Usage:
-        """Return how full the set is: forgotten files take their space until recycled."""
+        """Return the usage of the set: forgotten files use space until their volume is recycled."""
         self._library.check(writing=False)
         return Usage(self._quota.used(), self._quota.limit, self._library.free())
 
     def sweep(
         self,
         *,
-        older_than: datetime,  # noqa: ARG002 - the lock tells who is at work
+        older_than: datetime,  # noqa: ARG002 - the lock shows which writers are active
         tell: Callable[[str], None],
     ) -> None:
-        """Cut off what killed writers left. See ``Tier.sweep``.
+        """Truncate what killed writers left. See ``Tier.sweep``.
 
         Args:
-            older_than: not looked at: who holds no lock is not at work any more.
+            older_than: not used: a writer without a lock is no longer active.
         """
         if not self._library.volumes() or self._library.busy():
             return
@@ -204,11 +204,11 @@ class TapeTier:
         return tuple(made)
 
     def recycle(self, name: str) -> None:
-        """Make a volume blank, all of whose files are forgotten. Never done by itself.
+        """Make a volume blank if all its files are forgotten. Never done automatically.
 
         Raises:
-            InputError: there is no such volume at hand.
-            ImmutableError: it holds files that are not forgotten, or damage that may hide some.
+            InputError: the volume isn't available.
+            ImmutableError: it holds files that aren't forgotten, or damage that may hide some.
         """
         with self.session() as appender:
             volumes = {v.label.name: v for v in self._library.volumes() if v.label is not None}
@@ -230,7 +230,7 @@ class TapeTier:
                         else "it is damaged, and may hold files that can't be seen",
                         remedy="let retention remove them first, or copy them to another tier",
                     )
-                # Tombstones of files that stand elsewhere too must outlive this volume.
+                # Tombstones of files that are also on other volumes must be kept.
                 carried = [
                     (entry.key, file)
                     for file, where in catalogue.dead.items()
@@ -248,7 +248,7 @@ class TapeTier:
 
     @contextmanager
     def session(self, tell: Callable[[str], None] | None = None) -> Iterator[Appender]:
-        """Be the only writer for a ``with`` block; what a killed one left is cut off first."""
+        """Be the only writer for a ``with`` block; first truncate what a killed writer left."""
 
         def say(text: str) -> None:
             _log.warning("tier %s: %s", self.name, text)
@@ -269,10 +269,10 @@ class TapeTier:
                         self._save()
 
     def require_new(self, key: str) -> None:
-        """Refuse a key that is taken.
+        """Raise ImmutableError if the key is taken.
 
         Raises:
-            ImmutableError: a file stands under it.
+            ImmutableError: a file has this key.
         """
         if self.size(key) is not None:
             raise ImmutableError(
@@ -283,7 +283,7 @@ class TapeTier:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Change the catalogue, for a ``with`` block."""
+        """Hold the lock of the catalogue for a ``with`` block."""
         with self._lock:
             yield
 
@@ -310,7 +310,7 @@ class TapeTier:
         )
 
     def _refresh(self) -> Sequence[Volume]:
-        """Bring the catalogue up to what the volumes hold; return those at hand."""
+        """Update the catalogue from the volumes; return the available volumes."""
         with self._lock:
             volumes = self._library.volumes()
             marks = {volume.slot: volume.mark for volume in volumes}
@@ -330,12 +330,12 @@ class TapeTier:
     def _begin(
         self, scanner: Scanner, volumes: Sequence[Volume], marks: dict[str, tuple[int, ...]]
     ) -> Catalogue:
-        """Return the newest catalogue that the volumes don't contradict."""
+        """Return the newest catalogue that doesn't contradict the volumes."""
         changed = [v for v in volumes if self._marks.get(v.slot) != marks[v.slot]]
         sets = {volume.label.set_id for volume in volumes if volume.label}
         if self._catalogue is not None:
             known = self._catalogue
-            # Another process may have begun the set since the library was found empty.
+            # Another process may have started the set since the library was found empty.
             known.set_id = known.set_id or next(iter(sets), "")
             if sets <= {known.set_id} and scanner.still_true(known, changed):
                 return known
@@ -349,7 +349,7 @@ class TapeTier:
 
     def _copies(self, volumes: Sequence[Volume]) -> Iterator[Catalogue]:
         with contextlib.suppress(OSError, ValueError):
-            # Missing or damaged: the volumes say it all.
+            # Missing or damaged: the volumes contain everything.
             yield parse(self._cache.read_bytes())
         labelled = [volume for volume in volumes if volume.label is not None]
         for volume in sorted(labelled, key=lambda v: -(v.label.sequence if v.label else 0)):
@@ -374,14 +374,14 @@ class TapeTier:
             )
 
     def _prune(self, catalogue: Catalogue, volumes: Sequence[Volume]) -> None:
-        """Forget volumes that are neither here nor hold anything: they were recycled."""
+        """Drop volumes that aren't here and hold no files: they were recycled."""
         at_hand = {volume.label.volume for volume in volumes if volume.label}
         wanted = {s.volume for entry in catalogue.live.values() for s in entry.segments}
         for volume in set(catalogue.volumes) - at_hand - wanted:
             catalogue.drop(volume)
 
     def _save(self) -> None:
-        """Keep a copy for the next process; it only saves reading, so failing is no failure."""
+        """Save a copy for the next process. It only saves reading, so a failure is only logged."""
         catalogue = self._known()
         try:
             make_private_directory(self._cache.parent)

@@ -1,8 +1,8 @@
-"""A volume file, and a drive that behaves like one with a tape in it.
+"""A volume file, and a drive that behaves like a drive with a tape in it.
 
-A volume file has the SIMH magnetic tape format (``.tap``), which other tools read: each block
-stands between two 4-byte little-endian lengths (an odd one padded by a byte), a filemark is a
-length of 0.
+A volume file has the SIMH magnetic tape format (``.tap``), which other tools can read: each block
+is between two 4-byte little-endian lengths (a block of odd length is padded by a byte), and a
+filemark is a length of 0.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from mmstack_ops.domain.errors import TierError, TierFullError, TierUnavailableE
 from mmstack_ops.domain.units import format_bytes
 
 LENGTH = struct.Struct("<I")
-# Behind the early warning: the block that is being written, and the records that close a file.
+# After the early warning: the block that is being written, and the records that end a file.
 _RESERVE = DATA_BLOCK + (256 << 10)
 _WINDOW = 64 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class EndOfMediumError(Exception):
-    """Early warning: the block was not written. The next write goes through once more."""
+    """Early warning: the block was not written. One more write succeeds."""
 
 
 class EndOfDataError(Exception):
-    """Nothing is recorded behind this place, or only the start of a block."""
+    """Nothing is recorded after this position, or only the start of a block."""
 
 
 class DamagedBlockError(Exception):
@@ -46,14 +46,14 @@ class DamagedBlockError(Exception):
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume that is at hand.
+    """A volume that is available.
 
     Args:
         slot: the file's name.
         label: None for a blank one.
         mark: changes whenever its content does.
         size: bytes recorded.
-        protected: it can't be written.
+        protected: whether it is write-protected.
     """
 
     slot: str
@@ -84,7 +84,7 @@ class FileDrive:
             raise failure(tier, error, f"open volume file {path}") from None
 
     def read_block(self) -> bytes | None:
-        """Return the next block, None for a filemark.
+        """Return the next block, or None for a filemark.
 
         Raises:
             EndOfDataError, DamagedBlockError, TierError.
@@ -98,7 +98,7 @@ class FileDrive:
         return data
 
     def skip_file(self) -> bytes | None:
-        """Go behind the next filemark; return the block before it, None when there is none.
+        """Go to the end of the next filemark; return the block before it, or None if there is none.
 
         Raises:
             EndOfDataError, DamagedBlockError, TierError.
@@ -113,8 +113,8 @@ class FileDrive:
             self._place = data_at + length + length % 2 + LENGTH.size
 
     def resume(self) -> bool:
-        """Go to the next tape file behind damage; return False when none follows."""
-        # Where the magic of a record that is framed at this place would be.
+        """Go to the next tape file after damage; return False if none follows."""
+        # The position of the magic of a record whose frame is at this position.
         place = self._place + LENGTH.size
         end = os.fstat(self._descriptor).st_size
         step = 1 << 20
@@ -133,7 +133,7 @@ class FileDrive:
         return False
 
     def _frame(self) -> tuple[int, int]:
-        """Return the length of the block at this place, and where its data begin."""
+        """Return the length of the block at this position, and the position of its data."""
         head = self._pread(LENGTH.size, self._place)
         (length,) = LENGTH.unpack(head)
         data_at = self._place + LENGTH.size
@@ -155,12 +155,12 @@ class FileDrive:
         return data
 
     def write_block(self, block: bytes | memoryview) -> None:
-        """Write a block; what stood behind it is lost.
+        """Write a block; everything after it is lost.
 
         Raises:
-            EndOfMediumError: after the early warning, every other time.
+            EndOfMediumError: every other time, after the early warning.
             TierFullError: the disk of the volume file is full.
-            TierError: any other refusal.
+            TierError: any other error.
         """
         length = len(block)
         if not 0 < length <= DATA_BLOCK:
@@ -180,7 +180,7 @@ class FileDrive:
         self._write((frame, block, b"\0" * (length % 2), frame))
 
     def write_filemark(self) -> None:
-        """Write a filemark; what stood behind it is lost."""
+        """Write a filemark; everything after it is lost."""
         self._write((LENGTH.pack(0),))
 
     def _write(self, parts: Sequence[bytes | memoryview]) -> None:
@@ -198,32 +198,32 @@ class FileDrive:
             raise failure(self._tier, error, f"write volume file {self._path}") from None
 
     def _write_back(self) -> None:
-        # In windows: several times the speed of letting the kernel decide.
+        # In windows: several times as fast as letting the kernel decide.
         os.fdatasync(self._descriptor)
         os.posix_fadvise(self._descriptor, self._synced, 0, os.POSIX_FADV_DONTNEED)
         self._synced = self._place
 
     def cut(self) -> None:
-        """Truncate the file at this place."""
+        """Truncate the file at this position."""
         try:
             os.ftruncate(self._descriptor, self._place)
         except OSError as error:
             raise failure(self._tier, error, f"cut volume file {self._path}") from None
 
     def sync(self) -> None:
-        """Return when all is on the disk."""
+        """Sync the file to disk."""
         try:
             os.fsync(self._descriptor)
         except OSError as error:
             raise failure(self._tier, error, f"write volume file {self._path}") from None
 
     def seek(self, place: int) -> None:
-        """Go to a place that ``tell`` returned; 0 is the start."""
+        """Go to a position that ``tell`` returned; 0 is the start."""
         self._place = self._synced = place
         self._warned = False
 
     def tell(self) -> int:
-        """Return the place, between two blocks: an offset in bytes."""
+        """Return the position, between two blocks, as an offset in bytes."""
         return self._place
 
     def close(self) -> None:
@@ -234,7 +234,7 @@ class FileDrive:
 
 
 def failure(tier: str, error: OSError, doing: str) -> TierError:
-    """Return our error for what the file system or the drive refused."""
+    """Return our error for an error of the file system or the drive."""
     why = error.strerror or str(error)
     if error.errno in _FULL:
         return TierFullError(

@@ -1,7 +1,7 @@
-"""What stands on the volumes of a set: in memory, and as bytes. Pure.
+"""The content of the volumes of a set: in memory, and as bytes. Pure functions.
 
-The same bytes stand at the begin of each volume (what the volumes before it hold) and in the
-state folder of the host, so that opening a tier reads only what came later.
+The same bytes are at the start of each volume (the content of the volumes before it) and in the
+state folder of the host, so that opening a tier reads only what was written later.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mmstack_ops.adapters.storage.tape.tape_format import FORMAT, Label
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A part of a file: on which volume, at which place its header is, and its bytes."""
+    """A part of a file: its volume, the position of its header, and its size in bytes."""
 
     volume: str
     place: int
@@ -35,13 +35,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A volume as far as it was read.
+    """A volume, as far as it was read.
 
     Args:
-        end: the place behind the last complete tape file: where the next one goes.
-        last: the place where the last complete tape file begins, and
-        last_id: its id: when another one stands there, all that was known is void.
-        damage: what couldn't be read; such a volume takes no more files.
+        end: the position after the last complete tape file, where the next one is written.
+        last: the position where the last complete tape file starts.
+        last_id: id of that file: if another one is there, everything known is invalid.
+        damage: what couldn't be read; a damaged volume takes no more files.
     """
 
     label: Label
@@ -53,11 +53,11 @@ class Known:
 
 @dataclass
 class Catalogue:
-    """All files of a set. Not safe for several threads.
+    """All files of a set. Not thread-safe.
 
     Args:
-        files: every complete file by its id, the forgotten ones too while they stand there.
-        dead: ids of forgotten files, each with the volume that its tombstone stands on.
+        files: every complete file by its id, including forgotten ones still on the volumes.
+        dead: ids of forgotten files, each with the volume of its tombstone.
     """
 
     set_id: str = ""
@@ -67,20 +67,20 @@ class Catalogue:
     live: dict[str, Entry] = field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
-        """Note a complete file."""
+        """Add a complete file."""
         self.files[entry.file] = entry
         if entry.file not in self.dead:
             self.live[entry.key] = entry
 
     def forget(self, file: str, volume: str) -> None:
-        """Note a tombstone that stands on ``volume``."""
+        """Add a tombstone that is on ``volume``."""
         self.dead[file] = volume
         entry = self.files.get(file)
         if entry is not None and self.live.get(entry.key) == entry:
             del self.live[entry.key]
 
     def drop(self, volume: str) -> None:
-        """Forget all that was known of a volume, and the files that have a part there."""
+        """Remove a volume, and the files that have a part on it."""
         self.volumes.pop(volume, None)
         gone = [
             entry
@@ -107,7 +107,7 @@ class Catalogue:
         ]
 
     def moved(self, volume: str, *, end: int, last: int, last_id: str) -> None:
-        """Note that a tape file was completed on a volume."""
+        """Record that a tape file was completed on a volume."""
         known = self.volumes[volume]
         self.volumes[volume] = replace(known, end=end, last=last, last_id=last_id)
 
@@ -140,7 +140,7 @@ def parse(data: bytes) -> Catalogue:
     """Return the catalogue in ``data``.
 
     Raises:
-        ValueError: it holds none, or one of another format.
+        ValueError: it contains no catalogue, or one of another format.
     """
     try:
         document = json.loads(zlib.decompress(data))

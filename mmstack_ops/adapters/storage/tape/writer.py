@@ -1,4 +1,4 @@
-"""A file on its way to tape."""
+"""Write a file to tape."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from mmstack_ops.adapters.storage.quota import Reservation
 from mmstack_ops.adapters.storage.tape.append import Appender, Appending
 
 _SPOOL = 8 << 20
-"""Bytes of a file that are kept in memory before it takes the drive for itself."""
+"""Bytes of a file that are kept in memory before it reserves the drive."""
 
 
 class Tape(Protocol):
-    """What of a tape tier a writer needs."""
+    """The part of a tape tier that a writer needs."""
 
     def session(self) -> AbstractContextManager[Appender]:
-        """Have the drive for oneself, for the block."""
+        """Reserve the drive for the block."""
         ...
 
     def require_new(self, key: str) -> None:
-        """Refuse a key that is taken."""
+        """Raise if the key is taken."""
         ...
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other threads from the drive, for the block."""
+        """Exclude other threads from the drive for the block."""
         ...
 
 
 class TapeWriter:
-    """A file on its way: in memory first, then with the drive for itself."""
+    """A file that is being written: first in memory, then on the reserved drive."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class TapeWriter:
         return self._appending
 
     def finish(self) -> None:
-        """Close the file with its trailer and a filemark."""
+        """End the file with its trailer and a filemark."""
         appending = self._begin()
         with self._tier.locked():
             appending.finish()

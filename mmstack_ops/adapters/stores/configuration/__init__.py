@@ -1,4 +1,4 @@
-"""What a service was made from: every service can have a backup of it."""
+"""The configuration that a service was created from. It can be backed up for any service."""
 
 from __future__ import annotations
 

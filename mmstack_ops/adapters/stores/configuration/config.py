@@ -1,4 +1,4 @@
-"""A service's configuration: what it was made from, as the schema and the templates gave it."""
+"""Back up the configuration that a service was created from: schema, templates, files."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from mmstack_ops.domain.units import format_bytes
 _FILES = "config.tar"
 _SECRETS = "secrets.json"
 _INSIDE = "restored-config"
-# It is packed in memory; a file that is larger is data, not configuration.
+# The archive is built in memory; a larger file is data, not configuration.
 _LARGEST = 32 << 20
 
 
 class Config:
     """Schema entry, container specification, variables and mounted files of a service.
 
-    Nothing is restored over the schema: a restore writes a folder to look at and copy from.
-    Secrets are part of it only where backups are encrypted.
+    A restore never overwrites the schema: it writes a folder to read and copy from.
+    Secrets are included only if backups are encrypted.
     """
 
     method: ClassVar[str] = EVERY_METHOD
@@ -66,7 +66,7 @@ class Config:
         )
 
     def check(self, bench: Workbench, artifact: OpenArtifact, image: str) -> list[str]:  # noqa: ARG002 - no tool is needed
-        """Unpack it in memory; see ``BackupType.check``."""
+        """Unpack the archive in memory; see ``BackupType.check``."""
         try:
             documents = _unpacked(_content(artifact))
             for name in ("schema.json", "container.json"):
@@ -76,13 +76,13 @@ class Config:
         return []
 
     def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
-        """Write it where it can be looked at; see ``BackupType.restore``.
+        """Write the configuration to a folder; see ``BackupType.restore``.
 
-        For a service that runs that is a folder of the environment's state; into a scratch
-        copy it goes as ``/restored-config``.
+        If the service is running, the folder is in the environment's state; in a scratch copy it
+        is ``/restored-config``.
 
         Returns:
-            For a folder: the instance with the folder as its name.
+            The instance; with the folder as its name if that is in the environment's state.
         """
         content = _content(artifact)
         if not instance.running:
@@ -102,7 +102,7 @@ class Config:
         return replace(instance, name=str(folder))
 
     def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:  # noqa: ARG002 - it is small: all is compared
-        """Look at what was restored; see ``BackupType.inspect``."""
+        """Return facts about what was restored; see ``BackupType.inspect``."""
         folder = Path(instance.name)
         if folder.is_absolute() and folder.is_dir():
             found = {
@@ -122,12 +122,12 @@ class Config:
 
 @dataclass
 class _Inventory:
-    """What there is of a service's configuration, stored or not.
+    """All of a service's configuration, stored or not.
 
     Args:
-        documents: file name → content of all that is no secret.
+        documents: file name → content of everything that isn't a secret.
         not_covered: name → why it couldn't be read.
-        excluded: name → why it is never kept.
+        excluded: name → why it isn't backed up.
     """
 
     documents: dict[str, bytes] = field(default_factory=dict)
@@ -136,7 +136,7 @@ class _Inventory:
 
     @classmethod
     def of(cls, instance: Instance) -> _Inventory:
-        """Look at a service's configuration; what can't be read is named."""
+        """Return the configuration of a service, with the names of what can't be read."""
         found = cls(_described(instance))
         secrets = Path(instance.values.secret_directory)
         for mount in instance.spec.mounts:
@@ -146,14 +146,14 @@ class _Inventory:
         return found
 
     def facts(self) -> Facts:
-        """Return it as facts."""
+        """Return the inventory as facts."""
         return replace(_facts(self.documents), not_covered=self.not_covered, excluded=self.excluded)
 
     def _add(self, path: Path, root: Path, name: str) -> None:
-        """Add what stands at ``path``, with all that is below it."""
+        """Add the file or folder at ``path``, with everything below it."""
         try:
             if path.is_symlink() and path != root and not _leads_inside(path, root):
-                # What it leads to may be anything of this host.
+                # The link may point to anything on this host.
                 self.excluded[name] = f"a link to {path.readlink()}"
                 return
             mode = path.stat().st_mode
@@ -186,7 +186,7 @@ def _leads_inside(link: Path, root: Path) -> bool:
 
 
 def _described(instance: Instance) -> dict[str, bytes]:
-    """Return file name → content of what the schema and the templates say."""
+    """Return file name → content, for the configuration from the schema and the templates."""
     values = instance.values
     public = instance.spec.public(
         secret_variables=frozenset(
@@ -213,7 +213,7 @@ def _described(instance: Instance) -> dict[str, bytes]:
 
 
 def _secrets(instance: Instance) -> dict[str, str]:
-    """Return the secrets the service is given, as files or in its environment."""
+    """Return the secrets that the service receives as files or in its environment."""
     values = instance.values
     names = {use.secret for use in instance.definition.secrets}
     variables = {
@@ -227,7 +227,7 @@ def _secrets(instance: Instance) -> dict[str, str]:
 
 
 def _redacted(instance: Instance, value: Any) -> Any:
-    """Return ``value`` without secrets, which a command or a health check may hold too."""
+    """Return ``value`` without secrets: a command or a health check may contain them too."""
     values = instance.values
     hidden = (values.variables.get(name, "") for name in values.secret_variables)
     redact = redactor([*values.secrets.values(), *hidden])

@@ -1,4 +1,4 @@
-"""Elasticsearch: snapshots, documents as facts, indices past their age."""
+"""Elasticsearch: snapshots, documents as facts, and retention of indices."""
 
 from __future__ import annotations
 

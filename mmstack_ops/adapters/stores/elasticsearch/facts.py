@@ -1,4 +1,4 @@
-"""What an Elasticsearch server holds, as facts: definitions, counts, and documents."""
+"""Facts of an Elasticsearch server: definitions, counts and documents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmstack_ops.adapters.stores.elasticsearch.server import ElasticsearchServer
 from mmstack_ops.domain.backups.facts import Facts
 
 ALL_DOCUMENTS = 100_000
-"""Of indices of up to so many documents all are compared; of larger ones the count alone."""
+"""In indices of up to this many documents all are compared; of larger ones, only the count."""
 
 
 def look_at(
@@ -22,11 +22,11 @@ def look_at(
     check: Callable[[], None],
     known_as: Source | None = None,
 ) -> Facts:
-    """Look at one index or data stream: its definition, and its documents.
+    """Return the facts of one index or data stream: its definition and its documents.
 
     Args:
-        check: called between requests; raises when nobody waits any more.
-        known_as: what it is in the facts, when it stands on the server under another name.
+        check: called between requests; raises if the work is cancelled.
+        known_as: what it is in the facts, if it has another name on the server.
 
     Raises:
         BackupError: the server refused a request.
@@ -84,7 +84,7 @@ class FirstForm:
 
     @classmethod
     def is_of(cls, facts: Facts) -> bool:
-        """Return whether facts are of that form."""
+        """Return whether facts have this form."""
         return any(name.startswith(cls._INDEX) for name in facts.items)
 
     @classmethod

@@ -1,6 +1,6 @@
-"""Elasticsearch through its snapshot API, and the repository folder as an incremental tree.
+"""Back up Elasticsearch with its snapshot API, and the repository as an incremental tree.
 
-Tested against a scripted server only: docs/backups.md says what that means.
+Tested only against a scripted server: docs/backups.md explains what that means.
 https://www.elastic.co/guide/en/elasticsearch/reference/8.19/snapshot-restore.html
 """
 
@@ -47,7 +47,7 @@ _CLOSED = "it is closed, so that its documents can't be read: open it to have it
 
 
 class ElasticsearchFull:
-    """All indices and data streams that aren't Elasticsearch's own, while the server works."""
+    """All indices and data streams that aren't Elasticsearch's own, while the server runs."""
 
     method: ClassVar[str] = "elasticsearch"
     name: ClassVar[str] = "full"
@@ -80,7 +80,7 @@ class ElasticsearchFull:
         tree = _repository(bench, instance)
         stored = capture.tree(tree.scan(), tree.open)
         files = tree.facts(stored)
-        # Only now: whatever went wrong before, the last good snapshot is still there.
+        # Only now: if anything failed before, the last good snapshot still exists.
         for name in _snapshots(server):
             if name != made:
                 server.ask("DELETE", f"{REPOSITORY}/{quote(name, safe='')}")
@@ -88,7 +88,7 @@ class ElasticsearchFull:
         again: dict[str, str] = {}
         held = [one for one in wanted if one.place not in missing]
         after = _looked_at(bench, server, held, again)
-        # What was deleted meanwhile isn't missed.
+        # What was deleted meanwhile isn't missing.
         missing |= {place: why for place, why in again.items() if place in there}
         facts = stable_facts(
             merged(one for place, one in before.items() if place not in missing),
@@ -123,9 +123,9 @@ class ElasticsearchFull:
         return problems
 
     def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
-        """Put the repository back and restore from it; see ``BackupType.restore``.
+        """Restore the repository, then the indices from it; see ``BackupType.restore``.
 
-        An index that is there is replaced only after it was restored beside and compared.
+        A live index is replaced only after its backup was restored next to it and compared.
         """
         work: IndicesRestore | None = None
         try:
@@ -149,7 +149,7 @@ class ElasticsearchFull:
             work.run()
         except (BackupError, RestoreError) as error:
             if work is None:
-                # The repository alone was replaced, and no index.
+                # Only the repository was replaced, and no index.
                 raise UntouchedError.of(error) from None
             if isinstance(error, RestoreError):
                 raise
@@ -157,7 +157,7 @@ class ElasticsearchFull:
         return instance
 
     def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
-        """Look at what a server holds; see ``BackupType.inspect``."""
+        """Read what a server holds; see ``BackupType.inspect``."""
         server = ElasticsearchServer(instance)
         left_out = like.left_out if like is not None else ()
         wanted = [
@@ -178,7 +178,7 @@ def _looked_at(
     sources: Iterable[Source],
     missing: dict[str, str],
 ) -> dict[str, Facts]:
-    """Look at each; what can't be looked at is noted in ``missing``."""
+    """Return the facts of each source; note in ``missing`` what can't be read."""
     found: dict[str, Facts] = {}
     for one in sources:
         try:
@@ -211,13 +211,13 @@ def _snapshot(
     name: str,
     sources: Sequence[Source],
 ) -> dict[str, str]:
-    """Make a snapshot; wait until it is there; return what isn't whole in it: place → why."""
+    """Make a snapshot and wait for it; return what is incomplete in it: place → why."""
     path = f"{REPOSITORY}/{name}"
     wanted = {
-        # No pattern: what is in the backup is what was found by name.
+        # No pattern: the backup holds exactly what was found by name.
         "indices": [one.name for one in sources] or ["-*"],
         "include_global_state": False,
-        # One index whose shards aren't there doesn't stop the others.
+        # An index with missing shards doesn't stop the others.
         "partial": True,
     }
     server.ask("PUT", f"{path}?wait_for_completion=false", wanted)
@@ -265,7 +265,7 @@ def _location(instance: Instance) -> str:
 
 
 def _repository(bench: Workbench, instance: Instance) -> VolumeTree:
-    """Return the repository's folder, which stands in one of the service's volumes."""
+    """Return the repository's folder, which is in one of the service's volumes."""
     path = _location(instance)
     holding = [
         mount

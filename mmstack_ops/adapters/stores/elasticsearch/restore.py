@@ -1,4 +1,4 @@
-"""Indices put back: each is restored beside the live one and compared before it replaces it."""
+"""Restore indices: each is restored next to the live one and compared before it replaces it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REPOSITORY = "/_snapshot/mmstack"
 _JOURNAL = "elasticsearch-copy"
 _DEADLINE = 6 * 3600.0
 _NOT_HERE = "/aliases"
-"""What a copy beside doesn't have: requests for an alias must not find it."""
+"""What a copy doesn't have: requests for an alias must not find the copy."""
 
 
 class IndicesRestore:
@@ -51,12 +51,12 @@ class IndicesRestore:
         self._touched = False
 
     def run(self) -> None:
-        """Do it.
+        """Run the restore.
 
         Raises:
-            PartialRestoreError: some indices weren't taken; what was there of them stays.
-            UntouchedError: what failed before anything live was touched, such as an index
-                that differs from what was recorded.
+            PartialRestoreError: the server refused some indices; their old content stays.
+            UntouchedError: it failed before anything live was touched, for example because an
+                index differs from what was recorded.
             BackupError: the server refused something later.
         """
         try:
@@ -64,7 +64,7 @@ class IndicesRestore:
         except CancelledError:
             raise
         except MmstackError as error:
-            # A drill tells a backup that fails from one that it couldn't try.
+            # A drill distinguishes a backup that fails from one that it couldn't try.
             if self._touched or self._instance.scratch:
                 raise
             raise UntouchedError.of(error) from None
@@ -81,13 +81,13 @@ class IndicesRestore:
                     self._load_beside(held, live, copies, records)
                 self._replace(held, live)
             except BaseException as error:
-                # Whatever ended it, no copy stays beside what is live.
+                # After any error, no copy stays next to the live data.
                 failure = error
             try:
                 for copy in copies.values():
                     self._server.delete(copy)
             except BackupError as error:
-                # Raised while the records are open: they stay, and the next run deletes it.
+                # Raised while the records are open: they stay, and the next run deletes the copy.
                 raise failure or error from None
         if failure is not None:
             raise failure
@@ -99,12 +99,12 @@ class IndicesRestore:
             )
 
     def _held(self) -> list[Source]:
-        """Return what the snapshot holds whole."""
+        """Return what the snapshot holds completely."""
         (found,) = self._server.ask("GET", self._snapshot)["snapshots"]
         streams = [str(one) for one in found.get("data_streams") or ()]
         sources = [Source("stream", name) for name in streams]
         for name in map(str, found["indices"]):
-            # Those behind a data stream are restored with it.
+            # Indices behind a data stream are restored with it.
             if not name.startswith("."):
                 sources.append(Source("index", name))
         left_out = self._facts.left_out
@@ -139,7 +139,7 @@ class IndicesRestore:
             self._check()
             self._bench.tell(f"restoring index {one.name} beside the live one")
             copy = Source("index", f"mmstack-restore-{secrets.token_hex(8)}")
-            # Before there is anything to delete: a kill leaves a name, never a copy without one.
+            # Recorded before the copy exists: a kill never leaves a copy without a record.
             record = {"index": copy.name}
             records.enter_context(self._bench.journal(record_key(_JOURNAL, self._instance), record))
             copies[one.place] = copy
@@ -171,7 +171,7 @@ class IndicesRestore:
                 why=next(iter(self._refused.values())),
                 remedy=f"look at its log: `mmstack logs {self._instance.service}`",
             )
-        # Last: old data is deleted when the new is in.
+        # Last: old data is deleted once the new data is in.
         kept = {one.place for one in held}
         for place, one in live.items():
             if not (one.own or place in kept or is_below(place, self._facts.left_out)):
@@ -180,7 +180,7 @@ class IndicesRestore:
                 self._server.delete(one)
 
     def _load(self, source: Source, copy: Source | None = None) -> None:
-        """Restore from the snapshot, under another name when ``copy`` is given.
+        """Restore from the snapshot, under another name if ``copy`` is given.
 
         Raises:
             BackupError: the server refused it, or didn't restore all of it.
@@ -207,7 +207,7 @@ class IndicesRestore:
 
     def _compare(self, source: Source, copy: Source) -> None:
         if FirstForm.is_of(self._facts):
-            # Its facts are of the whole server: it is compared afterwards.
+            # Its facts cover the whole server: it is compared afterwards.
             return
         recorded = _part_of(self._facts, source)
         found = look_at(self._server, copy, check=self._check, known_as=source)
@@ -216,7 +216,7 @@ class IndicesRestore:
             return
         first = "; ".join(comparison.differences[:3])
         if self._bench.accept_differences:
-            # The caller compares all of it, and says so.
+            # The caller compares everything and reports the differences.
             self._bench.tell(f"index {source.name} differs from what was recorded: {first}")
             return
         raise RestoreError(
@@ -238,14 +238,14 @@ class IndicesRestore:
 
 
 def delete_copies(bench: Workbench, instance: Instance, server: ElasticsearchServer) -> None:
-    """Delete the copies that killed restores left beside live indices, each by its name."""
+    """Delete the copies that killed restores left next to live indices, each by its name."""
     for record in leftovers(bench, _JOURNAL, instance):
         server.delete(Source("index", record["index"]))
         bench.tell(f"deleted {record['index']}, a copy that a killed restore left")
 
 
 def _part_of(facts: Facts, source: Source) -> Facts:
-    """Return what facts say of one index, but what a copy of it beside doesn't have."""
+    """Return the facts of one index, without what a copy of it doesn't have."""
     below = f"{source.place}/"
     return _without_aliases(
         replace(

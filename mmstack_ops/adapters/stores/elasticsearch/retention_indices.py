@@ -1,6 +1,6 @@
-"""Old indices of Elasticsearch, one by one, by exact name.
+"""Delete old indices of Elasticsearch, one by one, by exact name.
 
-Tested against a scripted server only: docs/retention.md says what that means.
+Tested only against a scripted server: docs/retention.md explains what that means.
 https://www.elastic.co/guide/en/elasticsearch/reference/8.19/cat-indices.html
 """
 
@@ -29,12 +29,12 @@ class _Index:
 
 @dataclass(frozen=True)
 class _Listed:
-    """What a rule is about.
+    """The indices that a rule applies to.
 
     Args:
         indices: the oldest first.
-        managed: how many more have a lifecycle policy.
-        endless: of these, the ones whose policy never deletes anything.
+        managed: the number of other indices, which have a lifecycle policy.
+        endless: those of the others whose policy never deletes anything.
     """
 
     indices: tuple[_Index, ...]
@@ -50,7 +50,7 @@ class _Listed:
 
 
 class ElasticsearchIndices:
-    """Indices made before the moment; a lifecycle policy of the server's own comes first."""
+    """Indices created before the moment; a lifecycle policy of the server takes precedence."""
 
     needs_running: ClassVar[bool] = True
 
@@ -72,7 +72,7 @@ class ElasticsearchIndices:
         )
 
     def clean(self, site: Site, rule: IndicesRule) -> Gone:
-        """Delete one by one; see ``Strategy.clean``."""
+        """Delete indices one by one; see ``Strategy.clean``."""
         server = ElasticsearchServer(site.instance)
         with counted(site, "indices") as tally:
             for one in _listed(server, site, rule).indices:
@@ -80,7 +80,7 @@ class ElasticsearchIndices:
                     continue
                 site.check()
                 answer = server.ask("DELETE", f"/{quote(one.name, safe='')}", missing_is_fine=True)
-                # Without it there was no such index. False: not all nodes confirmed yet.
+                # Missing: there was no such index. False: not all nodes have confirmed yet.
                 if "acknowledged" not in answer:
                     site.tell(f"index {one.name} was gone already")
                     continue
@@ -109,8 +109,8 @@ def _listed(server: ElasticsearchServer, site: Site, rule: IndicesRule) -> _List
     policies: dict[str, str] = {}
     for one in listed or ():
         name = str(one["index"])
-        # The server's own indices begin with a dot. It resolves aliases as well: a rule is about
-        # indices of that name. A data stream is shortened by its own lifecycle.
+        # The server's own indices begin with a dot. The server also resolves aliases, but a rule
+        # applies to indices of that name. A data stream is shortened by its own lifecycle.
         if name.startswith(".") or name in backing or not fnmatchcase(name, rule.pattern):
             continue
         explained = server.ask("GET", f"/{quote(name, safe='')}/_ilm/explain")
@@ -126,7 +126,7 @@ def _listed(server: ElasticsearchServer, site: Site, rule: IndicesRule) -> _List
 
 
 def _deleting_policies(server: ElasticsearchServer) -> frozenset[str]:
-    """Return the lifecycle policies that delete an index at last."""
+    """Return the lifecycle policies that delete an index in the end."""
     found = server.ask("GET", "/_ilm/policy", missing_is_fine=True)
     return frozenset(
         name for name, one in found.items() if "delete" in one["policy"].get("phases", {})
@@ -134,7 +134,7 @@ def _deleting_policies(server: ElasticsearchServer) -> frozenset[str]:
 
 
 def _backing_indices(server: ElasticsearchServer) -> frozenset[str]:
-    """Return the indices that stand behind data streams: one that was migrated keeps its name."""
+    """Return the indices behind data streams: an index that was migrated keeps its name."""
     streams = server.ask("GET", "/_data_stream/*?expand_wildcards=all", missing_is_fine=True)
     return frozenset(
         str(one["index_name"])

@@ -1,4 +1,4 @@
-"""A server's API, as far as backups and retention need Elasticsearch.
+"""Call the API of an Elasticsearch server, as far as backups and retention need it.
 
 https://www.elastic.co/guide/en/elasticsearch/reference/8.19/rest-apis.html
 """
@@ -38,7 +38,7 @@ class Source:
 
     @property
     def place(self) -> str:
-        """Its name in facts; what it holds stands below it."""
+        """Its name in facts; the names of its content are below it."""
         return f"{self.kind}/{self.name}"
 
 
@@ -52,7 +52,7 @@ class ElasticsearchServer:
         self._auth = (_USER, password) if password else None
 
     def sources(self) -> list[Source]:
-        """Return all indices and data streams there are, hidden and closed ones too.
+        """Return all indices and data streams, including hidden and closed ones.
 
         The indices behind a data stream are part of it.
         """
@@ -77,7 +77,7 @@ class ElasticsearchServer:
         return sorted(found, key=lambda one: one.place)
 
     def cluster_names(self) -> Iterator[str]:
-        """Yield what people set up in the cluster itself: templates, pipelines, policies."""
+        """Yield what users set up in the cluster itself: templates, pipelines, policies."""
         for kind, path in (
             ("template", "/_index_template"),
             ("pipeline", "/_ingest/pipeline"),
@@ -100,14 +100,14 @@ class ElasticsearchServer:
         return [entry for _, entry in sorted(found.items())]
 
     def count(self, name: str) -> int:
-        """Return how many documents there are."""
+        """Return the number of documents."""
         return int(self.ask("GET", f"{_path(name)}/_count")["count"])
 
     def documents(self, name: str, *, check: Callable[[], None]) -> Iterator[Mapping[str, Any]]:
         """Yield all documents with their ids, as they were when the first was read.
 
         Args:
-            check: called between requests; raises when nobody waits any more.
+            check: called between requests; raises if the work is cancelled.
         """
         wanted = {"size": _PAGE, "sort": ["_doc"]}
         found = self.ask("POST", f"{_path(name)}/_search?scroll={_KEEP}", wanted)
@@ -122,14 +122,14 @@ class ElasticsearchServer:
             self.ask("DELETE", "/_search/scroll", body, missing_is_fine=True)
 
     def delete(self, source: Source) -> None:
-        """Delete an index or a data stream; one that isn't there is fine."""
+        """Delete an index or a data stream if it exists."""
         path = (
             _path(source.name) if source.kind == "index" else f"/_data_stream{_path(source.name)}"
         )
         self.ask("DELETE", path, missing_is_fine=True)
 
     def free_bytes(self) -> int | None:
-        """Return how much room the servers' disks have; None when they don't say."""
+        """Return the free space of the servers' disks, in bytes; None if they don't report it."""
         found = self.ask("GET", "/_cat/allocation?format=json&bytes=b&h=disk.avail")
         known = [int(one["disk.avail"]) for one in found if one.get("disk.avail")]
         return sum(known) if known else None
@@ -146,12 +146,12 @@ class ElasticsearchServer:
         """Send a request; return its JSON.
 
         Raises:
-            BackupError: what the server said.
+            BackupError: the request failed; it holds the server's message.
         """
         import requests
 
         session = requests.Session()
-        # The address is the container's: no proxy and no ~/.netrc of this machine matter.
+        # The address is the container's: neither a proxy nor ~/.netrc of this host applies.
         session.trust_env = False
         doing = f"{method} {path.partition('?')[0]}"
         try:

@@ -1,4 +1,4 @@
-"""Caches of Hugging Face: models, unused revisions, changes of the cache."""
+"""Hugging Face caches: models, retention of revisions, change detection."""
 
 from __future__ import annotations
 

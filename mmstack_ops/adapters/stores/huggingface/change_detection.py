@@ -1,4 +1,4 @@
-"""What changes when models are added or changed."""
+"""Detect added and changed models."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def models_digest(bench: Workbench, instance: Instance) -> str:
-    """Return a digest of the model caches in an instance's volumes, by names and sizes.
+    """Return a digest of the file names and sizes of the model caches in an instance's volumes.
 
-    Empty when the volumes can't be read from here.
+    Empty if the volumes can't be read from here.
     """
     digest = hashlib.sha256()
     seen = False
@@ -31,7 +31,7 @@ def _lines(folder: Path) -> list[str]:
     found: list[str] = []
     for path in folder.rglob("*"):
         relative = path.relative_to(folder)
-        # Downloads on their way, and their locks, are no models yet.
+        # Downloads in progress, and their locks, aren't models yet.
         passing = path.name.endswith(".incomplete") or ".locks" in relative.parts
         if not passing and not path.is_dir():
             found.append(f"{relative} {path.lstat().st_size}\n")

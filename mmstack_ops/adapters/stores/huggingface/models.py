@@ -1,4 +1,4 @@
-"""A Hugging Face cache: blobs named by their content, snapshots of links to them, refs."""
+"""Back up a Hugging Face cache: blobs named by content, snapshots with links to them, refs."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from mmstack_ops.adapters.stores.volumes.full import VolumesFull
 from mmstack_ops.adapters.stores.volumes.trees import VolumeTree, structure_problems
 from mmstack_ops.artifacts.sparse import whole_content
 
-# Files in Git LFS, which weights are, have the SHA-256 of their content as name; small ones
-# have a Git object id (40 digits), which says nothing about plain bytes.
+# Files in Git LFS, such as weights, are named by the SHA-256 of their content; small files
+# by a Git object id (40 digits), which can't be compared with the plain bytes.
 _BY_SHA256 = re.compile(r"/blobs/([0-9a-f]{64})$")
 
 
 class HuggingfaceModels(VolumesFull):
-    """The model cache of a service, downloads on their way and locks left out.
+    """The model cache of a service, without downloads in progress and locks.
 
-    Files of a cache never change once they have their name: nothing has to be kept still.
+    Files of a cache never change after they get their final name: no pause is needed.
     """
 
     method: ClassVar[str] = "huggingface"
     name: ClassVar[str] = "models"
 
     def leaves_out(self, instance: Instance, tree: VolumeTree, path: str) -> str:  # noqa: ARG002 - the same for all
-        """Return whether a path is a download on its way, or a lock, in words."""
+        """Return why a path is left out: a download in progress, or a lock; otherwise empty."""
         parts = path.split("/")
         if ".locks" in parts or parts[-1].endswith(".lock"):
             return "a lock of the cache"
         return "a download on its way" if parts[-1].endswith(".incomplete") else ""
 
     def pause(self, instance: Instance) -> str:  # noqa: ARG002 - the same for all
-        """Nothing has to be kept still."""
+        """Return ``none``: no pause is needed."""
         return "none"
 
     def check(self, bench: Workbench, artifact: OpenArtifact, image: str) -> list[str]:  # noqa: ARG002 - no tool is needed

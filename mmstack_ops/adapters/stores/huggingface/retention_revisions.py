@@ -1,6 +1,6 @@
-"""Revisions of a Hugging Face cache that nobody has used for long.
+"""Delete revisions of a Hugging Face cache that haven't been used for a long time.
 
-The layout is huggingface_hub's: a repository holds ``blobs``, ``refs`` and
+The layout is that of huggingface_hub: a repository holds ``blobs``, ``refs`` and
 ``snapshots/<revision>``, and snapshots hold links to blobs
 (https://huggingface.co/docs/huggingface_hub/guides/manage-cache).
 """
@@ -30,7 +30,7 @@ from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import RevisionsRule
 
 _KINDS = ("models--", "datasets--", "spaces--")
-# Links that are being removed, beside the revisions: huggingface_hub looks at no other name there.
+# Prefix of folders of links that are being deleted: huggingface_hub ignores such names there.
 _ASIDE = ".going-"
 _PARTS = ("snapshots", "blobs", "refs")
 
@@ -40,10 +40,10 @@ class _Revision:
     """A snapshot in a repository of the cache.
 
     Args:
-        blobs: the files its links lead to.
-        used_at: when one of them was last read or written, as far as the file system tells:
-            many are mounted so that reading is noted once a day (relatime), or never.
-        stays: why it stays whatever its age; empty when it needn't.
+        blobs: the files that its links point to.
+        used_at: when one of them was last read or written, as far as the file system records it:
+            many are mounted to record reads once a day (relatime), or never.
+        stays: why it is kept regardless of its age; empty if there is no such reason.
     """
 
     repository: Path
@@ -62,9 +62,9 @@ class _Repository:
     """A repository of the cache.
 
     Args:
-        leftovers: blobs that no revision links to and nobody used since the moment: what a
-            killed clean-up or a download that broke off left. Younger ones may be a download.
-        aside: names of folders of links that a killed clean-up had put out of sight.
+        leftovers: blobs that no revision links to and that haven't been used since the moment,
+            from a killed clean-up or an aborted download. Newer ones may be a running download.
+        aside: names of folders of links that a killed clean-up had moved aside.
     """
 
     folder: Path
@@ -74,16 +74,16 @@ class _Repository:
 
 
 class HuggingfaceRevisions:
-    """Revisions unused since the moment go, with the blobs that no other revision needs.
+    """Deletion of revisions unused since the moment, with blobs that no other revision needs.
 
-    What a ref (a branch, a tag) points to stays, and so does the model the service is told to
-    serve.
+    A revision that a ref (a branch, a tag) points to is kept, and so is the model that the
+    service is configured to serve.
     """
 
     needs_running: ClassVar[bool] = False
 
     def look(self, site: Site, rule: RevisionsRule) -> Found:
-        """Look at every revision; see ``Strategy.look``."""
+        """Check every revision; see ``Strategy.look``."""
         repositories = [_repository(site, folder) for folder in _folders(site, rule)]
         revisions = [one for repository in repositories for one in repository.revisions]
         left = [blob for repository in repositories for blob in repository.leftovers]
@@ -111,7 +111,7 @@ class HuggingfaceRevisions:
         )
 
     def clean(self, site: Site, rule: RevisionsRule) -> Gone:
-        """Delete one repository's after the other; see ``Strategy.clean``."""
+        """Delete revisions, repository by repository; see ``Strategy.clean``."""
         with counted(site, "revisions") as tally:
             for folder in _folders(site, rule):
                 _clean_up(site, rule, folder, tally)
@@ -119,11 +119,11 @@ class HuggingfaceRevisions:
 
 
 def _clean_up(site: Site, rule: RevisionsRule, folder: Path, tally: Tally) -> None:
-    """Delete links first, then the blobs nobody needs; killed in between, the next one goes on."""
+    """Delete links, then unused blobs; if this is killed, the next clean-up continues."""
     name = folder.name
-    # Looked at only now: a download may have come in since the plan.
+    # Read it again: a download may have finished since the plan.
     found = _repository(site, folder)
-    # By descriptors of real folders: what becomes a link now leads nowhere.
+    # Relative to descriptors of real folders: a folder that is now replaced by a link is harmless.
     with opened_inside(site, rule.path, name) as repository:
         for aside in found.aside:
             shutil.rmtree(aside, dir_fd=repository)
@@ -142,19 +142,19 @@ def _clean_up(site: Site, rule: RevisionsRule, folder: Path, tally: Tally) -> No
             size = _unlink(blob.name, blobs, site.before)
             if size is not None:
                 tally.freed_bytes += size
-                # Blobs of the deleted revisions are part of those.
+                # Blobs of the deleted revisions are counted with these.
                 tally.count += blob in found.leftovers
 
 
 def _unlink(name: str, folder: int, before: datetime) -> int | None:
-    """Delete a blob nobody used since the moment; return its bytes, None when it stays or went."""
+    """Delete a blob unused since the moment; return its size, None if it is kept or missing."""
     try:
         seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if _used_at(seen) >= before.timestamp():
             return None
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
-        # A download that went on meanwhile and was finished has another name now.
+        # A download that was finished in the meantime has another name now.
         return None
     return seen.st_size
 
@@ -174,7 +174,7 @@ def _only_of(going: list[_Revision], every: list[_Revision]) -> list[Path]:
 
 
 def _remove(site: Site, rule: RevisionsRule, revision: _Revision) -> None:
-    """Remove a revision's links: out of sight at once, so that nobody finds half of them."""
+    """Delete a revision's links; move them aside first, so that clients never see half of them."""
     name = revision.repository.name
     with (
         opened_inside(site, rule.path, name) as repository,
@@ -189,7 +189,7 @@ def _folders(site: Site, rule: RevisionsRule) -> list[Path]:
     """Return the folders of the cache's repositories.
 
     Raises:
-        RetentionError: there is no cache.
+        RetentionError: the cache doesn't exist.
     """
     cache = folder_inside(site, rule.path)
     if cache.is_dir():
@@ -229,7 +229,7 @@ def _revisions(repository: Path, *, served: bool) -> Iterator[_Revision]:
     refs = _refs(repository)
     for folder in sorted(snapshots.iterdir()):
         if folder.is_symlink() or not folder.is_dir():
-            continue  # Nothing that huggingface_hub put there.
+            continue  # Not created by huggingface_hub.
         stays = "the service is told to serve this model" if served else refs.get(folder.name, "")
         yield _Revision(repository, folder.name, *_use(repository, folder), stays)
 
@@ -246,10 +246,10 @@ def _leftovers(repository: Path, linked: set[str], before: datetime) -> Iterator
 
 
 def _raise_if_link(path: Path) -> None:
-    """Raise unless a part of a repository stands where it seems to stand.
+    """Raise RetentionError if a part of a repository is a link.
 
     Raises:
-        RetentionError: it is a link, which could lead anywhere on this host.
+        RetentionError: it is a link, which could point anywhere on this host.
     """
     if path.is_symlink():
         raise RetentionError(
@@ -260,7 +260,7 @@ def _raise_if_link(path: Path) -> None:
 
 
 def _refs(repository: Path) -> dict[str, str]:
-    """Return revision → why it stays, for what branches and tags point to."""
+    """Return revision → why it is kept, for revisions that branches and tags point to."""
     found: dict[str, str] = {}
     refs = repository / "refs"
     for folder, _, names in os.walk(refs):
@@ -282,7 +282,7 @@ def _use(repository: Path, folder: Path) -> tuple[frozenset[Path], datetime]:
             path = Path(above, name)
             last = max(last, path.lstat().st_mtime)
             target = path.resolve()
-            # A link that leads out of the cache is somebody's own: what it leads to stays.
+            # A link out of the cache was created by a user: keep its target.
             if target.parent == own and target.is_file():
                 last = max(last, _used_at(target.stat()))
                 blobs.add(target)

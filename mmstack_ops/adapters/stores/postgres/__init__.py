@@ -1,4 +1,4 @@
-"""PostgreSQL: dumps, facts, restore, rows past their age, changes of the definitions."""
+"""PostgreSQL: dumps, facts, restores, retention of rows, change detection."""
 
 from __future__ import annotations
 

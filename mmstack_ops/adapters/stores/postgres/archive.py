@@ -1,6 +1,6 @@
-"""The head and the table of contents of a pg_dump custom-format archive.
+"""Read the header and the table of contents of a pg_dump custom-format archive.
 
-As src/bin/pg_dump/pg_backup_archiver.c and pg_backup_custom.c write them.
+The format is that of src/bin/pg_dump/pg_backup_archiver.c and pg_backup_custom.c.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from typing import BinaryIO
 from mmstack_ops.domain.errors import ArtifactError
 
 HEAD_BYTES = 64 * 1024
-"""More than the head takes, names of any length included."""
+"""More than the header takes, with names of any length."""
 _MAGIC = b"PGDMP"
 _CUSTOM = 1
-# Archive version 1.15 (PostgreSQL 16) replaced the compression level by an algorithm.
+# Archive version 1.15 (PostgreSQL 16) replaced the compression level with an algorithm.
 _ALGORITHM_SINCE = (1, 15)
 _ACCESS_METHOD_SINCE = (1, 14)
 _RELATION_KIND_SINCE = (1, 16)
 _OLDEST = (1, 12)
-# A table of contents of a million entries is smaller.
+# A table of contents with a million entries is smaller.
 _MOST_CONTENTS = 1 << 30
 
 
 @dataclass(frozen=True)
 class ArchiveHead:
-    """What the head of an archive says."""
+    """The header of an archive."""
 
     database: str
     server_version: str
     tool_version: str
     entries: int
-    """Entries of the table of contents."""
+    """Number of entries in the table of contents."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,22 @@ class Entry:
 
     number: int
     tag: bytes
-    """What it is called."""
+    """The name of the object."""
     kind: bytes
     """``TABLE``, ``DATABASE``, ``ACL`` …"""
     definition: bytes
-    """Its statements, in the encoding of the database."""
+    """The statements that create it, in the encoding of the database."""
     owner: bytes
 
 
 def parse_head(content: bytes) -> ArchiveHead:
-    """Read the head of an archive.
+    """Return the header of an archive.
 
     Args:
-        content: its first ``HEAD_BYTES``, or all of it when it is shorter.
+        content: the first ``HEAD_BYTES`` of the archive, or all of it if it is shorter.
 
     Raises:
-        ArtifactError: it isn't one, or is cut short.
+        ArtifactError: it isn't an archive, or is truncated.
     """
     try:
         return _parse(_Reader(content))
@@ -64,13 +64,13 @@ def parse_head(content: bytes) -> ArchiveHead:
 
 
 def read_contents(source: BinaryIO) -> list[Entry]:
-    """Read the table of contents of an archive.
+    """Return the table of contents of an archive.
 
     Args:
-        source: at its beginning.
+        source: the archive, at its start.
 
     Raises:
-        ArtifactError: it isn't one, or is cut short.
+        ArtifactError: it isn't an archive, or is truncated.
     """
     reader = _StreamReader(source)
     try:

@@ -1,4 +1,4 @@
-"""What changes when the definitions in the databases do."""
+"""Detect changes of the definitions in the databases."""
 
 from __future__ import annotations
 
@@ -28,4 +28,4 @@ SELECT n.nspname, c.relname, c.relkind::text, a.attname,
  WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
  ORDER BY 1, 2, 3, a.attnum
 """
-"""Tables, indexes, views and their columns: what changes with a migration."""
+"""Tables, indexes, views and their columns: what a migration changes."""

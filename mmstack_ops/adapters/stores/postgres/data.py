@@ -1,4 +1,4 @@
-"""Rows, with a schema of the same snapshot: rows alone can't be restored."""
+"""Back up rows, with the schema of the same snapshot: rows alone can't be restored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from mmstack_ops.adapters.stores.postgres.dump import CREATE, PostgresDump
 
 
 class PostgresData(PostgresDump):
-    """The rows of every database, apart from its definitions."""
+    """The rows of every database, in a dump separate from its definitions."""
 
     name = "data"
     parts = (("schema", "--schema-only"), ("data", "--data-only"))

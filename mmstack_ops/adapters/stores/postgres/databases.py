@@ -1,4 +1,4 @@
-"""Databases of a PostgreSQL server made, exchanged and dropped whole."""
+"""Create, swap and drop whole databases of a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OF_DATABASE = (b"COMMENT", b"ACL", b"SECURITY LABEL")
 
 
 def existing(connection: Connection, names: Sequence[str]) -> set[str]:
-    """Return which of these databases there are."""
+    """Return which of these databases exist."""
     rows = connection.execute(
         b"SELECT datname FROM pg_database WHERE datname = ANY(%s)", (list(names),)
     ).fetchall()
@@ -43,12 +43,12 @@ def existing(connection: Connection, names: Sequence[str]) -> set[str]:
 def create_database(
     server: Server, name: str, contents: Sequence[Entry], *, tablespaces: bool
 ) -> None:
-    """Create an empty database with all properties of the one that was dumped.
+    """Create an empty database with all properties of the database that was dumped.
 
     Args:
-        name: what it is called.
+        name: the name of the new database.
         contents: the table of contents of its dump.
-        tablespaces: its own tablespace is there.
+        tablespaces: whether its own tablespace exists.
     """
     from psycopg import sql
 
@@ -62,7 +62,7 @@ def create_database(
             if entry.kind == b"DATABASE":
                 statement = renamed(entry.definition, title)
                 connection.execute(statement if tablespaces else without_tablespace(statement))
-                # The owner's name is bytes of the dump's encoding, which is set.
+                # The owner's name is in the dump's encoding, which is set on the connection.
                 owner = b'"' + entry.owner.replace(b'"', b'""') + b'"'
                 connection.execute(b"ALTER DATABASE " + title + b" OWNER TO " + owner)
             elif entry.kind == b"DATABASE PROPERTIES" or (
@@ -78,13 +78,13 @@ def swap(
     renames: Sequence[tuple[str, str]],
     also: Callable[[Connection], None],
 ) -> None:
-    """Rename databases, and do what ``also`` does, in one transaction.
+    """Rename databases and call ``also``, in one transaction.
 
-    The lock that renaming takes keeps new clients out, and those that are connected are ended.
+    The lock that renaming takes keeps new clients out; connected clients are terminated.
 
     Args:
-        via: a database that isn't renamed, to connect to.
-        renames: from → to, in order.
+        via: a database to connect to that isn't renamed.
+        renames: old name → new name, in order.
     """
     from psycopg import errors, sql
 
@@ -112,7 +112,7 @@ def swap(
 
 @contextmanager
 def _clients_ended(server: Server, via: str, names: Sequence[str]) -> Iterator[None]:
-    """End the clients of databases as long as the block lasts."""
+    """Terminate the clients of databases during the block."""
     over = threading.Event()
 
     def end() -> None:
@@ -121,7 +121,7 @@ def _clients_ended(server: Server, via: str, names: Sequence[str]) -> Iterator[N
                 while not over.wait(_TERMINATE_SECONDS):
                     connection.execute(_TERMINATE, (list(names),))
         except BackupError:
-            return  # The block fails likewise, and says why.
+            return  # The block fails in the same way and reports why.
 
     thread = threading.Thread(target=end, name="postgres-clients", daemon=True)
     thread.start()
@@ -133,7 +133,7 @@ def _clients_ended(server: Server, via: str, names: Sequence[str]) -> Iterator[N
 
 
 def drop_database(server: Server, name: str, *, via: str = MAINTENANCE) -> None:
-    """Drop a database if it is there, with its subscriptions; their publishers aren't told."""
+    """Drop a database if it exists, with its subscriptions; don't contact their publishers."""
     from psycopg import sql
 
     identifier = sql.Identifier(name)
@@ -178,7 +178,7 @@ def disable_subscriptions(server: Server, name: str) -> list[str]:
 
 @contextmanager
 def quiet(connection: Connection) -> Iterator[None]:
-    """Keep the database's event triggers from firing in the block, which is one transaction."""
+    """Disable the database's event triggers during the block, which is one transaction."""
     from psycopg import sql
 
     with connection.transaction():

@@ -1,4 +1,4 @@
-"""Dumps of PostgreSQL databases: what the types full, schema and data share."""
+"""Dumps of PostgreSQL databases: the base of the types full, schema and data."""
 
 from __future__ import annotations
 
@@ -55,22 +55,22 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.stores.postgres.server import Connection
 
 _CHUNK = 1 << 20
-# Compression belongs to the pipeline, which is several times as fast as the dump's own.
-# A lock somebody keeps must not stop the backup without a word.
+# The pipeline compresses, several times as fast as pg_dump.
+# A lock that another client keeps must not block the backup silently.
 _OPTIONS = "--format=custom --compress=0 --no-password --lock-wait-timeout=600000"
 _GLOBALS = "globals.sql"
 CREATE = "pg_restore --clean --if-exists --create --exit-on-error -d template1"
-"""By hand: the start of a command that makes a database anew."""
+"""For a manual restore: the start of a command that re-creates a database."""
 
 
 @dataclass(frozen=True)
 class _Dumped:
-    """What is noted of a database's dumps."""
+    """What is recorded about the dumps of a database."""
 
     versions: dict[str, str]
-    """Of the server and the tool."""
+    """Versions of the server and the tool."""
     bounds: dict[str, tuple[int, int]]
-    """Sequence → where it stood before and after: sequences stand outside snapshots."""
+    """Sequence → its value before and after the dump: it isn't part of the snapshot."""
 
 
 class PostgresDump:
@@ -83,11 +83,11 @@ class PostgresDump:
     needs_stop: ClassVar[bool] = False
     drilled_in: ClassVar[Literal["server", "files"]] = "server"
     parts: ClassVar[Sequence[tuple[str, str]]]
-    """What is dumped of each database: the payload's role → the option of pg_dump."""
+    """The dumps of each database: role of the payload → option of pg_dump."""
     rows: ClassVar[bool] = True
-    """It holds rows, not only definitions."""
+    """Whether the dumps hold rows, not only definitions."""
     says: ClassVar[str]
-    """How consistency is reached, in one sentence."""
+    """How consistency is ensured, in one sentence."""
 
     def capture(self, bench: Workbench, instance: Instance, capture: Capture) -> None:
         """Dump roles, settings and databases; see ``BackupType.capture``."""
@@ -109,7 +109,7 @@ class PostgresDump:
             read_cluster(connection, found, None)
             titles = {name: quoted(connection, name) for name in names}
             files = keep_settings(connection, capture, found.not_covered, excluded)
-        # What isn't kept can't be compared.
+        # Facts that aren't backed up can't be compared.
         found.items = {n: v for n, v in found.items.items() if n not in found.not_covered}
         dumped: list[str] = []
         with DumpTools(bench, instance, server) as tools:
@@ -175,7 +175,7 @@ class PostgresDump:
         found: Found,
         title: str,
     ) -> _Dumped:
-        """Dump all parts of a database; gather its facts beside them."""
+        """Dump all parts of a database; collect its facts at the same time."""
         versions: dict[str, str] = {}
         with _snapshot(server, name) as (connection, snapshot):
             before = read_sequences(connection, title) if self.rows else {}
@@ -188,7 +188,7 @@ class PostgresDump:
                     versions |= self._dump(bench, tools.usable(), capture, role, command, noted)
         if not self.rows:
             return _Dumped(versions, {})
-        # A new transaction: the old one would show them as its snapshot had them.
+        # A new transaction: the old one would show the sequences as of its snapshot.
         with server.connect(name) as connection:
             after = read_sequences(connection, title)
         return _Dumped(
@@ -209,7 +209,7 @@ class PostgresDump:
         command: str,
         attributes: dict[str, str],
     ) -> dict[str, str]:
-        """Dump one part of a database; return the versions of server and tool."""
+        """Dump one part of a database; return the versions of the server and the tool."""
         database = attributes["database"]
         script = f"exec {command} -d {shlex.quote(conninfo(database))}"
         with ExitStack() as producing:
@@ -220,8 +220,8 @@ class PostgresDump:
             head = _head_of(first)
             if head is not None:
                 attributes = {**attributes, "entries": str(head.entries)}
-            # The tool's end is judged inside the payload's block: a dump that failed is
-            # discarded there.
+            # The tool's exit is checked inside the payload's block, so that a failed dump is
+            # discarded.
             payload = capture.payload(_file_name(database, role), role, attributes=attributes)
             with payload as sink:
                 with producing.pop_all():
@@ -235,7 +235,7 @@ class PostgresDump:
         return {"postgresql": head.server_version, "pg_dump": head.tool_version}
 
     def check(self, bench: Workbench, artifact: OpenArtifact, image: str) -> list[str]:
-        """Let pg_restore read every byte of every dump; see ``BackupType.check``."""
+        """Read every byte of every dump with pg_restore; see ``BackupType.check``."""
         problems: list[str] = []
         tools = tool_instance(image, artifact.manifest.environment)
         for payload in artifact.manifest.payloads:
@@ -255,7 +255,7 @@ class PostgresDump:
         return problems
 
     def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
-        """Replace roles and databases by the recorded ones; see ``BackupType.restore``."""
+        """Replace roles and databases with those of the backup; see ``BackupType.restore``."""
         running = instance if instance.running else bench.start(instance)
         if running.scratch:
             running = replace(running, own=_present(Server.of(running)))
@@ -263,7 +263,7 @@ class PostgresDump:
         return running
 
     def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
-        """Count and digest what the server holds; see ``BackupType.inspect``."""
+        """Count and digest the content of the server; see ``BackupType.inspect``."""
         server = Server.of(instance)
         found = Found()
         wanted = None if like is None else databases_in(like)
@@ -314,11 +314,11 @@ class PostgresDump:
         return lines
 
     by_hand: ClassVar[Sequence[str]]
-    """Commands for one database; ``{role}`` stands for the file of its payload."""
+    """Commands to restore one database manually; ``{role}`` is the file of that payload."""
 
 
 def _head_of(first: bytes) -> ArchiveHead | None:
-    """Return the head; None of a dump that failed at once, whose container's end says why."""
+    """Return the header; None if the dump failed at once (the container's exit explains why)."""
     try:
         return parse_head(first)
     except ArtifactError:
@@ -326,15 +326,15 @@ def _head_of(first: bytes) -> ArchiveHead | None:
 
 
 def _file_name(database: str, role: str) -> str:
-    """Return a payload's name; what a file system or a shell minds is percent-encoded."""
+    """Return a payload's name; characters special to file systems or shells are %-encoded."""
     ending = ".dump" if role == "dump" else f".{role}.dump"
-    # A name that begins with a dot would be hidden.
+    # A file whose name starts with a dot would be hidden.
     return quote(database, safe="").replace(".", "%2E") + ending
 
 
 @contextmanager
 def _snapshot(server: Server, database: str) -> Iterator[tuple[Connection, str]]:
-    """Hold a snapshot open that tools can use."""
+    """Keep a snapshot open that tools can use; yield its connection and its name."""
     with server.connect(database) as connection, connection.transaction():
         connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         (snapshot,) = connection.execute(b"SELECT pg_export_snapshot()").fetchall()[0]
@@ -343,7 +343,7 @@ def _snapshot(server: Server, database: str) -> Iterator[tuple[Connection, str]]
 
 @contextmanager
 def _reading(connection: Connection, found: Found, database: str, *, rows: bool) -> Iterator[None]:
-    """Gather facts beside the block, which dumps from the same snapshot."""
+    """Collect facts in a thread while the block dumps from the same snapshot."""
     import psycopg
 
     failures: list[Exception] = []
@@ -359,7 +359,7 @@ def _reading(connection: Connection, found: Found, database: str, *, rows: bool)
     try:
         yield
     except BaseException:
-        # Don't count on for minutes for a dump that failed already.
+        # Don't keep counting for minutes after the dump failed.
         connection.cancel_safe(timeout=5)
         raise
     finally:
@@ -369,7 +369,7 @@ def _reading(connection: Connection, found: Found, database: str, *, rows: bool)
 
 
 def _raise_if_dead(server: Server, failure: BackupError) -> None:
-    """Raise ``failure`` when the server doesn't answer any more: it isn't one database's."""
+    """Raise ``failure`` if the server doesn't answer: then it isn't about one database only."""
     try:
         server.query("SELECT 1")
     except BackupError:
@@ -377,10 +377,10 @@ def _raise_if_dead(server: Server, failure: BackupError) -> None:
 
 
 def _present(server: Server) -> frozenset[str]:
-    """Return the facts' names of the roles and databases of a server."""
+    """Return the names (as in the facts) of the roles and databases of a server."""
     return frozenset(str(name) for (name,) in server.query(PRESENT))
 
 
 def _unlike(not_covered: Mapping[str, str], like: Facts) -> dict[str, str]:
-    """Return what can't be looked at and should be: what was backed up."""
+    """Return what can't be inspected although it was backed up."""
     return {name: why for name, why in not_covered.items() if name in like.items}

@@ -1,7 +1,7 @@
-"""What a PostgreSQL server holds: counts and digests that a restored copy must have too.
+"""Facts of a PostgreSQL server: counts and digests that a restored copy must match.
 
-Everything is taken inside one transaction per database, the one whose snapshot pg_dump uses. It
-is an inventory of its own: what a dump leaves out is named.
+All facts of a database come from one transaction, whose snapshot pg_dump uses. The inventory is
+independent of the dump: it names what the dump leaves out.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.stores.postgres.server import Connection, Server
 
 VIEWS = "materialized_views"
-"""Attribute of a payload of rows: the views to be made anew, as JSON."""
+"""Attribute of a payload of rows: the materialized views to refresh, as JSON."""
 _FORM = "form of the facts"
 _SECOND = "2"
 _OF_DATABASE = (
@@ -68,18 +68,18 @@ _OF_DATABASE = (
     "materialized views of",
     "large objects of",
 )
-"""What facts that speak of one database begin with; its name follows."""
+"""Prefixes of the names of facts about one database; the database's name follows."""
 _FIGURE_OF = {"v": "views", "m": "views", "S": "sequences", "f": "foreign_tables"}
 
 
 @dataclass
 class Found:
-    """Facts of a server as they are gathered, database by database."""
+    """Facts of a server, collected database by database."""
 
     figures: dict[str, int] = field(default_factory=dict)
     items: dict[str, str] = field(default_factory=dict)
     sequences: dict[str, int] = field(default_factory=dict)
-    """Name → the number that comes next."""
+    """Name → the next number."""
     not_covered: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, count: int) -> None:
@@ -87,7 +87,7 @@ class Found:
         self.figures[name] = self.figures.get(name, 0) + count
 
     def merge(self, other: Found) -> None:
-        """Add what was found elsewhere on the server."""
+        """Add the facts of another part of the server."""
         for name, count in other.figures.items():
             self.add(name, count)
         self.items |= other.items
@@ -96,7 +96,7 @@ class Found:
 
 
 def is_first_form(like: Facts | None) -> bool:
-    """Return whether recorded facts are of the first form, as backups of format 1 have them."""
+    """Return whether recorded facts have the first form, that of backups of format 1."""
     return like is not None and _FORM not in like.items
 
 
@@ -106,8 +106,8 @@ def read_cluster(
     """Record what belongs to no database: roles, tablespaces, settings of ALTER SYSTEM.
 
     Args:
-        like: recorded facts; of roles and tablespaces only those that it has are recorded,
-        surplus: and these.
+        like: recorded facts; only the roles and tablespaces in it are recorded.
+        surplus: names of roles and tablespaces to record as well.
     """
     if like is not None and is_first_form(like):
         read_first_roles(connection, found, like)
@@ -118,7 +118,7 @@ def read_cluster(
     spaces = {
         str(n): str(value) for n, value in connection.execute(TABLESPACES.encode()).fetchall()
     }
-    # A restore deletes neither roles nor tablespaces that were made since.
+    # A restore doesn't delete roles or tablespaces that were created since.
     kept = {
         name: value
         for name, value in (roles | spaces).items()
@@ -127,7 +127,7 @@ def read_cluster(
     found.items |= kept
     found.add("roles", len(kept.keys() & roles.keys()))
     for name, value in connection.execute(SYSTEM_SETTINGS.encode()).fetchall():
-        # Some hold a password (primary_conninfo).
+        # Some contain a password (primary_conninfo).
         digest = hashlib.sha256(str(value).encode()).hexdigest()[:32]
         found.items[f"setting {name}"] = digest
 
@@ -140,12 +140,12 @@ def read_database(
     rows: bool,
     like: Facts | None,
 ) -> None:
-    """Record what the connected database holds, in the connection's transaction.
+    """Record the content of the connected database, in the connection's transaction.
 
     Args:
         database: the name it is recorded under, quoted by the server.
-        rows: also count and digest rows; without it only the schema is looked at.
-        like: recorded facts; tables are digested the way they were then.
+        rows: also count and digest rows; otherwise only the schema is inspected.
+        like: recorded facts; tables are digested in the same way.
     """
     if like is not None and is_first_form(like):
         read_first_database(connection, found, database, rows=rows, like=like)
@@ -187,14 +187,14 @@ def read_database(
 def inspect_database(
     server: Server, name: str, database: str, *, rows: bool, like: Facts | None
 ) -> Found:
-    """Return what a database of a server holds.
+    """Return the facts of a database.
 
     Args:
-        name: the database to look at.
+        name: the database to inspect.
         database: the name it is recorded under, quoted by the server.
 
     Raises:
-        BackupError: what the server said.
+        BackupError: the server failed; with its message.
     """
     found = Found()
     with server.connect(name) as connection, connection.transaction():
@@ -206,7 +206,7 @@ def inspect_database(
 
 
 def placement_of(database: str) -> str:
-    """Return the fact that says which relations of a database have a tablespace of their own."""
+    """Return the name of the fact about relations of a database in their own tablespaces."""
     return f"placement of {database}"
 
 
@@ -242,9 +242,9 @@ def _has_rows(connection: Connection, name: str) -> bool:
 
 
 def read_sequences(connection: Connection, database: str) -> dict[str, int]:
-    """Return what number each sequence gives next.
+    """Return the next number of each sequence.
 
-    Sequences stand outside transactions: under load they are ahead of the snapshot.
+    Sequences aren't transactional: under load they are ahead of the snapshot.
 
     Args:
         database: the name it is recorded under, quoted by the server.
@@ -268,30 +268,30 @@ def read_sequences(connection: Connection, database: str) -> dict[str, int]:
 
 
 def populated_views(connection: Connection) -> list[str]:
-    """Return the materialized views that hold rows, those that others are made from first.
+    """Return the materialized views that hold rows, in order of their dependencies.
 
-    A dump of rows alone leaves them out: whoever loads it makes them anew.
+    A dump of rows alone doesn't contain them: they must be refreshed after it is loaded.
     """
     return [str(name) for (name,) in connection.execute(POPULATED.encode()).fetchall()]
 
 
 def quoted(connection: Connection, name: str) -> str:
-    """Return a name the way the server quotes it."""
+    """Return a name as the server quotes it."""
     return str(connection.execute(b"SELECT quote_ident(%s)", (name,)).fetchall()[0][0])
 
 
 def databases_in(like: Facts) -> Collection[str]:
-    """Return the items of recorded facts that stand for databases."""
+    """Return the items of recorded facts that represent databases."""
     return {name for name in like.items if name.startswith("database ")}
 
 
 def of_database(facts: Facts, database: str) -> Facts:
-    """Return the part of facts that speaks of one database.
+    """Return the part of facts that is about one database.
 
     Args:
         database: its name, quoted by the server.
     """
-    # Roles, tablespaces, settings and files are the server's own, and may have the same name.
+    # Roles, tablespaces, settings and files belong to the server, and may have the same name.
     named = re.compile(rf"({'|'.join(_OF_DATABASE)}) {re.escape(database)}(\.|\Z)")
     return Facts(
         items={name: value for name, value in facts.items.items() if named.match(name)},

@@ -1,6 +1,6 @@
-"""Facts of a PostgreSQL server in their first form: what backups of format 1 recorded.
+"""Facts of a PostgreSQL server in the first form, as backups of format 1 recorded them.
 
-A restored copy of such a backup is looked at in the same way, so that it can be compared.
+A restored copy of such a backup is inspected in the same way, so that it can be compared.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def read_first_roles(connection: Connection, found: Found, like: Facts) -> None:
 def read_first_database(
     connection: Connection, found: Found, database: str, *, rows: bool, like: Facts
 ) -> None:
-    """Record what the connected database holds as ``like`` recorded it.
+    """Record the content of the connected database in the same form as ``like``.
 
     Args:
         database: the name it is recorded under, quoted.

@@ -1,16 +1,16 @@
-"""The catalogue queries of facts of the first form, as backups of format 1 recorded them.
+"""Catalogue queries for facts of the first form, as backups of format 1 recorded them.
 
-Their digests are compared with recorded ones: never change them.
+Their digests are compared with recorded digests: never change the queries.
 """
 
-# ruff: noqa: S608 -- put together from the constants of this file only
+# ruff: noqa: S608 -- composed of the constants of this file only
 
 from __future__ import annotations
 
 _LARGE_OBJECTS = 100
 _LARGE_OBJECT_BYTES = 1 << 20
 
-# Objects of extensions come with the extension; temporary and system ones aren't dumped.
+# An extension creates its own objects; temporary and system objects aren't dumped.
 _OURS = """
   {n}.nspname NOT IN ('pg_catalog', 'information_schema') AND {n}.nspname !~ '^pg_(toast|temp)'
   AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.objid = {c}.oid AND e.deptype = 'e')
@@ -25,8 +25,8 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {_OURS.format(n="n", c="c")}
 ORDER BY 1
 """
-# Names and types, not expressions: the server writes the same expression in two ways before
-# and after a dump (such as a list of values of varchar).
+# Names and types, not expressions: the server writes the same expression differently before
+# and after a dump (such as a list of varchar values).
 DEFINITIONS = f"""
 SELECT name, md5(string_agg(line, E'\\n' ORDER BY line COLLATE "C")) FROM (
   SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name
@@ -79,7 +79,7 @@ SELECT format('database %I', d.datname), format('%s %s %s, owner %s',
   pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, pg_get_userbyid(d.datdba))
 FROM pg_database d WHERE d.datname = current_database()
 """
-# A digest of a password's verifier is enough to see that it came back.
+# A digest of a password's verifier is enough to check that it was restored.
 ROLES = """
 SELECT format('role %I', r.rolname), format('%s%s%s%s%s%s%s %s %s', r.rolsuper,
   r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolreplication, r.rolbypassrls,

@@ -1,4 +1,4 @@
-"""Room for a second copy of databases, where their server keeps them."""
+"""Check that the server has enough free space for a second copy of its databases."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from mmstack_ops.domain.errors import UntouchedError
 if TYPE_CHECKING:
     from mmstack_ops.adapters.stores.postgres.server import Connection
 
-# Indexes and the write-ahead log take room that the size of a dump doesn't show.
+# The size of a dump doesn't include indexes and the write-ahead log.
 _ROOM_FACTOR = 1.2
 _ROOM_BYTES = 64 << 20
 
 
 def has_room(work: Work, connection: Connection) -> bool:
-    """Return whether there is room for the new databases beside the old ones.
+    """Return whether there is enough space for the new databases beside the old ones.
 
     Raises:
-        UntouchedError: there is none, and one of the old databases has to be kept.
+        UntouchedError: there isn't, and one of the old databases has to be kept.
     """
     live = [one for one in work.databases if one.live]
     if not live:
@@ -42,7 +42,7 @@ def has_room(work: Work, connection: Connection) -> bool:
     if free is None or free >= needed:
         return True
     if kept := ", ".join(one.name for one in live if one.kept):
-        # What is dropped here is gone: the safety backup doesn't hold that either.
+        # Dropping it would lose that for good: the safety backup doesn't hold it either.
         raise UntouchedError(
             f"there is no room for a second copy ({needed >> 20} MiB needed, {free >> 20} MiB"
             f" free), and {kept} can't be dropped first",

@@ -1,4 +1,4 @@
-"""Databases with all that is in them, and the roles."""
+"""Back up whole databases, and the roles."""
 
 from __future__ import annotations
 

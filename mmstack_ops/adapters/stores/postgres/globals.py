@@ -1,7 +1,7 @@
-"""Roles and tablespaces: what ``pg_dumpall --globals-only`` wrote, put into effect.
+"""Restore roles and tablespaces from the output of ``pg_dumpall --globals-only``.
 
-A server has roles already. Those of the backup become what they were then: what the dump would
-only add to is taken from them first, in the same transaction.
+A server has roles already. The roles of the backup are restored to their recorded state. To do
+so, properties that the dump would only add to are first reset, in the same transaction.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from mmstack_ops.adapters.stores.postgres.server import Connection
 
 _END = b"-- PostgreSQL database cluster dump complete"
-# Since this version a membership has more than one grantor.
+# Since this version, a membership can have more than one grantor.
 _GRANTORS_SINCE = 160000
 _PARAMETERS_SINCE = 150000
 _MEMBERSHIPS = b"""
 SELECT pg_get_userbyid(m.roleid), pg_get_userbyid(m.member), pg_get_userbyid(m.grantor)
 FROM pg_auth_members m WHERE pg_get_userbyid(m.member) = ANY(%s)
 """
-# 10 is the cluster's first superuser, who owns all parameters.
+# 10 is the cluster's first superuser, which owns all parameters.
 _PARAMETERS = b"""
 SELECT DISTINCT p.parname, pg_get_userbyid(a.grantee)
 FROM pg_parameter_acl p, aclexplode(p.paracl) a
@@ -41,10 +41,10 @@ FROM pg_roles WHERE rolname = ANY(%s)
 
 @dataclass
 class Globals:
-    """The statements of a dump, by what they are for."""
+    """The statements of a dump, by purpose."""
 
     session: list[bytes] = field(default_factory=list)
-    """``SET``: how the others are to be read."""
+    """``SET``: how the other statements are to be interpreted."""
     roles: dict[str, bytes] = field(default_factory=dict)
     """Role → its CREATE ROLE."""
     attributes: dict[str, list[bytes]] = field(default_factory=dict)
@@ -52,11 +52,11 @@ class Globals:
     tablespaces: dict[str, bytes] = field(default_factory=dict)
     """Tablespace → its CREATE TABLESPACE."""
     others: list[tuple[str | None, bytes]] = field(default_factory=list)
-    """The rest, in order; with the tablespace it speaks of."""
+    """The other statements, in order; each with the tablespace that it is about."""
 
 
 def is_complete(content: bytes) -> bool:
-    """Return whether a dump of roles was written to its end."""
+    """Return whether a dump of roles is complete."""
     return _END in content
 
 
@@ -64,8 +64,8 @@ def parse_globals(content: bytes, *, connecting: str) -> Globals:
     """Sort the statements of a dump.
 
     Args:
-        connecting: the role that we connect as. Its password stays the one that the secret
-            store has: the recorded one may be older, and with it nobody could connect any more.
+        connecting: the role that mmstack connects as. It keeps the password of the secret
+            store: the recorded password may be older, and connecting would then fail.
     """
     found = Globals()
     for statement in statements(content):
@@ -87,7 +87,7 @@ def parse_globals(content: bytes, *, connecting: str) -> Globals:
 
 
 def _tablespace_of(parts: list[bytes]) -> str | None:
-    """Return the tablespace that a statement speaks of: ALTER …, GRANT … ON …, COMMENT ON …"""
+    """Return the tablespace that a statement is about: ALTER …, GRANT … ON …, COMMENT ON …"""
     upper = [part.upper() for part in parts]
     if upper[:1] == [b"ALTER"]:
         return unquoted(parts[2]) if upper[1:2] == [b"TABLESPACE"] else None
@@ -105,7 +105,7 @@ def missing_roles(connection: Connection, wanted: Globals) -> list[str]:
 
 
 def create_roles(connection: Connection, wanted: Globals, names: list[str]) -> None:
-    """Create roles with their attributes, all or none."""
+    """Create all of these roles with their attributes, or none."""
     with connection.transaction():
         for statement in wanted.session:
             connection.execute(statement)
@@ -117,12 +117,12 @@ def create_roles(connection: Connection, wanted: Globals, names: list[str]) -> N
 def restore_roles(
     connection: Connection, wanted: Globals, *, connecting: str, without: frozenset[str]
 ) -> None:
-    """Make the roles what they were, within the connection's transaction. All of them exist.
+    """Restore the recorded state of the roles, in the connection's transaction. All must exist.
 
-    Roles that aren't in the dump stay as they are.
+    Roles that aren't in the dump aren't changed.
 
     Args:
-        without: tablespaces that couldn't be made.
+        without: tablespaces that couldn't be created.
     """
     _reset(connection, list(wanted.roles), connecting)
     for statement in wanted.session:
@@ -136,16 +136,16 @@ def restore_roles(
 
 
 def _reset(connection: Connection, names: list[str], connecting: str) -> None:
-    """Take from roles what a dump only adds to."""
+    """Reset the properties of roles that a dump only adds to."""
     from psycopg import sql
 
     version = connection.info.server_version
     for name, ends, described in connection.execute(_ROLES, (names,)).fetchall():
         role = sql.Identifier(name)
         connection.execute(sql.SQL("ALTER ROLE {} RESET ALL").format(role))
-        # The role that we connect as keeps its password.
+        # The role that mmstack connects as keeps its password.
         password = "" if name == connecting else " PASSWORD NULL"
-        # There is no statement for "no end at all"; it means the same.
+        # No statement removes the end; 'infinity' has the same effect.
         until = " VALID UNTIL 'infinity'" if ends else ""
         connection.execute(
             sql.SQL("ALTER ROLE {} WITH CONNECTION LIMIT -1" + password + until).format(role)

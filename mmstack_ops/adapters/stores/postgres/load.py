@@ -1,4 +1,4 @@
-"""One database of a backup, loaded under another name and compared with what was recorded."""
+"""Load a database of a backup under another name and compare it with the recorded facts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LIST = "entries"
 
 
 def load_database(work: Work, database: Database) -> None:
-    """Make the new database, and compare it with what was recorded."""
+    """Create and load the new database, and compare it with the recorded facts."""
     bench, server = work.bench, work.server
     payloads = database.payloads
     first = payloads.get("dump") or payloads["schema"]
@@ -74,7 +74,7 @@ def load_database(work: Work, database: Database) -> None:
 def _of_event_trigger(entry: Entry) -> bool:
     """Return whether an entry is an event trigger, or belongs to one.
 
-    Those would fire for what is loaded after them, and some of it is.
+    Event triggers would fire for entries that are loaded after them.
     """
     return entry.kind == b"EVENT TRIGGER" or (
         entry.kind in (b"COMMENT", b"SECURITY LABEL") and entry.tag.startswith(b"EVENT TRIGGER ")
@@ -97,7 +97,7 @@ def _create_event_triggers(
 
 
 def _match_template(connection: Connection, work: Work, database: Database) -> None:
-    """Drop from the new database what every new one has and the recorded one didn't."""
+    """Drop what every new database contains and the recorded database didn't."""
     items, title = work.facts.items, database.title
     if f"extension {title}.plpgsql" not in items:
         connection.execute(b"DROP EXTENSION IF EXISTS plpgsql")
@@ -106,10 +106,10 @@ def _match_template(connection: Connection, work: Work, database: Database) -> N
 
 
 def _compare(work: Work, database: Database) -> None:
-    """Compare a new database with what was recorded of it, where it replaces another's data.
+    """Compare a new database with the recorded facts.
 
     Raises:
-        RestoreError: it differs.
+        RestoreError: it differs, and replaces existing data.
     """
     found = inspect_database(
         work.server, database.new, database.title, rows=work.rows, like=work.facts
@@ -127,7 +127,7 @@ def _compare(work: Work, database: Database) -> None:
     first = "; ".join(comparison.differences[:3])
     at_stake = not work.beside or (database.live and holds_tables(work.server, database))
     if work.bench.accept_differences or not at_stake:
-        # The caller compares all of it, and says so.
+        # The caller compares everything and reports it.
         work.bench.tell(f"database {database.name} differs from what was recorded: {first}")
         return
     raise RestoreError(
@@ -140,16 +140,16 @@ def _compare(work: Work, database: Database) -> None:
 
 
 def holds_tables(server: Server, database: Database) -> bool:
-    """Return whether the database that is to be replaced holds anything."""
+    """Return whether the database that is to be replaced contains any relations."""
     with server.connect(database.name) as connection:
         return bool(connection.execute(RELATIONS.encode()).fetchall())
 
 
 def _steps(payloads: dict[str, Payload]) -> Iterator[tuple[str, str]]:
-    """Yield (payload's role, options), in order.
+    """Yield (role of the payload, options of pg_restore), in order.
 
-    A schema that comes with data is loaded in two halves: indexes, foreign keys and triggers
-    after the rows, which is faster, and the order of the rows doesn't matter.
+    A schema with data is loaded in two parts: indexes, foreign keys and triggers come after the
+    rows. This is faster, and the order of the rows doesn't matter.
     """
     if "dump" in payloads:
         yield "dump", ""
@@ -162,7 +162,7 @@ def _steps(payloads: dict[str, Payload]) -> Iterator[tuple[str, str]]:
 
 
 def _load(work: Work, payload: Payload, options: str, target: str, numbers: Sequence[int]) -> None:
-    """Load a payload; of its entries those that are numbered, where any are."""
+    """Load a payload; only the entries with these numbers if there are any."""
     lists = {_LIST: "".join(f"{number};\n" for number in numbers)} if numbers else {}
     if lists:
         options += f" --use-list={SECRETS}/{_LIST}"
@@ -182,7 +182,7 @@ def _load(work: Work, payload: Payload, options: str, target: str, numbers: Sequ
 
 
 def _check_indexes(bench: Workbench, connection: Connection, database: str) -> None:
-    """Check every B-tree with the server's own amcheck, where it has it; leaves no trace."""
+    """Check every B-tree with the server's amcheck, if available; roll back afterwards."""
     from psycopg import sql
 
     available = connection.execute(

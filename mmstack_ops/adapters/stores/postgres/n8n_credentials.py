@@ -1,4 +1,4 @@
-"""n8n's credentials: whether its key decrypts them. What they hold goes nowhere.
+"""Check that n8n's key decrypts its credentials. Their content isn't passed on.
 
 n8n encrypts with CryptoJS, in the format of OpenSSL: `Salted__`, 8 bytes of salt, AES-256-CBC;
 key and initialization vector are MD5 digests of passphrase and salt (EVP_BytesToKey).
@@ -39,10 +39,10 @@ def decrypts(text: str, passphrase: str) -> bool:
 
 
 def derived(passphrase: bytes, salt: bytes) -> tuple[bytes, bytes]:
-    """Return key and initialization vector as OpenSSL's EVP_BytesToKey makes them with MD5."""
+    """Return key and initialization vector, derived as by OpenSSL's EVP_BytesToKey with MD5."""
     material = block = b""
     while len(material) < _KEY + _IV:
-        # The format's own, not a choice.
+        # The format requires MD5.
         block = hashlib.md5(block + passphrase + salt).digest()  # noqa: S324
         material += block
     return material[:_KEY], material[_KEY : _KEY + _IV]

@@ -1,11 +1,11 @@
-"""Queries on a PostgreSQL server's own catalogues: what a database holds.
+"""Queries on a PostgreSQL server's system catalogues for the content of a database.
 
-Expressions are digested without casts, parentheses and white space: the server itself writes
-the same expression in two ways before and after a dump (such as a list of varchar values).
-Optional columns are read through ``to_jsonb``: they aren't in every version.
+Expressions are digested without casts, parentheses and white space: the server writes the same
+expression differently before and after a dump (such as a list of varchar values).
+Optional columns are read through ``to_jsonb``: not all versions have them.
 """
 
-# ruff: noqa: S608 -- put together from the constants of this file only
+# ruff: noqa: S608 -- composed of the constants of this file only
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _CAST = (
 
 
 def _plain(expression: str) -> str:
-    """Return an expression of SQL that normalises the text of an expression."""
+    """Return an SQL expression that normalises the text of an expression."""
     return f"regexp_replace(regexp_replace({expression}, '{_CAST}', '', 'g'), '[()\\s]', '', 'g')"
 
 
 def _acl(acl: str, kind: str, owner: str) -> str:
-    """Return an expression of SQL for the grants of an ACL, the default one spelt out."""
+    """Return an SQL expression for the grants of an ACL; a default ACL is written out."""
     return (
         "(SELECT string_agg(concat_ws(' ', CASE g.grantee WHEN 0 THEN 'public' ELSE"
         " quote_ident(pg_get_userbyid(g.grantee)) END, g.privilege_type, g.is_grantable), ','"
@@ -38,7 +38,7 @@ def _sorted(options: str) -> str:
     return f"(SELECT string_agg(u, ',' ORDER BY u) FROM unnest({options}) u)"
 
 
-# Objects of extensions come with the extension; temporary and system ones aren't dumped.
+# An extension creates its own objects; temporary and system objects aren't dumped.
 _SYSTEM = (
     "({n}.nspname IN ('pg_catalog', 'information_schema') OR {n}.nspname ~ '^pg_(toast|temp)')"
 )
@@ -55,8 +55,8 @@ def _ours(n: str, catalogue: str, oid: str) -> str:
     return f"NOT {_SYSTEM.format(n=n)} AND NOT {_member(catalogue, oid)}"
 
 
-# A row for each relation that a dump holds, and for each table of an extension: ``covered`` says
-# whether its rows are dumped (pg_extension_config_dump), ``condition`` which ones.
+# A row for each relation that a dump contains, and for each table of an extension: ``covered``
+# says whether its rows are dumped (pg_extension_config_dump), ``condition`` which ones.
 RELATIONS = f"""
 SELECT format('%I.%I', n.nspname, c.relname), c.relkind::text, pg_relation_size(c.oid),
   (SELECT array_agg(quote_ident(a.attname) ORDER BY k.at)
@@ -78,15 +78,15 @@ LEFT JOIN LATERAL (
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT {_SYSTEM.format(n="n")}
 ORDER BY 1
 """
-# pg_dump leaves out what somebody put into the system's own schemas.
+# pg_dump doesn't dump relations that users created in the system schemas.
 HIDDEN = f"""
 SELECT format('%I.%I', n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid >= {_FIRST_USER_OID} AND n.nspname IN ('pg_catalog', 'information_schema')
   AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT {_member("pg_class", "c.oid")}
 """
-# The columns of a table that inherits stand in another order after a restore. An invalid index
-# isn't dumped. Foreign keys of partitions follow from those of the whole table.
+# A restore changes the order of columns of a table that inherits. An invalid index isn't
+# dumped. Foreign keys of partitions follow from those of the partitioned table.
 STRUCTURES = f"""
 SELECT name, md5(string_agg(line, E'\\n' ORDER BY line COLLATE "C")) FROM (
   SELECT c.*, format('%I.%I', n.nspname, c.relname) AS name
@@ -193,7 +193,7 @@ FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace
 
 
 def _kind(catalogue: str, extra: str, *, schema: str = "") -> str:
-    """Return a query for the objects of one catalogue: kind, identity, and what defines them."""
+    """Return a query for the objects of one catalogue: kind, identity and definition."""
     skipped = (
         f"AND NOT EXISTS (SELECT FROM pg_namespace n WHERE n.oid = o.{schema} AND"
         f" {_SYSTEM.format(n='n')})"
@@ -217,7 +217,8 @@ _OTHERS = (
             " FROM pg_publication_tables v WHERE v.pubname = o.pubname)"
         ),
     ),
-    # Not whether it is enabled: a restored one never is. Not its connection: it has a password.
+    # Without its enabled state: a restored subscription is always disabled. Without its
+    # connection string: it contains a password.
     _kind(
         "pg_subscription",
         "pg_get_userbyid(o.subowner), o.subslotname, o.subsynccommit,"
@@ -234,7 +235,7 @@ _OTHERS = (
     ),
     _kind(
         "pg_user_mapping",
-        # The names of options only: one of them is a password.
+        # Only the names of options: one of them is a password.
         "(SELECT string_agg(split_part(u, '=', 1), ',' ORDER BY u) FROM unnest(o.umoptions) u)",
     ),
     _kind("pg_language", "pg_get_userbyid(o.lanowner), " + _acl("o.lanacl", "l", "o.lanowner")),
@@ -287,7 +288,7 @@ SELECT
     WHERE NOT t.tgisinternal AND {_ours("n", "pg_class", "c.oid")}),
   (SELECT count(*) FROM pg_largeobject_metadata)
 """
-# All of them by size and owner; the content of the first and last ones, up to a limit each.
+# Size and owner of all; the content of the first and the last ones, up to a limit each.
 LARGE = f"""
 SELECT md5(string_agg(concat_ws(':', o.oid, pg_get_userbyid(o.lomowner),
   {_acl("o.lomacl", "L", "o.lomowner")},
@@ -297,7 +298,7 @@ SELECT md5(string_agg(concat_ws(':', o.oid, pg_get_userbyid(o.lomowner),
 FROM (SELECT *, row_number() OVER (ORDER BY oid) AS first,
         row_number() OVER (ORDER BY oid DESC) AS last FROM pg_largeobject_metadata) o
 """
-# Which tablespaces are used besides the default one: by the database, by relations.
+# Which tablespaces the database and its relations use, except for the default tablespace.
 PLACEMENT = f"""
 SELECT md5(string_agg(line, E'\\n' ORDER BY line COLLATE "C")) FROM (
   SELECT concat_ws(' ', c.relkind, quote_ident(n.nspname), quote_ident(c.relname), s.spcname)
@@ -326,8 +327,8 @@ SELECT format('database %I', d.datname), concat_ws(' ',
     shobj_description(d.oid, 'pg_database'))))
 FROM pg_database d WHERE d.datname = current_database()
 """
-# A digest of a password's verifier is enough to see that it came back. 'infinity' is what a
-# role without an end has after it was given one and lost it again.
+# A digest of a password's verifier is enough to check that it was restored. A role without an
+# end has 'infinity' after an end was set and removed again.
 _ROLES = """
 SELECT format('role %I', r.rolname), concat_ws(' ',
   concat(r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin,
@@ -367,7 +368,7 @@ PRESENT = """
 SELECT format('database %I', datname) FROM pg_database
 UNION ALL SELECT format('role %I', rolname) FROM pg_roles
 """
-# Settings of ALTER SYSTEM, whether or not they are in effect yet.
+# Settings of ALTER SYSTEM, including settings that aren't in effect yet.
 SYSTEM_SETTINGS = """
 SELECT DISTINCT ON (name) name, setting FROM pg_file_settings
 WHERE sourcefile ~ '/postgresql\\.auto\\.conf$' ORDER BY name, seqno DESC
@@ -377,7 +378,7 @@ SELECT format('%I.%I', n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'm' AND c.relispopulated ORDER BY c.oid
 """
-# Whether somebody changed template1 since initdb: a new database would be made from it.
+# Whether template1 was changed after initdb: new databases are created from it.
 TEMPLATE_CHANGED = f"""
 SELECT EXISTS (SELECT FROM pg_class WHERE oid >= {_FIRST_USER_OID} AND relkind NOT IN ('t', 'i'))
   OR EXISTS (SELECT FROM pg_proc WHERE oid >= {_FIRST_USER_OID})

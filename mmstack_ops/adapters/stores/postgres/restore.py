@@ -1,8 +1,8 @@
-"""Loading dumps into a PostgreSQL server, replacing what it holds.
+"""Load dumps into a PostgreSQL server and replace its content.
 
-Each database is loaded beside the one that is there, under another name, and compared with what
-was recorded. Then all are exchanged in one transaction, together with the roles. So there is the
-old data or the new, whole, whatever ends the restore.
+Each database is loaded beside the existing one, under another name, and compared with the
+recorded facts. Then all databases are swapped in one transaction, together with the roles. So
+the server holds either all of the old data or all of the new, even if the restore is interrupted.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ _JOURNAL = "postgres-restore"
 
 
 def _tells_of_the_backup(error: BaseException) -> TypeGuard[MmstackError]:
-    """Return whether an error is one of the backup or the server, and not a missing key."""
+    """Return whether the backup or the server caused an error, and not a missing key."""
     if isinstance(error, NoKeyError):
         return False
     return isinstance(error, ArtifactError | BackupError | RestoreError)
 
 
 class _UnfinishedError(Exception):
-    """What was set aside couldn't be dropped: the record of it stays."""
+    """A replaced database couldn't be dropped; its journal record is kept."""
 
 
 def restore_all(
@@ -75,9 +75,9 @@ def restore_all(
         rows: the backup holds rows, not only definitions.
 
     Raises:
-        PartialRestoreError: all was restored but what it names.
-        UntouchedError: what failed; everything is as it was.
-        RestoreError: what failed; what the server holds is undefined.
+        PartialRestoreError: everything was restored except what the error names.
+        UntouchedError: the restore failed; nothing was changed.
+        RestoreError: the restore failed; the server's content is undefined.
     """
     server = Server.of(instance)
     with _failing(f"{instance.service} couldn't be restored from {artifact.manifest.ref}"):
@@ -90,14 +90,14 @@ def restore_all(
                 bench.tell("exchanging the databases")
                 _swap_all(work)
             except BaseException as error:
-                # Whatever ended it, an interruption too: what it made goes again.
+                # After any failure, also an interruption: drop what was created.
                 failure = error
                 try:
                     exchanged = _discard(server, work.record)
                 except MmstackError:
-                    # The record stays, for a later run.
+                    # The record is kept for a later run.
                     raise error from None
-                # The exchange may have gone through though its answer was lost.
+                # The swap may have been committed although its answer was lost.
                 if work.beside and not exchanged and _tells_of_the_backup(error):
                     failure = UntouchedError(error.what, why=error.why, remedy=error.remedy)
             if failure is None:
@@ -121,14 +121,14 @@ def restore_all(
 
 
 def recover(bench: Workbench, instance: Instance) -> None:
-    """Make good what a killed restore left: remove its copies, or what it had replaced."""
+    """Clean up after a killed restore: drop its copies, or the databases that it replaced."""
     server = Server.of(instance)
     try:
         for record in bench.leftovers(_key(instance)):
             bench.tell(f"removing what an interrupted restore of {instance.service} has left")
             _discard(server, record)
     except BackupError as error:
-        # The record stays. What runs now doesn't need it.
+        # The record is kept. The current operation doesn't depend on this.
         bench.tell(f"it can't be removed now: {error.why or error.what}")
 
 
@@ -137,10 +137,10 @@ def _key(instance: Instance) -> str:
 
 
 def _discard(server: Server, record: Mapping[str, str]) -> bool:
-    """Drop the copies of a restore that didn't come to its exchange, else what it replaced.
+    """Drop the copies if the restore didn't reach the swap; otherwise drop what it replaced.
 
     Returns:
-        Whether the databases were exchanged.
+        Whether the databases were swapped.
     """
     from psycopg import sql
 
@@ -153,7 +153,7 @@ def _discard(server: Server, record: Mapping[str, str]) -> bool:
             if name in there and name not in keep:
                 drop_database(server, name)
     if any(new in there for new, _ in pairs):
-        # The exchange takes all of them: where one copy is left, it wasn't reached.
+        # The swap renames all copies: if one is left, the swap wasn't reached.
         with server.connect(MAINTENANCE) as connection:
             for role in json.loads(record["roles"]):
                 connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
@@ -165,7 +165,7 @@ def _discard(server: Server, record: Mapping[str, str]) -> bool:
 def _prepare(
     bench: Workbench, instance: Instance, server: Server, artifact: OpenArtifact, *, rows: bool
 ) -> Work:
-    """Look at both sides before anything is changed."""
+    """Check the backup and the server before anything is changed."""
     manifest, facts = artifact.manifest, artifact.facts()
     token = secrets.token_hex(4)
     roles = Globals()
@@ -232,7 +232,7 @@ def _raise_if_prepared(connection: Connection, databases: list[Database]) -> Non
 
 
 def _load_all(work: Work) -> None:
-    """Make and compare the new databases, beside the old ones."""
+    """Create and compare the new databases beside the old ones."""
     bench, server = work.bench, work.server
     if work.roles.roles:
         bench.tell("loading roles")
@@ -276,7 +276,7 @@ def _swap_all(work: Work) -> None:
 
 
 def _drop_old(work: Work) -> None:
-    """Drop what was replaced, but what holds more than the backup does."""
+    """Drop the replaced databases, except those that hold more than the backup does."""
     bench, server = work.bench, work.server
     failed = False
     for database in work.databases:

@@ -1,4 +1,4 @@
-"""What a restore of a PostgreSQL server works on."""
+"""The state of a restore of a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmstack_ops.domain.backups.manifest import Payload
 
 @dataclass
 class Database:
-    """A database of the backup, and the names it has on its way."""
+    """A database of the backup, and its names during the restore."""
 
     name: str
     title: str
@@ -22,18 +22,18 @@ class Database:
     payloads: dict[str, Payload]
     """Role → payload."""
     new: str
-    """What the copy is called until it takes the place of the old one."""
+    """The name of the copy until it replaces the old database."""
     old: str
-    """What the old one is called from then on."""
+    """The name of the old database from then on."""
     live: bool = False
-    """There is one now."""
+    """Whether a database with this name exists."""
     kept: bool = False
-    """It holds something that the backup doesn't: it stays under its other name."""
+    """Whether the old database holds something that the backup doesn't; it is kept as ``old``."""
 
 
 @dataclass
 class Work:
-    """A restore under way."""
+    """A restore in progress."""
 
     bench: Workbench
     instance: Instance
@@ -46,17 +46,17 @@ class Work:
     via: str
     """A database to connect to while others are renamed."""
     beside: bool = True
-    """There is room for both: the old databases stay until the new ones were compared."""
+    """Whether there is space for both: the old databases are kept until the new are compared."""
     created: list[str] = field(default_factory=list)
     """Roles that the server didn't have."""
     without: set[str] = field(default_factory=set)
-    """Tablespaces that couldn't be made."""
+    """Tablespaces that couldn't be created."""
     refused: dict[str, str] = field(default_factory=dict)
     """What couldn't be restored → why."""
 
     @property
     def record(self) -> dict[str, str]:
-        """What a later run needs to know to make good what this one leaves."""
+        """What a later run needs to know to clean up after this one."""
         return {
             "databases": json.dumps([[one.new, one.old] for one in self.databases]),
             "keep": json.dumps([one.old for one in self.databases if one.kept]),

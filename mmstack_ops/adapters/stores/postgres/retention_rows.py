@@ -1,4 +1,4 @@
-"""Old rows of PostgreSQL tables, in small transactions, archived first where the rule says so."""
+"""Delete old rows of PostgreSQL tables in small transactions; archive them first if required."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg.sql import Composed
 
-# A transaction holds locks on this many rows, for some hundredths of a second.
+# A transaction locks this many rows, for some hundredths of a second.
 _BATCH = 5_000
 # Each batch becomes a file.
 _ARCHIVE_BATCH = 50_000
@@ -32,11 +32,11 @@ _TIMES = ("timestamp with time zone", "timestamp without time zone", "date")
 
 @dataclass(frozen=True)
 class _Table:
-    """A declared table, as the server knows it.
+    """A table of a rule, as the server describes it.
 
     Args:
         leaves: the tables that hold its rows: itself, or its partitions.
-        column: its name.
+        column: the name of the rule's column.
         kind: the column's type.
     """
 
@@ -47,10 +47,10 @@ class _Table:
     size: int
 
     def expired(self, before: datetime) -> Composed:
-        """Return the condition of rows from before a moment.
+        """Return the SQL condition for rows from before a moment.
 
-        A date is older than a moment when its whole day is: a row of today isn't. An infinite
-        time is none.
+        A date is before a moment if its whole day is: today's date isn't. Rows with an infinite
+        time don't match.
         """
         from psycopg import sql
 
@@ -61,7 +61,7 @@ class _Table:
 
 
 class PostgresRows:
-    """Rows whose time is before the moment go; then VACUUM (ANALYZE)."""
+    """Deletion of rows whose time is before the moment, then VACUUM (ANALYZE)."""
 
     needs_running: ClassVar[bool] = True
 
@@ -73,7 +73,7 @@ class PostgresRows:
             table = _table(connection, site, rule)
             row = connection.execute(
                 sql.SQL(
-                    # PostgreSQL has years that Python's calendar hasn't.
+                    # PostgreSQL has years that Python's calendar doesn't have.
                     "SELECT count(*), count(*) FILTER (WHERE {expired}),"
                     " (min(greatest({column}, '0001-01-02')) FILTER (WHERE {dated}))::timestamptz,"
                     " (max(least({column}, '9999-12-30')) FILTER (WHERE {dated}))::timestamptz,"
@@ -86,7 +86,7 @@ class PostgresRows:
                     table=sql.Identifier(*_parts(rule)),
                 )
             ).fetchone()
-        assert row is not None  # An aggregate without GROUP BY has one row.
+        assert row is not None  # An aggregate without GROUP BY returns one row.
         total, expired, oldest, newest, clock, undated = row
         return Found(
             things="rows",
@@ -114,7 +114,7 @@ class PostgresRows:
                     site.tell(f"{tally.count} rows deleted")
             if archive is not None and archive.files:
                 notes.append(f"archived in {archive.folder}: {', '.join(archive.files)}")
-            # Also after nothing was deleted: a clean-up that was killed may have left it undone.
+            # Also if nothing was deleted: a killed clean-up may not have vacuumed.
             from psycopg import sql
 
             connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(*_parts(rule))))
@@ -127,27 +127,27 @@ class PostgresRows:
 
 
 class _Archive:
-    """Files of rows that are about to go: CSV with a header, zstd, age where there are keys."""
+    """Files of rows to be deleted: CSV with a header, zstd, age if there are recipients."""
 
     def __init__(self, site: Site, rule: RowsRule) -> None:
         self.folder: Path = site.archive(".".join(_parts(rule)))
         self.files: list[str] = []
         self._recipients = site.recipients()
         self._begun = datetime.now(UTC)
-        # Half files of a killed clean-up, perhaps not encrypted yet; their rows are still there.
-        # The service's lock is held, so nobody else writes here.
+        # Incomplete files of a killed clean-up, perhaps not encrypted; their rows still exist.
+        # The service's lock is held, so no other process writes here.
         for left in self.folder.glob(".*.part"):
             left.unlink()
 
     def add(self, connection: Connection[Any], copy: Composed) -> None:
-        """Write what a COPY gives to a file of its own."""
+        """Write the output of a COPY to a new file."""
         with self._file() as target, connection.cursor() as cursor, cursor.copy(copy) as stream:
             for block in stream:
                 target.write(block)
 
     @contextmanager
     def _file(self) -> Iterator[BinaryIO]:
-        """Write one file: on disk under its name when the block ends, gone when it fails."""
+        """Write one file; after the block it is on disk under its name. Delete it if that fails."""
         import zstandard
 
         ending = ".csv.zst.age" if self._recipients else ".csv.zst"
@@ -188,9 +188,9 @@ def _batches(
     leaf: tuple[str, str],
     archive: _Archive | None,
 ) -> Iterator[int]:
-    """Delete what is too old of one table; yield how many rows went with each transaction.
+    """Delete the old rows of one table; yield how many rows each transaction deleted.
 
-    Rows that somebody else holds are skipped, and go the next time.
+    Rows that another client has locked are skipped and deleted the next time.
     """
     from psycopg import sql
 
@@ -213,12 +213,12 @@ def _batches(
             if not rows:
                 return
             if archive is not None:
-                # On disk before the deletion is committed. Killed in between, the rows stand in
-                # the archive and in the table: twice, never nowhere.
+                # On disk before the deletion is committed. If the process is killed in between,
+                # the rows are in both the archive and the table: twice, but never lost.
                 archive.add(connection, copy.format(**where, rows=sql.Literal(rows)))
             gone = connection.execute(delete, (rows,)).rowcount
             if gone != len(rows):
-                # They are locked since they were chosen: it can't be, and must not be believed.
+                # The rows are locked, so this shouldn't happen: don't commit.
                 raise RetentionError(
                     f"{len(rows)} rows of {table.name} were to go, {gone} would have",
                     why="the table changed by itself; nothing of this batch was deleted",
@@ -276,7 +276,7 @@ def _table(connection: Connection[Any], site: Site, rule: RowsRule) -> _Table:
         )
     leaves: list[tuple[str, str]] = [(schema, name)]
     if kind == "p":
-        # Where a row stands is only told within one table: each partition by itself.
+        # A ctid is unique within one table only: use each partition separately.
         leaves = connection.execute(
             "SELECT n.nspname, c.relname FROM pg_partition_tree(%s) p"
             " JOIN pg_class c ON c.oid = p.relid JOIN pg_namespace n ON n.oid = c.relnamespace"
@@ -306,7 +306,7 @@ def _parts(rule: RowsRule) -> tuple[str, str]:
 
 
 def _share(size: int, part: int, total: int) -> int:
-    """Return what ``part`` of ``total`` rows takes of a table and its indexes, about."""
+    """Return about how many bytes ``part`` of ``total`` rows take, with their indexes."""
     return size * part // total if total else 0
 
 

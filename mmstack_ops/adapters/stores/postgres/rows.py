@@ -1,8 +1,8 @@
-"""Rows of a PostgreSQL table: their number, and a digest that a restored copy must have too.
+"""Count and digest the rows of a PostgreSQL table; a restored copy must have the same result.
 
-Numbers are exact whatever a table's size; contents are digested whole up to a limit, beyond it
-in a sample that is chosen the same way after a restore, and by how many values of each column
-aren't NULL.
+Counts are always exact. Contents are digested completely up to a size limit. Beyond it, a sample
+that is chosen in the same way after a restore is digested, and the number of values in each
+column that aren't NULL.
 """
 
 # ruff: noqa: S608 -- names come from the server's catalogue, quoted by the server
@@ -19,39 +19,39 @@ from mmstack_ops.domain.backups.facts import Facts
 if TYPE_CHECKING:
     from mmstack_ops.adapters.stores.postgres.server import Connection
 
-# Up to here a table's rows are all digested (about 100 MB/s); and this much in one database.
+# Sizes up to which all rows are digested (about 100 MB/s): of a table, and in one database.
 _WHOLE_BYTES = 256 << 20
 BUDGET_BYTES = 1 << 30
 _SAMPLE = 500
 
-# How a table was digested: recorded with the digest. The first three are of format 1, too.
+# How a table was digested: recorded with the digest. The first three are also in format 1.
 ALL = "all"
 _BY_KEY = f"first and last {_SAMPLE} by key"
 _FIRST = f"first {_SAMPLE}"
 _COUNTED = "values counted, "
-# The columns of a table that inherits may stand in another order after a restore.
+# A restore may change the order of columns of a table that inherits.
 _NAMED = ", columns by name"
 _VALUE = re.compile(r"^\d+ rows, (?P<how>.+) [0-9a-f]+$")
 
 
 @dataclass(frozen=True)
 class Table:
-    """What is asked of a table."""
+    """The properties of a table that its digest depends on."""
 
     name: str
-    """Quoted, with its schema."""
+    """With its schema, quoted."""
     bytes: int
     key: Sequence[str]
     """Columns of its primary key."""
     columns: Sequence[str]
-    """All of them, by name."""
+    """All columns, sorted by name."""
     inherits: bool
     condition: str
-    """Which of its rows are dumped: a WHERE clause of its extension; empty for all."""
+    """Which rows are dumped: a WHERE clause of the table's extension; empty for all rows."""
 
 
 def choose(table: Table, budget: int) -> str:
-    """Return how to digest a table, with so many bytes left to digest."""
+    """Return how to digest a table, if ``budget`` bytes are left to digest."""
     how = (
         ALL
         if table.bytes <= min(_WHOLE_BYTES, budget)
@@ -61,7 +61,7 @@ def choose(table: Table, budget: int) -> str:
 
 
 def recorded(like: Facts | None, title: str) -> str | None:
-    """Return how a table was digested in recorded facts; None where it isn't in them."""
+    """Return how a table was digested in recorded facts; None if it isn't in them."""
     found = _VALUE.match(like.items.get(title, "")) if like is not None else None
     return found["how"] if found else None
 
@@ -74,7 +74,7 @@ def digest_table(
     columns: Sequence[str] = (),
     condition: str = "",
 ) -> tuple[int, str]:
-    """Return a table's number of rows, and the fact that stands for them.
+    """Return a table's number of rows, and the text of their fact.
 
     Args:
         how: as ``choose`` or ``recorded`` returned it; None for all rows.
@@ -82,9 +82,9 @@ def digest_table(
     how = how or ALL
     plain, named, _ = how.partition(_NAMED)
     rows = f"FROM ONLY {name} mmstack_row {condition}"
-    # A record of one column that is named would be that column's text.
+    # Without ROW, a single named column would give the text of that column, not of a record.
     row = f"ROW({', '.join(columns)})" if named and columns else "mmstack_row.*"
-    # The sum doesn't depend on the order of rows, and unlike an exclusive or it counts equal ones.
+    # The sum doesn't depend on the order of rows; unlike an exclusive or, it counts equal rows.
     digest = (
         f"coalesce(sum(('x' || substr(md5(({row})::text), 1, 16))::bit(64)::bigint::numeric), 0)"
     )
@@ -103,8 +103,8 @@ def digest_table(
             f"(SELECT * {rows} ORDER BY {order} LIMIT {_SAMPLE})" for order in (forward, backward)
         )
     else:
-        # pg_dump copies rows as they stand and a restore writes them in that order: the first
-        # ones of the source are the first ones of the copy.
+        # pg_dump copies rows in physical order and a restore writes them in that order: the
+        # first rows of the source are the first rows of the copy.
         chosen = f"SELECT * {rows} LIMIT {_SAMPLE}"
     (total,) = _row(connection, f"SELECT {digest} FROM ({chosen}) mmstack_row")
     for value in values:

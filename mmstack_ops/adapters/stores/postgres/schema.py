@@ -1,4 +1,4 @@
-"""Definitions without rows: databases as they are when they are new, and the roles."""
+"""Back up the definitions of databases without rows, and the roles."""
 
 from __future__ import annotations
 

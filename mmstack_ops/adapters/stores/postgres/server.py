@@ -1,4 +1,4 @@
-"""A PostgreSQL server of an instance: connections, databases, and what its tools need."""
+"""The PostgreSQL server of an instance: connections, databases, options for its tools."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[tuple[Any, ...]]
 
 TEMPLATE = "template1"
-"""What new databases are made from."""
+"""The database that new databases are created from."""
 MAINTENANCE = TEMPLATE
-"""Connected to for what belongs to no database: it is always there."""
+"""The database to connect to for what belongs to no database: it always exists."""
 RESTORING = {"default_transaction_read_only": "off", "session_replication_role": "replica"}
-"""Settings to restore with: a database's own may forbid to write, or fire triggers."""
+"""Settings for a restore: those of a database may make it read-only, or fire triggers."""
 _INVALID = -2
 _PASS_FILE = "pgpass"  # noqa: S105 -- a file's name
 _DEFAULT_PORT = 5432
 _CONNECT_SECONDS = 10
 _DEAD_PEER_SECONDS = 30
-# Text of a value depends on these; the same ones make the same text of the same rows anywhere.
-# Limits that a server sets for its clients would end a long look.
+# The text of a value depends on these: with the same settings, the same rows have the same text
+# on any server. Timeouts that a server sets for its clients would end a long inspection.
 _SETTINGS = {
     "timezone": "UTC",
     "datestyle": "ISO,YMD",
@@ -54,16 +54,16 @@ class Inventory:
     """The databases of a server."""
 
     wanted: list[str]
-    """Those to back up."""
+    """Databases to back up."""
     not_covered: dict[str, str]
     """``database <name>``, quoted by the server → why it can't be backed up."""
     excluded: dict[str, str]
-    """Likewise → why it isn't wanted."""
+    """The same → why it is excluded."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where a server is and who connects to it: its superuser."""
+    """The address of a server, and the superuser to connect as."""
 
     host: str
     port: int
@@ -104,10 +104,10 @@ class Server:
         """Connect as superuser.
 
         Args:
-            restoring: write whatever the database's own settings say, without firing triggers.
+            restoring: allow writes regardless of the database's settings; fire no triggers.
 
         Raises:
-            BackupError: what the server said, also for failures inside the block.
+            BackupError: the server failed, also inside the block; with its message.
         """
         import psycopg
 
@@ -141,9 +141,9 @@ class Server:
         return self.inventory().wanted
 
     def inventory(self) -> Inventory:
-        """Return every database of the server: which are backed up, and why the others aren't.
+        """Return all databases of the server: which are backed up, and why the others aren't.
 
-        Left aside are only ``template0``, and ``template1`` as long as it is as initdb made it.
+        Only ``template0`` is omitted, and ``template1`` if it hasn't changed since initdb.
         """
         wanted: list[str] = []
         not_covered: dict[str, str] = {}
@@ -168,7 +168,7 @@ class Server:
             return bool(connection.execute(TEMPLATE_CHANGED.encode()).fetchall()[0][0])
 
     def wants(self, database: str) -> bool:
-        """Return whether the schema's ``include`` and ``exclude`` let a database in."""
+        """Return whether the schema's ``include`` and ``exclude`` select a database."""
         included = not self.definition_include or any(
             fnmatchcase(database, pattern) for pattern in self.definition_include
         )
@@ -189,7 +189,7 @@ class Server:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """Variables for the tools; none is secret."""
+        """Environment variables for the tools; none is secret."""
         return {
             "PGPASSFILE": f"{SECRETS}/{_PASS_FILE}",
             "PGHOST": self.host,
@@ -197,7 +197,7 @@ class Server:
             "PGUSER": self.user,
             "PGCONNECT_TIMEOUT": str(_CONNECT_SECONDS),
             "PGAPPNAME": "mmstack backup",
-            # Messages are judged: in the language they are known in.
+            # Messages are parsed: the tools must write them in English.
             "LC_ALL": "C.UTF-8",
             "PGOPTIONS": "-c lc_messages=C -c statement_timeout=0"
             " -c idle_in_transaction_session_timeout=0",
@@ -205,28 +205,28 @@ class Server:
 
     @property
     def restoring_environment(self) -> Mapping[str, str]:
-        """Variables for the tools that restore: as ``connect`` with ``restoring``."""
+        """Environment variables for tools that restore, like ``connect`` with ``restoring``."""
         options = "".join(f" -c {name}={value}" for name, value in RESTORING.items())
         environment = self.environment
         return {**environment, "PGOPTIONS": environment["PGOPTIONS"] + options}
 
 
 def primary_message(error: psycopg.Error) -> str:
-    """Return what a server refused, without the statement, which may hold a role's password."""
+    """Return the server's message without the statement, which may contain a role's password."""
     return error.diag.message_primary or str(error).strip() or type(error).__name__
 
 
 def conninfo(database: str) -> str:
-    """Return a connection string for a tool: a bare name with ``=`` would be taken for one."""
+    """Return a connection string for a tool: a bare name with ``=`` would be parsed as one."""
     escaped = database.replace("\\", "\\\\").replace("'", "\\'")
     return f"dbname='{escaped}'"
 
 
 def complaint(text: str) -> bool:
-    """Return whether the stderr of pg_dump, pg_dumpall, pg_restore means failure.
+    """Return whether the stderr of pg_dump, pg_dumpall or pg_restore means failure.
 
-    Warnings with their details and hints don't: those tools stop, with an exit code, at what
-    makes a dump unusable. Anything else that isn't known does.
+    Warnings with their details and hints don't: if a dump is unusable, these tools stop with an
+    exit code. Any other unknown line does.
     """
     return any(line.strip() and not _harmless(line) for line in text.splitlines())
 

@@ -1,8 +1,8 @@
-"""Settings of a PostgreSQL server that stand in no database: ALTER SYSTEM, and its own files.
+"""Settings of a PostgreSQL server outside of its databases: ALTER SYSTEM, and its files.
 
-What ALTER SYSTEM set is kept as statements and restored by them. The files that hold the rules of
-access (``pg_hba.conf``) and the other settings are kept, to be put back by hand: a server that
-got them from elsewhere could lock its services out.
+Settings of ALTER SYSTEM are backed up and restored as statements. The files with the access
+rules (``pg_hba.conf``) and the other settings are backed up, but only restored manually: a server
+with the files of another server could lock its services out.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 SETTINGS = "settings.sql"
 """The payload of ALTER SYSTEM's settings."""
 FILES: Final = "files"
-"""The role of that payload, and of those that are files of the server."""
+"""The role of that payload, and of the payloads with the server's files."""
 _PATHS = {
     "config_file": "postgresql.conf",
     "hba_file": "pg_hba.conf",
     "ident_file": "pg_ident.conf",
 }
 _MOST_BYTES = 1 << 20
-# Lists whose members are quoted one by one (variable_is_guc_list_quote in dumputils.c).
+# Lists whose members are quoted individually (variable_is_guc_list_quote in dumputils.c).
 _LISTS = {
     "local_preload_libraries",
     "search_path",
@@ -50,10 +50,10 @@ _STATEMENT = re.compile(rb"ALTER SYSTEM SET ([a-zA-Z_][\w.$]*) = ", re.ASCII)
 def keep_settings(
     connection: Connection, capture: Capture, not_covered: dict[str, str], excluded: dict[str, str]
 ) -> list[str]:
-    """Store the settings; name what isn't stored, or isn't restored by itself.
+    """Store the settings; record which aren't stored or aren't restored automatically.
 
     Returns:
-        The names of the files that are stored.
+        The names of the stored files.
     """
     lines = []
     for name, value in connection.execute(SYSTEM_SETTINGS.encode()).fetchall():
@@ -68,7 +68,7 @@ def keep_settings(
         title = f"file {name}"
         content = _content(connection, setting)
         if isinstance(content, str):
-            # One that the schema mounts stands in the backup of the service's configuration.
+            # The backup of the service's configuration holds files that the schema mounts.
             excluded[title] = content
         elif _SECRET.search(content) and not capture.encrypted:
             not_covered[title] = _UNENCRYPTED
@@ -81,7 +81,7 @@ def keep_settings(
 
 
 def _content(connection: Connection, setting: str) -> bytes | str:
-    """Return the content of a file in the data directory; else why it isn't taken."""
+    """Return the content of a file in the data directory; otherwise why it isn't stored."""
     import psycopg
 
     query = (
@@ -121,15 +121,15 @@ def split_list(value: str) -> list[str]:
 def restore_settings(
     connection: Connection, content: bytes, *, keep: Collection[str]
 ) -> Iterator[tuple[str, str]]:
-    """Make ALTER SYSTEM's settings those of ``content``, and let the server read them.
+    """Replace the settings of ALTER SYSTEM with those of ``content``, and reload them.
 
-    Each setting is changed by itself; the others are in effect at every moment.
+    Each setting is changed separately; the others stay in effect all the time.
 
     Args:
-        keep: settings that the backup doesn't hold.
+        keep: settings that the backup doesn't hold; they aren't reset.
 
     Yields:
-        Name of a setting that the server refuses → why.
+        Name of a setting that the server rejects → why.
     """
     import psycopg
 
@@ -152,6 +152,6 @@ def restore_settings(
         try:
             connection.execute(statement)
         except psycopg.Error as error:
-            # Not its message: that quotes the value, which may be a password.
+            # Without its message: it quotes the value, which may be a password.
             yield f"setting {name}", f"the server refuses it: {type(error).__name__}"
     connection.execute(b"SELECT pg_reload_conf()")

@@ -1,12 +1,12 @@
-"""Statements of SQL scripts that PostgreSQL's own tools wrote."""
+"""Parse and edit statements of SQL scripts that PostgreSQL's tools wrote."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-# Strings and quoted names are taken whole, so that nothing inside them counts. The tools set
-# standard_conforming_strings, so that a backslash is one, except in E''.
+# A string or quoted name is one token, so that its content isn't parsed. The tools set
+# standard_conforming_strings, so a backslash is an ordinary character, except in E''.
 _TOKEN = re.compile(
     rb"""
       (?P<comment>--[^\n]*\n?)
@@ -43,21 +43,21 @@ def words(statement: bytes) -> list[bytes]:
 
 
 def unquoted(name: bytes) -> str:
-    """Return a name as it stands in the catalogue."""
+    """Return a name as in the catalogue, without quotes."""
     text = name.decode("utf-8", "surrogateescape")
     return text[1:-1].replace('""', '"') if text.startswith('"') else text
 
 
 def unquoted_literal(literal: bytes) -> str:
-    """Return what a string of SQL stands for, one without escapes."""
+    """Return the value of an SQL string that has no backslash escapes."""
     return literal.decode("utf-8", "surrogateescape")[1:-1].replace("''", "'")
 
 
 def renamed(statement: bytes, name: bytes) -> bytes:
-    """Return a statement about a database with another database's name.
+    """Return a statement about a database with another database name.
 
     Args:
-        name: quoted.
+        name: the other name, quoted.
     """
     parts: list[bytes] = []
     before = b""
@@ -65,7 +65,7 @@ def renamed(statement: bytes, name: bytes) -> bytes:
     for token in _TOKEN.finditer(statement):
         part = token[0]
         if token["word"] or token["quoted"]:
-            # A role may be called "database", too.
+            # A role may also be called "database".
             if before == b"DATABASE" and not done:
                 part, done = name, True
             elif before not in (b"ROLE", b"TO", b"FROM"):
@@ -77,7 +77,7 @@ def renamed(statement: bytes, name: bytes) -> bytes:
 
 
 def without_tablespace(statement: bytes) -> bytes:
-    """Return a CREATE DATABASE without its tablespace."""
+    """Return a CREATE DATABASE statement without its tablespace."""
     parts: list[bytes] = []
     skipping = False
     for token in _TOKEN.finditer(statement):
@@ -91,7 +91,7 @@ def without_tablespace(statement: bytes) -> bytes:
 
 
 def without_password(statement: bytes) -> bytes:
-    """Return an ALTER ROLE without its password."""
+    """Return an ALTER ROLE statement without its password."""
     parts: list[bytes] = []
     skipping = False
     for token in _TOKEN.finditer(statement):

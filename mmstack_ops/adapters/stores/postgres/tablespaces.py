@@ -1,4 +1,4 @@
-"""Tablespaces of a PostgreSQL server made anew, with their folders."""
+"""Re-create tablespaces of a PostgreSQL server, with their folders."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mmstack_ops.domain.errors import BackupError
 if TYPE_CHECKING:
     from mmstack_ops.adapters.stores.postgres.server import Connection
 
-# The folder of a tablespace belongs to the server's user, as its data directory does.
+# The folder of a tablespace must belong to the server's user, like its data directory.
 _MAKE_FOLDER = (
     'mkdir -p "$FOLDER" && chown "$(stat -c %u:%g "$DATA")" "$FOLDER" && chmod 700 "$FOLDER"'
 )
 
 
 def create_tablespaces(work: Work) -> None:
-    """Create the tablespaces that the server lacks; note those that can't be."""
+    """Create the tablespaces that the server lacks; record those that can't be created."""
     import psycopg
 
     server = work.server
@@ -39,7 +39,7 @@ def create_tablespaces(work: Work) -> None:
                 try:
                     connection.execute(statement)
                 except psycopg.errors.UndefinedFile:
-                    # A new volume lacks the folder.
+                    # The folder doesn't exist on a new volume.
                     _make_folder(work, connection, location)
                     connection.execute(statement)
             except (psycopg.Error, BackupError) as error:
@@ -53,10 +53,10 @@ def create_tablespaces(work: Work) -> None:
 
 
 def _make_folder(work: Work, connection: Connection, location: str) -> None:
-    """Make the folder of a tablespace, where a volume of the service holds it.
+    """Create the folder of a tablespace on a volume of the service.
 
     Raises:
-        BackupError: none does, or it can't be made.
+        BackupError: the folder is on no volume, or can't be created.
     """
     ((data,),) = connection.execute(b"SELECT current_setting('data_directory')").fetchall()
     mounts = {mount_of(work.instance, folder) for folder in (location, str(data))}

@@ -1,4 +1,4 @@
-"""pg_dump and pg_restore in containers of a service's image."""
+"""Run pg_dump and pg_restore in containers of a service's image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHUNK = 1 << 20
 
 
 class DumpTools:
-    """PostgreSQL's tools in a container that is made anew after a command has failed in it."""
+    """PostgreSQL's tools in a container that is re-created after a command has failed in it."""
 
     def __init__(self, bench: Workbench, instance: Instance, server: Server) -> None:
         self._bench = bench
@@ -41,7 +41,7 @@ class DumpTools:
         self._open.__exit__(kind, failure, trace)
 
     def usable(self) -> Tools:
-        """Return the tools."""
+        """Return the tools; start their container if there is none."""
         if self._tools is None:
             server = self._server
             self._tools = self._open.enter_context(
@@ -52,13 +52,13 @@ class DumpTools:
         return self._tools
 
     def renew(self) -> None:
-        """Let the next command have a new container."""
+        """Remove the container; the next command gets a new one."""
         self._tools = None
         self._open.close()
 
 
 def judge(bench: Workbench) -> Callable[[str], bool]:
-    """Return a judge of a tool's stderr, which tells its warnings."""
+    """Return a function that judges a tool's stderr and reports its warnings."""
 
     def fails(text: str) -> bool:
         for warning in warnings_in(text):
@@ -71,13 +71,13 @@ def judge(bench: Workbench) -> Callable[[str], bool]:
 def check_archive(
     bench: Workbench, tools: Instance, artifact: OpenArtifact, payload: Payload
 ) -> None:
-    """Let pg_restore read a whole archive.
+    """Read a whole archive with pg_restore.
 
     Raises:
-        ArtifactError: it isn't what was dumped.
+        ArtifactError: the archive differs from what was dumped.
         BackupError: pg_restore can't read it.
     """
-    # What is left after the end of the archive is read too, so that the hash is checked.
+    # Read any bytes after the end of the archive too, so that the hash is checked.
     script = "pg_restore -f /dev/null && cat >/dev/null"
     with (
         artifact.read(payload) as source,

@@ -1,4 +1,4 @@
-"""Prometheus: snapshots of its storage, samples past their age."""
+"""Prometheus: snapshots of its storage, and retention of samples."""
 
 from __future__ import annotations
 

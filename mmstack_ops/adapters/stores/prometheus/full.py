@@ -1,4 +1,4 @@
-"""Prometheus through its own snapshots: hard links to blocks that never change."""
+"""Back up Prometheus with its own snapshots: hard links to blocks that never change."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.errors import BackupError
 
 PORT = 9090
-# Making a snapshot writes what is still in memory; minutes on a large server.
+# A snapshot writes what is still in memory, which takes minutes on a large server.
 _SNAPSHOT_SECONDS = 900.0
 _OK, _NO_CONTENT = 200, 204
-# A server names a snapshot when the request reaches it, before the work.
+# A server names a snapshot when the request arrives, before it starts to work.
 _ANSWERED_WITHIN = timedelta(seconds=10)
 _FOLDER = "snapshots"
-# A block's folder has a ULID as its name.
+# The name of a block's folder is a ULID.
 _BLOCK = re.compile("[0-9A-HJKMNP-TV-Z]{26}")
 _JOURNAL = "prometheus-snapshot"
 _ASKED = "prometheus-snapshot-asked-for"
 
 
 class PrometheusFull(VolumesFull):
-    """All blocks and what isn't in a block yet, at one moment, while the server works."""
+    """All blocks and what isn't in a block yet, at one moment, while the server runs."""
 
     method: ClassVar[str] = "prometheus"
     needs_running: ClassVar[bool] = True
@@ -45,8 +45,8 @@ class PrometheusFull(VolumesFull):
         bench.tell(f"snapshot of {instance.service}")
         before = _live_blocks(bench, instance)
         failure: BaseException | None = None
-        # Its name is known only when it is there: until then the journal knows the others, and when
-        # it was asked for.
+        # Its name is known only once it exists: until then the journal holds the names of the
+        # others, and the time of the request.
         asked = {
             "known": json.dumps(sorted(_snapshots(bench, instance))),
             "at": datetime.now(UTC).isoformat(),
@@ -60,7 +60,7 @@ class PrometheusFull(VolumesFull):
                     facts = tree.facts(stored)
                     missing = _left_by_the_server(bench, instance, before, facts.items)
                 except BaseException as error:
-                    # The server's disk first: the snapshot keeps old blocks from being deleted.
+                    # Clean up the server first: the snapshot keeps old blocks from being deleted.
                     failure = error
                 _delete(bench, instance, made)
         if failure is not None:
@@ -69,7 +69,7 @@ class PrometheusFull(VolumesFull):
             method="a snapshot made by the server, what is only in memory included",
             versions={"prometheus": str(version)},
             restore_by_hand=by_hand(tree),
-            # A server that starts adds files of its own, such as its log of writes.
+            # A server that starts adds files of its own, such as its write-ahead log.
             facts=replace(
                 facts,
                 complete=False,
@@ -79,7 +79,7 @@ class PrometheusFull(VolumesFull):
         )
 
     def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
-        """Look at the blocks; see ``BackupType.inspect``."""
+        """Read the blocks; see ``BackupType.inspect``."""
         tree = VolumeTree(bench, instance)
         found = tree.look(like)
         paths = found.items if like is None else {p: "" for p in found.items if p in like.items}
@@ -87,9 +87,9 @@ class PrometheusFull(VolumesFull):
 
 
 def _unversioned(files: Iterator[TreeFile]) -> Iterator[TreeFile]:
-    """Leave out what tells two hard links of one block apart: blocks never change."""
+    """Yield files without what differs between hard links to one block: blocks never change."""
     for file in files:
-        # A folder of a snapshot is always new; the time of a block's files is the block's.
+        # Folders of a snapshot are always new; its files have the times of the block's files.
         yield replace(file, version="", mtime_ns=0 if file.kind == "dir" else file.mtime_ns)
 
 
@@ -98,7 +98,7 @@ def _blocks(paths: Any) -> int:
 
 
 def _live_blocks(bench: Workbench, instance: Instance) -> set[str]:
-    """Return the blocks that stand on the server's volume, whatever the server makes of them."""
+    """Return the blocks on the server's volume, including those that the server can't read."""
     found: set[str] = set()
     for root in VolumeTree(bench, instance).roots:
         with root.open() as folder:
@@ -113,9 +113,9 @@ def _live_blocks(bench: Workbench, instance: Instance) -> set[str]:
 def _left_by_the_server(
     bench: Workbench, instance: Instance, before: set[str], files: Iterable[str]
 ) -> dict[str, str]:
-    """Return what stands on the volume and isn't in the snapshot: name → why."""
+    """Return what is on the volume and isn't in the snapshot: name → why."""
     held = {"/".join(path.split("/")[:2]) for path in files}
-    # One that was compacted, or came to be, meanwhile is in the snapshot in another form.
+    # A block that was compacted or created meanwhile is in the snapshot in another form.
     there = before & _live_blocks(bench, instance)
     why = "the server left this block out of its snapshot: it can't read it, see its log"
     found = dict.fromkeys(sorted(there - held), why)
@@ -129,10 +129,10 @@ def _left_by_the_server(
 
 
 def _delete_leftovers(bench: Workbench, instance: Instance) -> None:
-    """Delete what killed backups left: by its name, or as the one made when one was asked for.
+    """Delete snapshots that killed backups left, by name or by the time of the request.
 
-    What an operator made at another moment is nobody else's, also when the request that was
-    cut off never came to the server.
+    A snapshot that an operator made at another time isn't deleted, even if the interrupted
+    request never reached the server.
     """
     for record in leftovers(bench, _JOURNAL, instance):
         bench.tell(f"deleting snapshot {record['snapshot']} that a killed backup left")
@@ -145,7 +145,7 @@ def _delete_leftovers(bench: Workbench, instance: Instance) -> None:
             bench.tell(f"deleting snapshot {new[0]} that a killed backup left")
             _delete(bench, instance, new[0])
         elif new:
-            # One of them is ours, the others are somebody's: people have to say which.
+            # Only one of them is ours: an operator has to decide which.
             bench.tell(
                 f"{instance.service} has snapshots one of which a killed backup left:"
                 f" {', '.join(new)}; delete it by hand, they keep old blocks on the disk"
@@ -153,20 +153,20 @@ def _delete_leftovers(bench: Workbench, instance: Instance) -> None:
 
 
 def _is_of(name: str, asked_at: datetime) -> bool:
-    """Return whether a snapshot was begun when one was asked for: its name begins with the moment.
+    """Return whether a snapshot was started when one was requested.
 
-    ``20171210T211224Z-2be650b6d019eb54``
-    (https://prometheus.io/docs/prometheus/latest/querying/api/#snapshot), to the second.
+    Its name begins with the time, to the second: ``20171210T211224Z-2be650b6d019eb54``
+    (https://prometheus.io/docs/prometheus/latest/querying/api/#snapshot).
     """
     try:
         begun = datetime.strptime(name.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
-        return False  # Somebody named it.
+        return False  # The server didn't choose this name.
     return timedelta(seconds=-1) <= begun - asked_at <= _ANSWERED_WITHIN
 
 
 def _snapshots(bench: Workbench, instance: Instance) -> set[str]:
-    """Return the names of the snapshots that stand on the server's volume."""
+    """Return the names of the snapshots on the server's volume."""
     found: set[str] = set()
     for root in VolumeTree(bench, instance, below=_FOLDER).roots:
         with suppress(FileNotFoundError), root.open() as folder:
@@ -175,7 +175,7 @@ def _snapshots(bench: Workbench, instance: Instance) -> set[str]:
 
 
 def _delete(bench: Workbench, instance: Instance, snapshot: str) -> None:
-    """Delete a snapshot's folder; one that isn't there is fine."""
+    """Delete a snapshot's folder if it exists."""
     if not snapshot or "/" in snapshot or snapshot.startswith("."):
         raise BackupError(
             f"{instance.service} calls a snapshot {snapshot!r}",
@@ -188,16 +188,16 @@ def _delete(bench: Workbench, instance: Instance, snapshot: str) -> None:
 
 
 def ask(instance: Instance, method: str, path: str) -> Any:
-    """Send a request to a Prometheus server; return the data of its answer (None without any).
+    """Send a request to a Prometheus server; return the data of its answer (None if it has none).
 
     Raises:
-        BackupError: what the server said.
+        BackupError: the request failed; it holds the server's message.
     """
     import requests
 
     url = f"http://{instance.address}:{instance.definition.server_port('http', PORT)}{path}"
     session = requests.Session()
-    # The address is the container's: no proxy of this machine leads there.
+    # The address is the container's: no proxy of this host leads there.
     session.trust_env = False
     try:
         with session, session.request(method, url, timeout=(10, _SNAPSHOT_SECONDS)) as response:
@@ -209,7 +209,7 @@ def ask(instance: Instance, method: str, path: str) -> Any:
     try:
         answer: dict[str, Any] = json.loads(content)
     except ValueError:
-        # What stands before it, a proxy say, or a server that starts answers in plain text.
+        # A proxy in front of the server, or a server that is starting, answers in plain text.
         raise _refused(instance, path, f"status {status}, without JSON") from None
     if status != _OK or answer.get("status") != "success":
         raise _refused(instance, path, str(answer.get("error", f"status {status}")))

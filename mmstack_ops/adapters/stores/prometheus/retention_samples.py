@@ -1,4 +1,4 @@
-"""Old samples of a Prometheus server, where the environment keeps less than the server does."""
+"""Delete old samples of a Prometheus server if the environment keeps less than the server."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _BYTES = "prometheus_tsdb_storage_blocks_bytes"
 
 
 class PrometheusSamples:
-    """Samples before the moment, deleted by the server's admin API; counted in hours of history."""
+    """Samples before the moment, deleted with the admin API; counted in hours of history."""
 
     needs_running: ClassVar[bool] = True
 
     def look(self, site: Site, rule: MetricsRule) -> Found:  # noqa: ARG002 - all series alike
-        """Look how far back it goes; see ``Strategy.look``."""
+        """Determine how far back the history goes; see ``Strategy.look``."""
         now = from_epoch(float(_value(site, "time()")))
         begin = _begin(site)
         if begin is None:
@@ -48,13 +48,13 @@ class PrometheusSamples:
         )
 
     def clean(self, site: Site, rule: MetricsRule) -> Gone:
-        """Delete, then free the room; see ``Strategy.clean``."""
+        """Delete the samples, then free the disk space; see ``Strategy.clean``."""
         found = self.look(site, rule)
         before = _bytes(site)
         query = urlencode({"match[]": '{__name__=~".+"}', "end": site.before.timestamp()})
         with counted(site, "samples") as tally:
             ask(site.instance, "POST", f"/api/v1/admin/tsdb/delete_series?{query}")
-            # Asked, and not taken from the plan: what is deleted is out of sight at once.
+            # Queried, not taken from the plan: deleted samples are invisible at once.
             tally.count = found.expired - self.look(site, rule).expired
             site.check()
             _free_room(site)
@@ -64,10 +64,10 @@ class PrometheusSamples:
 
 
 def _free_room(site: Site) -> None:
-    """Write blocks anew without what was deleted in them.
+    """Rewrite blocks without the samples that were deleted from them.
 
     Raises:
-        RetentionError: deleted samples still take room.
+        RetentionError: deleted samples still take disk space.
     """
     try:
         ask(site.instance, "POST", "/api/v1/admin/tsdb/clean_tombstones")
@@ -85,20 +85,20 @@ def _hours(later: datetime, earlier: datetime) -> int:
 
 
 def _begin(site: Site) -> datetime | None:
-    """Return where the oldest block begins; None while there is nothing.
+    """Return when the oldest block begins; None if there is no data.
 
-    A server without samples tells the largest number there is.
+    A server without samples reports the largest possible number.
     """
     value = _metric(site, _LOWEST)
     return None if value is None or not 0 < value < _NOTHING else from_epoch(value)
 
 
 def _oldest(site: Site, begin: datetime) -> datetime:
-    """Return the hour of the oldest sample, or ``site.before`` when there is none before it.
+    """Return the hour of the oldest sample, or ``site.before`` if there is none before it.
 
-    A block of which part was deleted begins where it always did: what is left of it only its
-    series tell. Looked for in steps that double, then in halves, so that no answer is longer
-    than it must be: older servers can't be asked for the first series only.
+    A block that was deleted in part still begins where it always did: only its series show what
+    is left. The search uses steps that double, then halves the range, so that no answer is longer
+    than necessary: older servers can't be asked for the first series only.
     """
     last = _hours(site.before, begin) + 1
     without, within = 0, 1
@@ -137,7 +137,7 @@ def _metric(site: Site, name: str) -> float | None:
     import requests
 
     session = requests.Session()
-    # The address is the container's: no proxy of this machine leads there.
+    # The address is the container's: no proxy of this host leads there.
     session.trust_env = False
     port = site.instance.definition.server_port("http", PORT)
     url = f"http://{site.instance.address}:{port}/metrics"
@@ -161,6 +161,6 @@ def _silent(site: Site, why: str) -> RetentionError:
 
 
 def _value(site: Site, expression: str) -> Any:
-    """Return what an instant query of a scalar gives."""
+    """Return the result of an instant query for a scalar."""
     answer = ask(site.instance, "GET", f"/api/v1/query?{urlencode({'query': expression})}")
     return answer["result"][1]

@@ -1,4 +1,4 @@
-"""Qdrant: collections, their points and aliases, points and collections past their age."""
+"""Qdrant: collections with points and aliases, and retention of points and collections."""
 
 from __future__ import annotations
 

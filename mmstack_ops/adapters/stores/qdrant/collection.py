@@ -1,4 +1,4 @@
-"""Qdrant's collections as their own snapshots, with aliases: vectors and payloads exactly."""
+"""Back up Qdrant collections as snapshots, with aliases and exact vectors and payloads."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _ALIASES = "aliases.json"
 _JOURNAL = "qdrant-snapshot"
 _INTENT = "qdrant-snapshot-begun"
 _BLOCK = 1 << 20
-# A file name has 255 bytes, of which compression and encryption take some.
+# A file name may have 255 bytes, of which compression and encryption use some.
 _LONGEST = 200
 _EXCLUDED = "the service's backup settings leave it out"
 
@@ -63,7 +63,7 @@ class QdrantCollection:
         check = partial(_raise_if_cancelled, bench)
         delete_copies(bench, instance, server)
         _delete_leftovers(bench, instance, server)
-        # What is there, whatever the schema says of it.
+        # Everything on the server, whether or not the schema includes it.
         there, aliases = server.collections(), server.aliases()
         excluded = {collection_name(c): _EXCLUDED for c in there if not _is_wanted(instance, c)}
         wanted = [one for one in there if _is_wanted(instance, one)]
@@ -128,7 +128,7 @@ class QdrantCollection:
         )
 
     def check(self, bench: Workbench, artifact: OpenArtifact, image: str) -> list[str]:  # noqa: ARG002 - no tool is needed
-        """Walk each snapshot, which is a tar, and each export; see ``BackupType.check``."""
+        """Read each snapshot, which is a tar, and each export; see ``BackupType.check``."""
         problems: list[str] = []
         for payload in artifact.manifest.with_role("dump"):
             problem = _problem(artifact, payload)
@@ -139,9 +139,9 @@ class QdrantCollection:
     def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
         """Recover every collection; see ``BackupType.restore``.
 
-        One that is there is replaced only after its backup was loaded beside it and compared.
+        A live collection is replaced only after its backup was loaded next to it and compared.
         Collections that the schema includes and the backup doesn't hold are deleted, except
-        those that it says it doesn't hold: the server then holds what it held.
+        those that it lists as left out: the server then holds what it held at backup time.
         """
         server = QdrantServer.of(instance)
         work = CollectionsRestore(
@@ -154,7 +154,7 @@ class QdrantCollection:
         return instance
 
     def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
-        """Look at what a server holds; see ``BackupType.inspect``."""
+        """Read what a server holds; see ``BackupType.inspect``."""
         server = QdrantServer.of(instance)
         there = server.collections()
         wanted = [one for one in there if _is_wanted(instance, one)]
@@ -185,13 +185,13 @@ class QdrantCollection:
         check: Callable[[], None],
         missing: dict[str, str],
     ) -> list[Facts]:
-        """Look at the same collections once more; note those that can't be looked at any more."""
+        """Read the same collections again; note those that can no longer be read."""
         found: list[Facts] = []
         for collection, facts in before.items():
             try:
                 found.append(look_at(server, collection, check=check, like=facts))
             except BackupError as error:
-                # One that was deleted meanwhile isn't missed.
+                # A collection that was deleted meanwhile isn't missing.
                 if collection in server.collections():
                     missing[collection_name(collection)] = _why(error)
         return found
@@ -233,7 +233,7 @@ class QdrantCollection:
         bench.tell(f"snapshot of collection {collection}")
         failure: BaseException | None = None
         with ExitStack() as records:
-            # Its name is known only when it is made: a kill before that leaves it nameless.
+            # Its name is known only once it is made: after a kill before that, it is unknown.
             known = json.dumps([one.name for one in server.snapshots(collection)])
             intent = {"collection": collection, "known": known}
             with bench.journal(record_key(_INTENT, instance), intent):
@@ -244,13 +244,13 @@ class QdrantCollection:
                     undo = {"collection": collection, "snapshot": made.name}
                     records.enter_context(bench.journal(record_key(_JOURNAL, instance), undo))
                 except BackupError as error:
-                    # The server said that there is none, so that none is looked for later.
+                    # The server reported that there is none, so that none is searched for later.
                     failure = error
             if failure is None:
                 try:
                     self._download(bench, server, collection, made, capture, name)
                 except BaseException as error:
-                    # The server's disk first: what it made for us mustn't stay there.
+                    # Clean up the server first: the snapshot made for us must not stay there.
                     failure = error
                 server.delete_snapshot(collection, made.name)
         if failure is not None:
@@ -295,7 +295,7 @@ def _why(error: BackupError) -> str:
 
 
 def _file_name(collection: str) -> str:
-    """Return the name of a collection as one of files, which may hold less, and fewer bytes."""
+    """Return a file name for a collection: it may hold fewer characters, and fewer bytes."""
     # A file whose name begins with a dot is hidden.
     escaped = quote(collection, safe="").replace(".", "%2E")
     if len(escaped) <= _LONGEST:
@@ -330,7 +330,7 @@ def _members(source: BinaryIO) -> int:
 
 
 def _delete_leftovers(bench: Workbench, instance: Instance, server: QdrantServer) -> None:
-    """Delete snapshots that a killed backup left on the server, as far as they are ours."""
+    """Delete snapshots that a killed backup left on the server, if they are known to be ours."""
     for record in leftovers(bench, _JOURNAL, instance):
         bench.tell(f"deleting the snapshot {record['snapshot']} that a killed backup left")
         server.delete_snapshot(record["collection"], record["snapshot"])
@@ -340,7 +340,7 @@ def _delete_leftovers(bench: Workbench, instance: Instance, server: QdrantServer
             continue
         new = [one.name for one in server.snapshots(collection) if one.name not in known]
         if new:
-            # Somebody else may have made one meanwhile: only an operator can tell them apart.
+            # A user may have made one meanwhile: only an operator can tell them apart.
             bench.tell(
                 f"a backup was killed while {instance.service} made a snapshot of {collection};"
                 f" delete those of these that you don't know: {', '.join(new)}"

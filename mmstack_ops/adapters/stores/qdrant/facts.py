@@ -1,4 +1,4 @@
-"""What a Qdrant server holds, as facts: configuration, indexes and aliases, and all points."""
+"""Facts of a Qdrant server: configuration, indexes, aliases and all points."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmstack_ops.adapters.stores.qdrant.server import QdrantServer
 from mmstack_ops.domain.backups.facts import Facts
 
 ALL_POINTS = 100_000
-"""In collections of up to so many points all are compared, in larger ones a sample."""
+"""In collections of up to this many points all are compared, in larger ones a sample."""
 _SAMPLE = 25_000
 _SLICES = 65_536
 _COMPARED = f"/slices compared of {_SLICES}"
@@ -23,8 +23,8 @@ _READABLE = 200
 
 
 def collection_name(collection: str) -> str:
-    """Return the name of a collection in facts; what it holds stands below it."""
-    # Names of collections and aliases hold no slash: Qdrant refuses it.
+    """Return the name of a collection in facts; the names of its content are below it."""
+    # Names of collections and aliases contain no slash: Qdrant refuses it.
     return f"collection/{collection}"
 
 
@@ -41,11 +41,11 @@ def look_at(
     known_as: str | None = None,
     like: Facts | None = None,
 ) -> Facts:
-    """Look at one collection: its configuration, its indexes, its points.
+    """Return the facts of one collection: its configuration, indexes and points.
 
     Args:
-        check: called between requests; raises when nobody waits any more.
-        known_as: the name it has in the facts, when it stands on the server under another.
+        check: called between requests; raises if the work is cancelled.
+        known_as: its name in the facts, if it has another name on the server.
         like: recorded facts; the same sample is taken.
 
     Raises:
@@ -67,7 +67,7 @@ def look_at(
 
 
 def merged(parts: Iterable[Facts], aliases: Mapping[str, str]) -> Facts:
-    """Return the facts of all collections looked at, with totals, and those of the aliases."""
+    """Return the facts of all these collections, with totals, and of the aliases."""
     figures = {"collections": 0, "points": 0, "aliases": len(aliases)}
     items = {alias_name(alias): collection for alias, collection in aliases.items()}
     for part in parts:
@@ -79,7 +79,7 @@ def merged(parts: Iterable[Facts], aliases: Mapping[str, str]) -> Facts:
 
 
 def part_of(facts: Facts, collection: str) -> Facts:
-    """Return what facts say of one collection."""
+    """Return the facts of one collection."""
     below = f"{collection_name(collection)}/"
     return replace(
         facts,
@@ -112,21 +112,21 @@ def _ordered(vector: Any) -> Any:
 
 
 def is_sample(facts: Facts) -> bool:
-    """Return whether the facts of one collection are of a sample of its points."""
+    """Return whether the facts of one collection cover only a sample of its points."""
     return any(
         slices < _SLICES for name, slices in facts.figures.items() if name.endswith(_COMPARED)
     )
 
 
 def settings_of(place: str, info: Mapping[str, Any]) -> dict[str, str]:
-    """Return what ``QdrantServer.info`` says of a collection, as items of facts."""
+    """Return what ``QdrantServer.info`` reports about a collection, as items of facts."""
     config = info["config"]
     found = {
         f"{place}/config/{name}": value for name, value in config.get("params", {}).items() if value
     }
     found |= {f"{place}/config/{name}": config.get(name) for name in _SECTIONS}
     if not (config.get("strict_mode_config") or {}).get("enabled"):
-        # Its limits don't hold: some servers leave it out then.
+        # Its limits don't apply, and some servers then leave it out.
         found[f"{place}/config/strict_mode_config"] = None
     for field, schema in (info.get("payload_schema") or {}).items():
         index = {name: value for name, value in schema.items() if name != "points"}
@@ -135,7 +135,7 @@ def settings_of(place: str, info: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _set(value: Any) -> Any:
-    """Return ``value`` without what isn't set: servers show or leave that out as they like."""
+    """Return ``value`` without what isn't set: servers may show that or leave it out."""
     if not isinstance(value, dict):
         return value
     given = {name: _set(one) for name, one in value.items()}
@@ -167,7 +167,7 @@ def _id(point: Mapping[str, Any]) -> bytes:
 
 
 def _is_in_sample(point: Mapping[str, Any], slices: int) -> bool:
-    # Not the byte that says the group: a sample has points of all groups.
+    # Not the byte that selects the group: a sample has points of all groups.
     return int.from_bytes(sha256(_id(point)).digest()[1:3]) < slices
 
 
@@ -179,12 +179,12 @@ class FirstForm:
 
     @classmethod
     def is_of(cls, facts: Facts) -> bool:
-        """Return whether facts are of that form."""
+        """Return whether facts have this form."""
         return any(name.startswith(cls._COUNT) for name in (*facts.figures, *facts.bounds))
 
     @classmethod
     def look(cls, server: QdrantServer, collections: Iterable[str], like: Facts) -> Facts:
-        """Count all points, and look at those that ``like`` names."""
+        """Count all points, and read those that ``like`` names."""
         figures = {"collections": 0, "points": 0}
         items: dict[str, str] = {}
         for collection in collections:

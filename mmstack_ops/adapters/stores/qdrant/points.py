@@ -1,7 +1,7 @@
-"""A collection as its points: for those whose snapshot the server can't make.
+"""Export and load the points of a collection if the server can't make a snapshot of it.
 
-A text of one JSON value a line: the collection's settings, each point with vectors and payload,
-and at the end how many there were. Unlike a snapshot it isn't of one moment.
+An export is a text with one JSON value per line: the collection's settings, each point with vectors
+and payload, and at the end the number of points. Unlike a snapshot, it isn't of one moment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mmstack_ops.adapters.stores.qdrant.facts import canonical
 from mmstack_ops.adapters.stores.qdrant.server import QdrantServer
 from mmstack_ops.domain.errors import ArtifactError, BackupError
 
-# A request of Qdrant may hold 32 MiB; a batch ends when it is past this.
+# A request to Qdrant may hold 32 MiB; a batch ends once it exceeds this.
 _BATCH_BYTES = 4 << 20
 _BATCH_POINTS = 200
 # One point with all its vectors and its payload.
@@ -36,7 +36,7 @@ def export_points(
     """Write a collection's settings and all its points.
 
     Raises:
-        BackupError: the server refused it, or the collection can't be made again from that.
+        BackupError: the server refused it, or the collection can't be recreated from an export.
     """
     info = server.info(collection)
     if info["config"]["params"].get("sharding_method") == "custom":
@@ -60,7 +60,7 @@ def load_points(
     """Create a collection and write all points of an export into it.
 
     Raises:
-        ArtifactError: the export isn't whole.
+        ArtifactError: the export is incomplete.
         BackupError: the server refused it.
     """
     lines = _lines(source)
@@ -94,7 +94,7 @@ def load_points(
 
 
 def export_problem(source: BinaryIO) -> str | None:
-    """Read an export whole; return what is wrong with it, None when it is as written."""
+    """Read a whole export; return what is wrong with it, None if it is as it was written."""
     try:
         lines = _lines(source)
         settings = next(lines)

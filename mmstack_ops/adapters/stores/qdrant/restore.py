@@ -1,9 +1,9 @@
-"""Collections put back: each is loaded beside the live one and compared before it replaces it.
+"""Restore collections: each is loaded next to the live one and compared before it replaces it.
 
-Qdrant can't rename a collection. So what was loaded and compared beside is loaded once more, over
-the live one: the server replaces it when the snapshot was read whole. Where it can't (the settings
-differ, or the points come from an export), the live collection is deleted first. If the new one
-can't be loaded then, the copy beside it stays, and the error names it; a restore that succeeds
+Qdrant can't rename a collection. So what was loaded as a copy and compared is loaded again, over
+the live collection: the server replaces it once the whole snapshot is read. If it can't (the
+settings differ, or the points come from an export), the live collection is deleted first. If the
+new one can't be loaded then, the copy stays, and the error names it; a restore that succeeds
 deletes it.
 """
 
@@ -44,15 +44,15 @@ from mmstack_ops.domain.units import format_bytes
 COLLECTION = "collection"
 """Attribute of a payload: the collection that it holds."""
 FORM = "form"
-"""Attribute of a payload: absent for a snapshot, else ``POINTS``."""
+"""Attribute of a payload: absent for a snapshot, otherwise ``POINTS``."""
 POINTS = "points"
 SETTINGS = "settings.json"
-"""The payload with what the server said of each collection; format 1 doesn't have it."""
+"""The payload with the server's report on each collection; format 1 doesn't have it."""
 
 _JOURNAL = "qdrant-copy"
 _DELETED = "qdrant-deleted"
 _STORAGE = "/qdrant/storage"
-# An upload stands as a file, then unpacked, before it is a collection.
+# The server stores an upload as a file, then unpacks it, before it is a collection.
 _TIMES = 2
 
 
@@ -84,12 +84,12 @@ class CollectionsRestore:
         self._touched = False
 
     def run(self) -> None:
-        """Do it.
+        """Run the restore.
 
         Raises:
-            PartialRestoreError: some collections weren't taken; what was there of them stays.
-            UntouchedError: what failed before anything live was touched, such as a collection
-                that differs from what was recorded.
+            PartialRestoreError: the server refused some collections; their old content stays.
+            UntouchedError: it failed before anything live was touched, for example because a
+                collection differs from what was recorded.
             BackupError: the server refused something later.
         """
         try:
@@ -97,7 +97,7 @@ class CollectionsRestore:
         except CancelledError:
             raise
         except MmstackError as error:
-            # A drill tells a backup that fails from one that it couldn't try.
+            # A drill distinguishes a backup that fails from one that it couldn't try.
             if self._touched or self._instance.scratch:
                 raise
             raise UntouchedError.of(error) from None
@@ -118,7 +118,7 @@ class CollectionsRestore:
                 self._load_beside(held, live, copies, records)
                 self._replace(held, live, copies)
             except BaseException as error:
-                # Whatever ended it, no copy stays beside what is live.
+                # After any error, no copy stays next to the live data.
                 failure = error
             needed = _needed_copies(self._bench, self._instance)
             try:
@@ -126,10 +126,10 @@ class CollectionsRestore:
                     if copy not in needed:
                         self._server.delete_collection(copy)
             except BackupError as error:
-                # Raised while the records are open: they stay, and the next run deletes it.
+                # Raised while the records are open: they stay, and the next run deletes the copy.
                 raise failure or error from None
             if failure is not None and not needed.keys().isdisjoint(copies.values()):
-                # The same, for a copy that stays: the restore that succeeds forgets it.
+                # The same for a copy that stays, until a restore succeeds.
                 raise failure
         if failure is not None:
             raise failure
@@ -147,9 +147,9 @@ class CollectionsRestore:
         copies: dict[str, str],
         records: ExitStack,
     ) -> None:
-        """Load what would replace a live collection under another name, and compare it there.
+        """Load what would replace a live collection under another name, and compare it.
 
-        A copy is deleted when it was compared, unless it is needed: ``copies`` names those.
+        A copy is deleted once it is compared, unless it is needed: ``copies`` names those.
         """
         for collection, payload in held.items():
             if collection not in live or not self._has_room(collection, payload):
@@ -157,7 +157,7 @@ class CollectionsRestore:
             self._check()
             self._bench.tell(f"loading collection {collection} beside the live one")
             copy = f"mmstack-restore-{secrets.token_hex(8)}"
-            # Before there is anything to delete: a kill leaves a name, never a copy without one.
+            # Recorded before the copy exists: a kill never leaves a copy without a record.
             record = {"collection": copy}
             records.enter_context(self._bench.journal(record_key(_JOURNAL, self._instance), record))
             copies[collection] = copy
@@ -169,7 +169,7 @@ class CollectionsRestore:
             self._compare(collection, copy)
             if not self._must_be_deleted(collection, payload, copy):
                 self._server.delete_collection(copy)
-                # Only now: what couldn't be deleted is tried again, or its record stays.
+                # Only now: if the deletion fails, it is tried again, or the record stays.
                 del copies[collection]
 
     def _replace(
@@ -181,7 +181,7 @@ class CollectionsRestore:
         ]
         if in_the_way:
             self._touched = True
-            # Else the snapshot would be loaded into the collection that the alias leads to.
+            # Otherwise the snapshot would be loaded into the collection behind the alias.
             self._server.delete_aliases(in_the_way)
         for collection, payload in held.items():
             if collection_name(collection) in self._refused:
@@ -219,7 +219,7 @@ class CollectionsRestore:
                 or collection in needed
             )
 
-        # Last: old data is deleted when the new is in.
+        # Last: old data is deleted once the new data is in.
         for extra in live:
             if extra not in held and not stays(extra):
                 self._touched = True
@@ -239,10 +239,10 @@ class CollectionsRestore:
         self._server.replace_aliases({**kept, **wanted})
 
     def _replace_deleted(self, collection: str, payload: Payload, copy: str | None) -> None:
-        """Delete a live collection and load it; the copy beside it stays if that fails."""
+        """Delete a live collection and load it again; its copy stays if that fails."""
         with ExitStack() as records:
             if copy is not None:
-                # It outlives the block when loading fails, and a kill.
+                # The record stays if loading fails, and after a kill.
                 record = {"collection": collection, "copy": copy}
                 records.enter_context(
                     self._bench.journal(_deleted_key(self._instance, collection), record)
@@ -262,7 +262,7 @@ class CollectionsRestore:
                 ) from None
 
     def _still_needed(self) -> set[str]:
-        """Forget what is whole again; return the copies of what this restore didn't load either."""
+        """Forget collections that are loaded again; return the copies of those that aren't."""
         found = _needed_copies(self._bench, self._instance)
         for collection in found.values():
             if collection_name(collection) not in self._refused:
@@ -280,7 +280,7 @@ class CollectionsRestore:
                 self._complete_settings(collection, payload.attributes[COLLECTION])
 
     def _complete_settings(self, collection: str, recorded_as: str) -> None:
-        """Set what a server may not take from a snapshot: indexes of payloads, strict mode."""
+        """Set what a server may not take from a snapshot: payload indexes and strict mode."""
         recorded = self._settings_file.get(recorded_as)
         if recorded is None:
             return
@@ -296,7 +296,7 @@ class CollectionsRestore:
 
     def _compare(self, collection: str, copy: str) -> None:
         if FirstForm.is_of(self._facts):
-            # Its facts name points by the name of their collection; it is compared afterwards.
+            # Its facts name points by the name of their collection: it is compared afterwards.
             return
         recorded = part_of(self._facts, collection)
         found = look_at(
@@ -307,7 +307,7 @@ class CollectionsRestore:
             return
         first = "; ".join(comparison.differences[:3])
         if self._bench.accept_differences:
-            # The caller compares all of it, and says so.
+            # The caller compares everything and reports the differences.
             self._bench.tell(f"collection {collection} differs from what was recorded: {first}")
             return
         raise RestoreError(
@@ -319,13 +319,13 @@ class CollectionsRestore:
         )
 
     def _must_be_deleted(self, collection: str, payload: Payload, copy: str) -> bool:
-        """Return whether the copy shows that the live collection can't be loaded over."""
+        """Return whether the copy shows that loading can't replace the live collection."""
         if payload.attributes.get(FORM) == POINTS:
             return True
         return self._settings(collection) != self._settings(copy)
 
     def _cannot_be_loaded_over(self, collection: str, payload: Payload) -> bool:
-        """Return whether a live collection can't be loaded over, without a copy to look at."""
+        """Return whether loading can't replace a live collection, without a copy to compare."""
         if payload.attributes.get(FORM) == POINTS:
             return True
         place = collection_name(collection)
@@ -334,7 +334,7 @@ class CollectionsRestore:
             for name, text in self._facts.items.items()
             if name.startswith((f"{place}/config/", f"{place}/index/"))
         }
-        # Backups of format 1 don't say it: then the server tells whether they fit.
+        # Backups of format 1 don't record them: then the server decides whether they fit.
         return bool(recorded) and recorded != settings_of(place, self._server.info(collection))
 
     def _settings(self, collection: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -380,9 +380,9 @@ class CollectionsRestore:
 
 
 def delete_copies(bench: Workbench, instance: Instance, server: QdrantServer) -> None:
-    """Delete the copies that killed restores left beside live collections, each by its name.
+    """Delete the copies that killed restores left next to live collections, each by its name.
 
-    None is deleted while one of them is all that the server has of a collection.
+    No copy is deleted while one of them is all that the server has of a collection.
     """
     if needed := _needed_copies(bench, instance):
         for copy, collection in needed.items():
@@ -401,6 +401,6 @@ def _deleted_key(instance: Instance, collection: str) -> str:
 
 
 def _needed_copies(bench: Workbench, instance: Instance) -> dict[str, str]:
-    """Return the copies whose live collection was deleted and isn't there again: copy → which."""
+    """Return copies whose live collection was deleted and not loaded again: copy → collection."""
     found = bench.abandoned(_deleted_key(instance, ""))
     return {record["copy"]: record["collection"] for record in found}

@@ -1,4 +1,4 @@
-"""Whole Qdrant collections into which nothing was written for long."""
+"""Delete whole Qdrant collections that haven't been written to for a long time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mmstack_ops.domain.schema.retention import CollectionsRule
 
 
 class QdrantCollections:
-    """Collections whose newest point is before the moment; one behind an alias is in use."""
+    """Collections whose newest point is before the moment; those behind an alias are in use."""
 
     needs_running: ClassVar[bool] = True
 
     def look(self, site: Site, rule: CollectionsRule) -> Found:
-        """Look for the newest point of each; see ``Strategy.look``."""
+        """Find the newest point of each collection; see ``Strategy.look``."""
         server = QdrantServer.of(site.instance)
         names = list(matching(server, site, rule))
         aliased = set(server.aliases().values())
@@ -43,7 +43,7 @@ class QdrantCollections:
         )
 
     def clean(self, site: Site, rule: CollectionsRule) -> Gone:
-        """Delete one by one, each looked at again; see ``Strategy.clean``."""
+        """Delete collections one by one, each after another check; see ``Strategy.clean``."""
         server = QdrantServer.of(site.instance)
         with counted(site, "collections") as tally:
             for name in matching(server, site, rule):
@@ -51,7 +51,7 @@ class QdrantCollections:
                 state = _looked_at(server, site, rule, name)
                 if state is None or not state.is_old:
                     continue
-                # Asked last: an alias may have been given a moment ago.
+                # Checked last: an alias may have been created just now.
                 if name in server.aliases().values():
                     continue
                 if server.delete_collection(name):
@@ -62,10 +62,10 @@ class QdrantCollections:
 
 @dataclass(frozen=True)
 class _Dated:
-    """A collection of which every point has a moment.
+    """A collection whose points all have a moment.
 
     Args:
-        is_old: all of its points are from before the rule's moment.
+        is_old: all of its points are before the rule's moment.
     """
 
     newest: datetime
@@ -73,9 +73,9 @@ class _Dated:
 
 
 def _looked_at(server: QdrantServer, site: Site, rule: CollectionsRule, name: str) -> _Dated | None:
-    """Look at all points of a collection; None when one has no moment, or there is no point.
+    """Read all points of a collection; return None if one has no moment, or there is no point.
 
-    A point that can't be dated may be the newest of all.
+    A point without a moment may be the newest of all.
     """
     newest: datetime | None = None
     is_old = True

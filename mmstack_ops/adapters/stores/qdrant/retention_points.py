@@ -1,4 +1,4 @@
-"""Old points of Qdrant collections, by a field of their payload."""
+"""Delete old points of Qdrant collections, by a field of their payload."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DAY = 86400.0
 
 
 class QdrantPoints:
-    """Points whose field is before the moment; those without it, or with another thing, stay."""
+    """Points whose field is before the moment; those without a moment in the field stay."""
 
     needs_running: ClassVar[bool] = True
 
@@ -53,7 +53,7 @@ class QdrantPoints:
         )
 
     def clean(self, site: Site, rule: PointsRule) -> Gone:
-        """Delete by id and moment, a batch at a time; see ``Strategy.clean``."""
+        """Delete points by id and moment, in batches; see ``Strategy.clean``."""
         server = QdrantServer.of(site.instance)
         with counted(site, "points") as tally:
             for collection in matching(server, site, rule):
@@ -66,9 +66,9 @@ class QdrantPoints:
 
 
 def _delete(server: QdrantServer, collection: str, field: str, old: Mapping[Any, Any]) -> int:
-    """Delete points that still hold one of the old values; return how many went.
+    """Delete points that still hold one of the old values; return how many were deleted.
 
-    A point that was written anew under its id since it was read has another value, and stays.
+    A point that was rewritten under its id since it was read has another value, and stays.
     """
     key = key_path(field)
     texts = sorted({value for value in old.values() if isinstance(value, str)})
@@ -84,10 +84,10 @@ def _delete(server: QdrantServer, collection: str, field: str, old: Mapping[Any,
 
 
 def matching(server: QdrantServer, site: Site, rule: PointsRule | CollectionsRule) -> Iterator[str]:
-    """Yield the collections a rule is about.
+    """Yield the collections that a rule applies to.
 
     Raises:
-        RetentionError: it names one that isn't there; a pattern may match none.
+        RetentionError: it names a collection that doesn't exist; a pattern may match none.
     """
     found = [name for name in server.collections() if fnmatchcase(name, rule.collection)]
     if not found and not any(sign in rule.collection for sign in "*?["):
@@ -100,24 +100,24 @@ def matching(server: QdrantServer, site: Site, rule: PointsRule | CollectionsRul
 
 
 def moment_in(value: Any) -> datetime | None:
-    """Return the moment a payload's value stands for: RFC 3339, or seconds since the epoch."""
+    """Return the moment in a payload's value: RFC 3339, or seconds since the epoch."""
     try:
         if isinstance(value, str):
             moment = datetime.fromisoformat(value)
-            # Also so that it can be compared and shown in any time zone later.
+            # In UTC, so that it can also be compared and shown in any time zone later.
             return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError):
-        # It is something else: whoever wrote it knows what.
+        # The value isn't a moment.
         return None
     return None
 
 
 def is_older(value: Any, before: datetime) -> bool:
-    """Return whether what a payload's value stands for is from before a moment.
+    """Return whether the moment in a payload's value is before another.
 
-    A date without a time is, when its whole day is.
+    A date without a time is before it if its whole day is.
     """
     moment = moment_in(value)
     if moment is None:

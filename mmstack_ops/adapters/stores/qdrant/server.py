@@ -1,7 +1,7 @@
-"""A Qdrant server's HTTP API, as far as backups need it.
+"""Call the HTTP API of a Qdrant server, as far as backups need it.
 
-Plain HTTP and not qdrant-client: that takes a second to import, and uploads a snapshot from
-memory (https://api.qdrant.tech/api-reference/snapshots).
+This uses plain HTTP and not qdrant-client, which takes a second to import and uploads a snapshot
+from memory (https://api.qdrant.tech/api-reference/snapshots).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 _KEY = "QDRANT__SERVICE__API_KEY"
 _PORT = 6333
 _CONNECT = 10.0
-# Answers of a few bytes; a snapshot of many gigabytes is made or taken in before its answer.
+# For answers of a few bytes; a snapshot of many gigabytes is made or loaded before the answer.
 _SHORT, _LONG = 60.0, 3600.0
 _POLL = 2.0
-# How long a server that limits the rate of requests (strict mode) is waited for, in all.
+# How long to wait in all for a server that limits the rate of requests (strict mode).
 _PATIENCE = 600.0
 _PAGE = 100
 _BLOCK = 1 << 20
@@ -37,20 +37,20 @@ _BOUNDARY = "mmstack-snapshot"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot that stands on the server."""
+    """A snapshot on the server."""
 
     name: str
     size: int
     checksum: str
-    """SHA-256 as the server computed it; empty from servers that don't."""
+    """The SHA-256 that the server computed; empty from servers that don't compute it."""
 
 
 class QdrantServer:
-    """One server.
+    """A Qdrant server.
 
     Args:
         url: ``http://address:port``.
-        key: the API key; None where the server wants none.
+        key: the API key; None if the server requires none.
     """
 
     def __init__(self, service: str, url: str, key: str | None) -> None:
@@ -63,7 +63,7 @@ class QdrantServer:
         import requests
 
         session = requests.Session()
-        # A container on this host is never reached through a proxy, nor with a key of ~/.netrc.
+        # A container on this host is never reached through a proxy or with a key from ~/.netrc.
         session.trust_env = False
         return session
 
@@ -83,17 +83,17 @@ class QdrantServer:
         return sorted(one["name"] for one in self._result("GET", "/collections")["collections"])
 
     def aliases(self) -> dict[str, str]:
-        """Return alias → collection."""
+        """Return all aliases: alias → collection."""
         found = self._result("GET", "/aliases")["aliases"]
         return {one["alias_name"]: one["collection_name"] for one in found}
 
     def info(self, collection: str) -> dict[str, Any]:
-        """Return what the server says of a collection: ``config``, ``payload_schema`` …"""
+        """Return what the server reports about a collection: ``config``, ``payload_schema`` …"""
         found: dict[str, Any] = self._result("GET", _path(collection))
         return found
 
     def page_limit(self, collection: str, most: int = _PAGE) -> int:
-        """Return how many points one request may ask for: strict mode may allow few."""
+        """Return how many points one request may ask for: strict mode may limit them."""
         strict = self.info(collection)["config"].get("strict_mode_config") or {}
         limit = strict.get("max_query_limit") if strict.get("enabled") else None
         return max(1, most if limit is None else min(most, int(limit)))
@@ -109,7 +109,7 @@ class QdrantServer:
         """Yield all points in batches, ordered by id.
 
         Args:
-            content: with vectors and payloads; else ids alone.
+            content: with vectors and payloads; otherwise ids only.
         """
         wanted = {"with_payload": content, "with_vector": content}
         most = _PAGE if content else 10 * _PAGE
@@ -129,8 +129,8 @@ class QdrantServer:
     def payloads(
         self, collection: str, field: str, *, batch: int = 1000
     ) -> Iterator[list[tuple[Any, Any]]]:
-        """Yield all points in batches: id, and one field of the payload (None without it)."""
-        # The one field only: a payload may hold whole documents.
+        """Yield all points in batches: id, and one field of the payload (None if it is missing)."""
+        # Only this field: a payload may hold whole documents.
         wanted = {"with_payload": {"include": [key_path(field)]}, "with_vector": False}
         for points in self._pages(collection, wanted, batch):
             yield [(one["id"], (one.get("payload") or {}).get(field)) for one in points]
@@ -141,7 +141,7 @@ class QdrantServer:
         self._result("POST", path, {"filter": matching})
 
     def points(self, collection: str, ids: Sequence[Any]) -> Iterator[dict[str, Any]]:
-        """Yield points by id, with vectors and payloads; those that aren't there are missing."""
+        """Yield points by id, with vectors and payloads; skip those that don't exist."""
         limit = self.page_limit(collection)
         for begin in range(0, len(ids), limit):
             wanted = {"ids": ids[begin : begin + limit], "with_payload": True, "with_vector": True}
@@ -156,12 +156,12 @@ class QdrantServer:
         self._result("PATCH", _path(collection), wanted, within=_LONG)
 
     def create_index(self, collection: str, field: str, schema: Any) -> None:
-        """Index a field of the payloads; wait until it is there."""
+        """Index a field of the payloads; wait until the index exists."""
         wanted = {"field_name": field, "field_schema": schema}
         self._result("PUT", f"{_path(collection)}/index?wait=true", wanted, within=_LONG)
 
     def upsert(self, collection: str, points: Sequence[Mapping[str, Any]]) -> None:
-        """Write points; wait until they are there."""
+        """Write points; wait until they are stored."""
         path = f"{_path(collection)}/points?wait=true"
         self._result("PUT", path, {"points": list(points)}, within=_LONG)
 
@@ -178,14 +178,14 @@ class QdrantServer:
         return len(self._result("POST", f"{_path(collection)}/points/query", wanted)["points"])
 
     def snapshots(self, collection: str) -> list[Snapshot]:
-        """Return the snapshots of a collection that stand on the server."""
+        """Return the snapshots of a collection on the server."""
         return [_snapshot(one) for one in self._result("GET", f"{_path(collection)}/snapshots")]
 
     def create_snapshot(self, collection: str, *, give_up: Callable[[], None]) -> Snapshot:
-        """Make a snapshot of a collection; wait until it is whole.
+        """Make a snapshot of a collection; wait until it is complete.
 
         Args:
-            give_up: raises when nobody waits any more.
+            give_up: raises if the work is cancelled.
 
         Raises:
             BackupError: the server failed, or took longer than an hour.
@@ -197,7 +197,7 @@ class QdrantServer:
         try:
             return _snapshot(self._result("POST", path, may_take_long=True))
         except requests.ReadTimeout:
-            # It goes on making it; large ones take longer than anybody keeps a connection.
+            # The server continues; large snapshots take longer than a connection is kept open.
             deadline = time.monotonic() + _LONG
         while time.monotonic() < deadline:
             give_up()
@@ -226,15 +226,15 @@ class QdrantServer:
             raise self._failed(doing, type(error).__name__) from None
 
     def delete_snapshot(self, collection: str, snapshot: str) -> None:
-        """Delete a snapshot; one that isn't there is fine."""
+        """Delete a snapshot if it exists."""
         path = f"{_path(collection)}/snapshots/{quote(snapshot, safe='')}"
         self._send("DELETE", path, missing_is_fine=True).close()
 
     def recover(self, collection: str, source: BinaryIO, size: int, checksum: str) -> None:
-        """Make a collection what a snapshot holds, also one that isn't there yet.
+        """Replace a collection with the content of a snapshot, or create it.
 
         Args:
-            size: bytes that ``source`` gives.
+            size: number of bytes in ``source``.
         """
         query = "priority=snapshot&wait=true" + (f"&checksum={checksum}" if checksum else "")
         body = _Upload(source, size)
@@ -248,7 +248,7 @@ class QdrantServer:
             return
 
     def delete_collection(self, collection: str) -> bool:
-        """Delete a collection with all its points; return whether it was there."""
+        """Delete a collection with all its points; return whether it existed."""
         return bool(self._result("DELETE", _path(collection), within=_LONG))
 
     def delete_aliases(self, names: Sequence[str]) -> None:
@@ -309,14 +309,14 @@ class QdrantServer:
                     raise
                 raise self._failed(doing, "it didn't answer in time") from None
             except requests.RequestException as error:
-                # Its text holds the URL, which holds no secret; its headers would.
+                # Its text contains the URL, which contains no secret; its headers would.
                 raise self._failed(doing, type(error).__name__) from None
             if response.ok or (missing_is_fine and response.status_code == 404):
                 return response
             why = response.text[:300]
             wait = _wait_of(response)
             response.close()
-            # A stream can be sent once only.
+            # A stream can be sent only once.
             again = wait is not None and (data is None or isinstance(data, str))
             if not again or time.monotonic() + (wait or 0) > deadline:
                 raise self._failed(doing, f"status {response.status_code}: {why}")
@@ -353,12 +353,12 @@ class _Upload:
 
 
 def key_path(field: str) -> str:
-    """Return a payload's top-level field as Qdrant's filters spell it: dots lead deeper."""
+    """Return a top-level field as a key for Qdrant's filters, where a dot means a nested field."""
     return field if re.fullmatch(r"[A-Za-z0-9_-]+", field) else f'"{field}"'
 
 
 def _wait_of(response: requests.Response) -> float | None:
-    """Return how many seconds a server that limits the rate asks to wait; None: it doesn't."""
+    """Return how many seconds a server that limits the rate asks to wait; None if it doesn't."""
     if response.status_code != 429:
         return None
     asked = response.headers.get("Retry-After", "")

@@ -1,4 +1,4 @@
-"""Redis: RDB and AOF, values, users, keys without a time to live."""
+"""Redis: RDB and AOF, values, users, and retention of keys without a time to live."""
 
 from __future__ import annotations
 

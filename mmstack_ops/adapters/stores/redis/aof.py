@@ -1,4 +1,4 @@
-"""Redis as its append-only file: all its parts, while rewrites are paused."""
+"""Back up Redis as its append-only file: all its parts, copied while rewrites are paused."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class RedisAof(RedisCopy):
         )
 
     def check(self, bench: Workbench, artifact: OpenArtifact, image: str) -> list[str]:
-        """Let redis-check-aof read every part; see ``BackupType.check``."""
+        """Check every part with redis-check-aof; see ``BackupType.check``."""
         said: list[str] = []
 
         def judge(text: str) -> bool:
@@ -125,7 +125,7 @@ def _copied(
 def _copied_in_turn(
     bench: Workbench, instance: Instance, server: RedisServer, files: Files, capture: Capture
 ) -> Facts:
-    """Copy the files of a server whose rewrites can't be paused: again, when one came between."""
+    """Copy the files of a server whose rewrites can't be paused; retry if one interferes."""
     if not files.append_folder:
         raise BackupError(
             f"the append-only file of {instance.service} can't be copied",
@@ -144,7 +144,10 @@ def _copied_in_turn(
 
 @contextmanager
 def _rewrites_paused(bench: Workbench, instance: Instance, client: Any) -> Iterator[None]:
-    """Keep the server from replacing its files for the block; also when it is killed."""
+    """Keep the server from rewriting its files during the block.
+
+    The old setting is journalled, so that it is restored even if this process is killed.
+    """
     import redis
 
     old = client.config_get(REWRITE_SETTING)
@@ -162,7 +165,7 @@ def _rewrites_paused(bench: Workbench, instance: Instance, client: Any) -> Itera
         try:
             client.config_set(REWRITE_SETTING, value)
         except redis.RedisError:
-            # The record stays, and the next run gives the setting back.
+            # The record stays, and the next run restores the setting.
             if failed is None:
                 raise
             raise failed from None
@@ -188,10 +191,10 @@ def _wait_for_rewrite(bench: Workbench, client: Any) -> None:
 def _copy(
     bench: Workbench, instance: Instance, files: Files, capture: Capture, watch: Watch
 ) -> None:
-    """Copy the files as long as they were when they were listed.
+    """Copy the files, each up to the length that it had when it was listed.
 
-    With rewrites paused they only grow. Somebody's own BGREWRITEAOF replaces them all the
-    same: then the manifest at the end is another one.
+    While rewrites are paused, the files only grow. A BGREWRITEAOF that a user issues replaces
+    them anyway: the manifest that is read at the end then differs.
     """
     folder = files.directory.rstrip("/") + f"/{files.append_folder}".rstrip("/")
     volumes = {files.volume: files.mounted_at}
@@ -233,10 +236,10 @@ def _copy(
 def pack(
     source: BinaryIO, sink: BinaryIO, parts: list[tuple[str, int]], files: Files, manifest: str
 ) -> None:
-    """Write the parts that follow each other in ``source`` as a tar.
+    """Write the parts that ``source`` holds one after another as a tar.
 
     Raises:
-        BackupError: one is shorter than it was, or the manifest has changed.
+        BackupError: a part is shorter than it was, or the manifest has changed.
     """
     with tarfile.open(fileobj=sink, mode="w|", bufsize=CHUNK, format=tarfile.PAX_FORMAT) as tar:
         for name, size in parts:

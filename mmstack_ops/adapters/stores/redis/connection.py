@@ -1,4 +1,4 @@
-"""A connection that calls commands by the names that a server has given them."""
+"""Connect to a Redis server that renames commands."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import redis
 
 
 class RenamingConnection(redis.Connection):
-    """Sends commands under other names (``rename-command`` in the server's configuration).
+    """A connection that renames commands (``rename-command`` in the server's configuration).
 
     Args:
-        renamed: usual name, in capitals → the server's.
+        renamed: the usual name, in capitals → the server's name.
     """
 
     def __init__(self, *args: Any, renamed: Mapping[str, str], **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the Redis types share: facts around a copy, putting one in place, looking at a server."""
+"""Shared by the Redis types: collect facts around a copy, restore it, inspect a server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from mmstack_ops.domain.errors import (
 
 CHUNK = 1 << 20
 _SWAP = "redis-files"
-"""What a replacement of files is journalled as."""
+"""The name under which a replacement of files is journalled."""
 
 
 class RedisCopy:
@@ -49,21 +49,21 @@ class RedisCopy:
     needs_stop: ClassVar[bool] = False
     drilled_in: ClassVar[Literal["server", "files"]] = "server"
     source: ClassVar[Literal["rdb", "aof"]]
-    """What the payload is."""
+    """The format of the payload."""
 
     def recover(self, bench: Workbench, instance: Instance) -> None:
-        """Make good what a killed backup or restore left."""
+        """Clean up what a killed backup or restore left."""
         with RedisServer.of(instance).connect() as client:
             restore_settings(bench, instance, client)
             for _ in leftovers(bench, instance, _SWAP):
                 _run(bench, instance, read_files(client, instance), SETTLE)
 
     def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
-        """Put the copy in place of what is there; see ``BackupType.restore``.
+        """Replace the current data with the copy; see ``BackupType.restore``.
 
-        New files are written beside the old ones and checked while the service goes on. Then one
-        rename puts them in place, while it is stopped. The old ones go when it runs with the
-        new; they are put back when it doesn't.
+        New files are written next to the old ones and checked while the service runs. Then the
+        service is stopped, and one rename puts them in place. The old files are deleted once the
+        service runs with the new ones; if it doesn't, they are put back.
         """
         ref = artifact.manifest.ref
         try:
@@ -93,7 +93,7 @@ class RedisCopy:
         return running
 
     def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
-        """Look at keys, functions, users and counts; see ``BackupType.inspect``."""
+        """Read keys, functions, users and counts; see ``BackupType.inspect``."""
         server = RedisServer.of(instance)
         with server.connect() as client:
             restore_settings(bench, instance, client)
@@ -133,7 +133,7 @@ class RedisCopy:
 
 
 class Watch:
-    """Facts of a server that goes on changing, taken around a copy."""
+    """Facts of a server that keeps changing, collected around a copy."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
@@ -143,7 +143,7 @@ class Watch:
         self._before = redis_facts.look_at(server, self._looks[0], share)
 
     def look(self) -> None:
-        """Count now: near the moment that the copy holds."""
+        """Count now, close to the moment of the copy."""
         with self._server.connect() as client:
             self._looks.append(redis_facts.read_counts(client))
 
@@ -159,14 +159,14 @@ class Watch:
 
 
 def store_users(capture: Capture, server: RedisServer) -> None:
-    """Store the server's users; one that has none, or doesn't show them, leaves no payload."""
+    """Store the server's users; store no payload if it has none or doesn't show them."""
     from redis.exceptions import ResponseError
 
     with server.connect() as client:
         try:
             users = read_users(client)
         except ResponseError:
-            # The facts say so: ``redis_facts.look_at``.
+            # The facts report it: ``redis_facts.look_at``.
             return
     with capture.payload(USERS, "globals") as sink:
         sink.write(users.to_bytes())
@@ -190,26 +190,26 @@ def _run(bench: Workbench, instance: Instance, files: Files, script: str) -> Non
 def _swapped(bench: Workbench, instance: Instance, files: Files, facts: Facts) -> Instance:
     """Put the staged files in place; return the server that runs with them.
 
-    Whatever keeps it from that: it runs with the old ones again.
+    If anything fails, the server runs with the old files again.
     """
     try:
         with bench.stopped(instance):
             bench.tell(f"putting the new files of {instance.service} in place")
             _run(bench, instance, files, SWAP)
-        # It runs by now: this only says where.
+        # It is running already: this only returns where.
         running = bench.start(instance)
         _compare_counts(running, facts)
     except BaseException as failure:
-        # Also an interruption.
+        # Interruptions, too.
         try:
             with bench.stopped(instance):
                 bench.tell(f"putting the old files of {instance.service} back")
                 _run(bench, instance, files, PUT_BACK)
         except MmstackError as error:
-            # The failure that led here is the one to report; the old files stay, too.
+            # The failure that led here is the one to report; the old files are kept.
             bench.tell(f"the old files couldn't be put back: {error.what}")
             raise failure from None
-        # A server that keeps snapshots only may have lost writes when it was stopped.
+        # A server that only keeps snapshots may have lost writes when it was stopped.
         if isinstance(failure, BackupError) and files.append_only:
             raise _untouched(failure) from None
         raise
@@ -251,5 +251,5 @@ def _compare_counts(instance: Instance, facts: Facts) -> None:
 
 def _keys_by_database(counts: redis_facts.Counts, like: Facts | None) -> dict[str, int]:
     found = {f"keys in db{number}": keys for number, keys in counts.keys.items()}
-    # A database that is empty isn't listed.
+    # Empty databases aren't listed.
     return dict.fromkeys(like.bounds if like is not None else (), 0) | found

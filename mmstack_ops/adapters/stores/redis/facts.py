@@ -1,10 +1,10 @@
-"""What a Redis server holds: every key with type, content and expiry, functions, users, counts.
+"""Facts of a Redis server: every key with type, content and expiry, functions, users, counts.
 
-A server goes on changing while it is copied. So only what is the same before and after must come
-back the same, and counts have bounds; keys that expire may go at any moment.
+A server keeps changing while it is copied. So only what is the same before and after the copy must
+be the same after a restore, and counts have bounds. Keys with an expiry may expire at any moment.
 
-Keys are listed by name up to ``NAMED``. Beyond that they are compared in groups: a group's digest
-is the XOR of its keys' digests, so that it doesn't depend on an order.
+Up to ``NAMED`` keys are listed by name. Beyond that they are compared in groups: a group's digest
+is the XOR of its keys' digests, so that it doesn't depend on their order.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import redis
 
 NAMED = 20_000
-# Of servers with more keys, every second, third … key is read: chosen by its name, so that it is
-# the same ones of a copy. All are counted.
+# On servers with more keys, only every second, third … key is read. Keys are chosen by name, so
+# that the same ones are read on a copy. All keys are counted.
 READ = 1_000_000
 _GROUPS = 1 << 14
 _SCAN = 1000
@@ -56,12 +56,12 @@ _DEFAULTS = {
 
 @dataclass(frozen=True)
 class Counts:
-    """Keys and keys with an expiry, by database; and the writes the server has carried out."""
+    """Numbers of keys and of keys with an expiry, by database, and of writes by the server."""
 
     keys: Mapping[int, int]
     expiring: Mapping[int, int]
     writes: int | None
-    """None where the server doesn't tell."""
+    """None if the server doesn't report it."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,14 @@ class Look:
 
     Args:
         items: as in ``Facts``.
-        problems: what is there and couldn't be looked at → why.
-        groups: see ``Look.share``; 0 where keys are listed by name.
+        problems: what exists and couldn't be read → why.
+        share: see ``Look.share``; 0 if keys are listed by name.
     """
 
     items: dict[str, str] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     share: int = 0
-    """One of so many keys was read, in groups; 0: all, by name."""
+    """One of this many keys was read, in groups; 0: all keys were read, by name."""
 
 
 def read_counts(client: redis.Redis) -> Counts:
@@ -92,7 +92,7 @@ def read_counts(client: redis.Redis) -> Counts:
 
 
 def share_of(counts: Counts) -> int:
-    """Return how a server of so many keys is read; see ``Look.share``."""
+    """Return the share of keys to read on a server with these counts; see ``Look.share``."""
     total = sum(counts.keys.values())
     return 0 if total <= NAMED else max(1, -(-total // READ))
 
@@ -128,7 +128,7 @@ def look_at(server: RedisServer, counts: Counts, share: int) -> Look:
 
 
 def look_again(server: RedisServer, like: Facts, counts: Counts) -> Look:
-    """Read what ``like`` names, in the way it was read then."""
+    """Read what ``like`` names, in the same way as it was read then."""
     marked = _SHARED.match(like.items.get(_SHARE, ""))
     if like.complete or marked:
         return look_at(server, counts, int(marked[1]) if marked else 0)
@@ -150,10 +150,10 @@ def look_again(server: RedisServer, like: Facts, counts: Counts) -> Look:
 
 
 def as_recorded(like: Facts, found: Look, now_ms: int) -> dict[str, str]:
-    """Return the items of a copy as they can be compared with what was recorded.
+    """Return the items of a copy in a form that can be compared with the recorded ones.
 
-    Backups of format 1 recorded of long values the beginning only. A key whose time has come is
-    missing as expected; so may be some of a group that expires within the hour.
+    Backups of format 1 recorded only the beginning of long values. A key that has expired is
+    missing as expected; so may be some keys of a group that expires within the hour.
     """
     items: dict[str, str] = {}
     for name, text in found.items.items():
@@ -167,7 +167,7 @@ def as_recorded(like: Facts, found: Look, now_ms: int) -> dict[str, str]:
 
 
 def expired(like: Mapping[str, str], items: Mapping[str, str], now_ms: int) -> dict[str, str]:
-    """Return recorded keys that are missing because their time has come: they are as expected."""
+    """Return recorded keys that are missing because they have expired, as expected."""
     gone: dict[str, str] = {}
     for name, value in like.items():
         if name in items:
@@ -186,10 +186,10 @@ def facts_of(
     *,
     excluded: Mapping[str, str] | None = None,
 ) -> Facts:
-    """Return what a copy must hold that was made between the first look and the last.
+    """Return what a copy made between the first and the last look must hold.
 
     Args:
-        after: None where nothing was written since ``before``.
+        after: None if nothing was written since ``before``.
     """
     databases = sorted({number for look in looks for number in look.keys})
     bounds = {
@@ -204,7 +204,7 @@ def facts_of(
     return Facts(
         figures=figures_of(looks[-1]) if quiet else {},
         items={n: value for n, value in before.items.items() if later.items.get(n) == value},
-        # Beyond what was said to be unreadable there is nothing else.
+        # There is nothing else except what is reported as unreadable.
         complete=quiet,
         bounds=bounds,
         not_covered={n: why for n, why in before.problems.items() if n in later.problems},
@@ -218,7 +218,7 @@ def is_quiet(looks: list[Counts]) -> bool:
 
 
 def figures_of(counts: Counts) -> dict[str, int]:
-    """Return figures that stay the same while nobody writes: keys that never expire."""
+    """Return figures that stay the same without writes: those of keys that never expire."""
     return {
         "databases_in_use": sum(
             1 for n, keys in counts.keys.items() if keys > counts.expiring.get(n, 0)
@@ -228,7 +228,7 @@ def figures_of(counts: Counts) -> dict[str, int]:
 
 
 def settings_left_out(client: Any) -> dict[str, str]:
-    """Return settings that aren't Redis's defaults: they are the service's, in no backup."""
+    """Return settings that aren't Redis's defaults: they belong to the service, not to backups."""
     if not may_configure(client):
         return {"settings": "the server doesn't show them (CONFIG is disabled); in the schema"}
     return {
@@ -277,7 +277,7 @@ def _bytes(value: Any) -> bytes:
 
 
 def _leave_no_trace(client: Any) -> None:
-    """Ask that reading a key doesn't count as use of it, where the server can (7.2)."""
+    """Ask the server not to count reads as use of a key, if it can (Redis 7.2)."""
     from redis.exceptions import ResponseError
 
     try:
@@ -287,7 +287,7 @@ def _leave_no_trace(client: Any) -> None:
 
 
 def _keys(client: Any, share: int) -> Iterator[bytes]:
-    """Yield keys, each once: a scan shows some twice while the server resizes its tables."""
+    """Yield each key once: a scan returns some twice while the server resizes its tables."""
     seen: set[bytes] = set()
     for key in client.scan_iter(count=_SCAN):
         if share > 1 and zlib.crc32(key) % share:
@@ -315,12 +315,12 @@ def _weight(value: Value) -> int:
 
 
 def value_text(value: Value) -> str:
-    """Return what a key holds, as an item of the facts."""
+    """Return the value of a key as an item of the facts."""
     return value.text if value.expires < 0 else f"{value.text} expires {value.expires}"
 
 
 def _writes(client: redis.Redis) -> int | None:
-    """Return how many write commands and evictions there were since the server's start."""
+    """Return the number of write commands and evictions since the server started."""
     from redis.exceptions import ResponseError
 
     try:
@@ -335,7 +335,7 @@ def _writes(client: redis.Redis) -> int | None:
     return int(evicted["evicted_keys"]) + sum(
         int(entry["calls"])
         for name, entry in statistics.items()
-        # Subcommands stand as xgroup|create.
+        # Subcommands are listed as xgroup|create.
         if (command := name.removeprefix("cmdstat_")) in writing
         or command in _WRITING
         or command.startswith("xgroup|")
@@ -347,7 +347,7 @@ def _flags(flags: Iterable[Any]) -> set[str]:
 
 
 def shown(key: bytes) -> str:
-    """Return a key as text that can be read back: as it is where it is text."""
+    """Return a key as text that can be converted back; a key that is text stays unchanged."""
     try:
         text = key.decode()
     except UnicodeDecodeError:

@@ -1,16 +1,16 @@
-"""Replacing the files that a Redis server starts from, by one rename.
+"""Replace the files that a Redis server starts from, with one rename.
 
-What decides is one file: the manifest of the AOF (Redis 7), the AOF itself (before), or the RDB
-where ``appendonly`` is off. New files are staged beside it in a folder of the volume. The swap
-writes what is old into that folder (as links: it takes no room), and then renames. So at each
-moment, also after a kill, the server starts from all of the old data or all of the new:
+One file decides what is loaded: the manifest of the AOF (Redis 7), the AOF itself (before Redis
+7), or the RDB if ``appendonly`` is off. New files are staged next to it in a folder of the volume.
+The swap keeps the old file in that folder (as a link, which takes no space), and then renames. So
+at any moment, even after a kill, the server starts from all of the old data or all of the new:
 
-- ``ready`` isn't there: staging was cut off. The old data is in place.
-- ``decides`` is there: the swap was cut off before its rename. Likewise.
-- neither ``old`` nor ``none`` is there: the old data was put back.
-- else the new data is in place, and ``old`` is what was there before (``none``: nothing).
+- ``ready`` doesn't exist: staging was interrupted. The old data is in place.
+- ``decides`` exists: the swap was interrupted before its rename. The old data is in place.
+- Neither ``old`` nor ``none`` exists: the old data was put back.
+- Otherwise the new data is in place, and ``old`` is the previous file (``none``: there was none).
 
-An RDB is also the first part (base) of an AOF: no server is needed to turn it into one.
+An RDB is also the first part (base) of an AOF: no server is needed to convert it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from collections.abc import Mapping
 from mmstack_ops.adapters.stores.redis.server import Files
 
 _FOLDER = ".mmstack-restore"
-# What a server that was cut off in mid-write leaves; Redis cuts it off when it loads the file
-# (aof-load-truncated).
+# The most that a server interrupted in the middle of a write leaves at the end of the file. Redis
+# cuts it off when it loads the file (aof-load-truncated).
 _TORN_BYTES = 64 << 10
 _ANALYZED = re.compile(r"AOF analyzed: filename=.*diff=(\d+)")
 _NO_COMMAND = "Expected prefix"
-"""A command begins with something else: no torn end, but damage."""
+"""A command doesn't begin as it must: this is damage, not a torn end."""
 
 _NAMES = r"""
 set -eu
@@ -80,12 +80,12 @@ SETTLE = (
     + _KEEP_OLD
     + "fi\n"
 )
-"""Makes good what a killed restore left."""
+"""Finishes or undoes a killed restore."""
 FINISH = _NAMES + _KEEP_NEW
-"""Deletes what is old, once a server runs with what is new."""
+"""Deletes the old files once a server runs with the new ones."""
 STAGE = (
     _NAMES
-    # In a shell of its own: it may say that there is nothing to do.
+    # In a subshell: it exits if there is nothing to do.
     + f"(\n{SETTLE}\n)\n"
     + r"""
 trap 'test -e "$stage/ready" || rm -rf "$stage"' EXIT
@@ -152,7 +152,7 @@ sync
 sync
 """
 )
-"""Writes new files beside the old ones and checks them; the service goes on meanwhile."""
+"""Writes new files next to the old ones and checks them; the service keeps running."""
 SWAP = (
     _NAMES
     + r"""
@@ -204,7 +204,7 @@ elif [ -e "$DIR/$SNAPSHOT" ]; then mv "$DIR/$SNAPSHOT" stale/; fi
 sync
 """
 )
-"""Puts staged files in place of those that are there; the service is stopped."""
+"""Replaces the current files with the staged ones; the service is stopped."""
 PUT_BACK = (
     _NAMES
     + r"""
@@ -234,7 +234,10 @@ def variables(files: Files, source: str) -> Mapping[str, str]:
 
 
 def is_broken(text: str) -> bool:
-    """Judge what redis-check-aof said: a short torn end of the last part is no damage."""
+    """Return whether the output of redis-check-aof reports damage.
+
+    A short torn end of the last part isn't damage.
+    """
     if "is valid" not in text and "AOF analyzed" not in text:
         return True
     bad = [int(found) for found in _ANALYZED.findall(text) if int(found)]
@@ -242,6 +245,6 @@ def is_broken(text: str) -> bool:
         return bool(bad)
     if _NO_COMMAND in text:
         return True
-    # It stops at the first part that isn't whole: that one must be the last.
+    # The check stops at the first incomplete part, which must be the last one.
     analyzed = _ANALYZED.findall(text)
     return not (len(bad) == 1 and int(analyzed[-1]) == bad[0] and bad[0] <= _TORN_BYTES)

@@ -1,4 +1,4 @@
-"""Redis as one RDB, taken over as a replica takes it: nothing is written on the server's disk."""
+"""Back up Redis as one RDB, received like a replica: nothing is written to the server's disk."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _DEADLINE = 2 * 3600.0
 _NAME = "dump.rdb"
 _HEAD = re.compile(rb"^REDIS\d{4}")
 _END = 0xFF
-# The end byte and a CRC64 after it; a transfer without a known length adds a mark of 40
-# hexadecimal digits, which redis-cli passes on when it can't cut it off (redis-cli.c, getRDB).
+# The end byte and a CRC64 after it. A transfer of unknown length adds a mark of 40 hexadecimal
+# digits, which redis-cli passes on if it can't cut it off (redis-cli.c, getRDB).
 _FOOTER = 9
 _MARK = 40
 _IS_MARK = re.compile(rb"[0-9a-f]{40}")
 _USUAL = ("sending REPLCONF", "SYNC sent to master", "SYNC sent to primary")
-# What redis-cli sends to take an RDB over; it can't send them under other names.
+# Commands that redis-cli sends to receive an RDB; it can't send them under other names.
 _NEEDED = ("SYNC", "PSYNC", "REPLCONF")
 _DONE = "Transfer finished with success"
 _SOUND = "RDB looks OK"
@@ -83,7 +83,7 @@ class RedisRdb(RedisCopy):
         )
 
     def check(self, bench: Workbench, artifact: OpenArtifact, image: str) -> list[str]:
-        """Let redis-check-rdb read it; see ``BackupType.check``."""
+        """Check the RDB with redis-check-rdb; see ``BackupType.check``."""
         said: list[str] = []
 
         def judge(text: str) -> bool:
@@ -110,7 +110,7 @@ def copy_rdb(source: BinaryIO, sink: BinaryIO, watch: Watch | None = None) -> No
     """Copy an RDB without the mark at its end.
 
     Raises:
-        BackupError: it doesn't begin or end as an RDB does.
+        BackupError: the source doesn't begin or end as an RDB does.
     """
     held = source.read(CHUNK)
     if not _HEAD.match(held):
@@ -130,7 +130,7 @@ def copy_rdb(source: BinaryIO, sink: BinaryIO, watch: Watch | None = None) -> No
 
 
 def complaint(text: str) -> bool:
-    """Judge redis-cli's stderr, on which it also says what goes well."""
+    """Return whether redis-cli's stderr reports an error; it also reports success there."""
     lines = [line for line in text.splitlines() if line.strip()]
     done = any(line.startswith(_DONE) for line in lines)
     return not done or any(not line.startswith((*_USUAL, _DONE)) for line in lines)

@@ -1,4 +1,4 @@
-"""Redis keys get a time to live: nothing is searched for by KEYS, nothing is deleted at once."""
+"""Set a time to live on Redis keys, without KEYS and without deleting anything at once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mmstack_ops.domain.moments import from_epoch
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import KeysRule
 
-# Keys a server looks at for one SCAN, and commands of one pipeline: a millisecond or two.
+# Keys that a server examines per SCAN, and commands per pipeline: a millisecond or two.
 _BATCH = 1_000
 _NO_END = -1
 
 
 class RedisKeys:
-    """Keys that match end within the rule's age, counted from the clean-up; sooner ends stay."""
+    """Matching keys: they expire within the rule's age of the clean-up; earlier expiries stay."""
 
     needs_running: ClassVar[bool] = True
 
@@ -29,7 +29,7 @@ class RedisKeys:
             for keys in _matching(client, rule):
                 site.check()
                 for left in _times_left(client, keys):
-                    # A key that expired since has -2.
+                    # -2: the key has expired since.
                     total += left >= _NO_END
                     endless += left == _NO_END
                     late += left > site.age * 1000
@@ -45,7 +45,7 @@ class RedisKeys:
         )
 
     def clean(self, site: Site, rule: KeysRule) -> Gone:
-        """Give keys their end; see ``Strategy.clean``."""
+        """Set the time to live of the keys; see ``Strategy.clean``."""
         seconds = max(1, round(site.age))
         given = 0
         with RedisServer.of(site.instance).connect(rule.database) as client:
@@ -53,14 +53,14 @@ class RedisKeys:
                 site.check()
                 pipeline = client.pipeline(transaction=False)
                 for key in keys:
-                    # LT (Redis 7): never a later end than a key has; one without any has a later.
+                    # LT (Redis 7) never extends a time to live, but sets a missing one.
                     pipeline.expire(key, seconds, lt=True)
                 given += sum(bool(answer) for answer in pipeline.execute())
         return Gone(given, None, (f"they end within {seconds} s",))
 
 
 def _matching(client: Any, rule: KeysRule) -> Iterator[list[bytes]]:
-    """Yield matching keys in batches; a key may come twice, as SCAN has it."""
+    """Yield matching keys in batches; SCAN may return a key twice."""
     cursor = 0
     while True:
         cursor, keys = client.scan(cursor, match=rule.pattern, count=_BATCH)
@@ -70,7 +70,7 @@ def _matching(client: Any, rule: KeysRule) -> Iterator[list[bytes]]:
 
 
 def _times_left(client: Any, keys: list[bytes]) -> list[int]:
-    """Return milliseconds to each key's end: -1 without one, -2 for a key that expired."""
+    """Return each key's time to live in milliseconds: -1 if it has none, -2 if it expired."""
     pipeline = client.pipeline(transaction=False)
     for key in keys:
         pipeline.pttl(key)

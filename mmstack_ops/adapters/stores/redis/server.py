@@ -1,4 +1,4 @@
-"""A Redis server of an instance: its connection, its settings, and where its files are."""
+"""Connect to an instance's Redis server; read its settings and where its files are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DEFAULT_PORT = 6379
 _TIMEOUT = 30.0
 REWRITE_SETTING = "auto-aof-rewrite-percentage"
 REWRITES = "redis-rewrites"
-"""What a changed ``REWRITE_SETTING`` is journalled as."""
+"""The name under which a changed ``REWRITE_SETTING`` is journalled."""
 _RENAME = re.compile(r"(?:^|\s)(?:--)?rename-command\s+(\w+)\s+(\"[^\"]*\"|'[^']*'|\S+)")
 _SETTINGS = ("dir", "dbfilename", "appendonly", "appendfilename", "appenddirname", "databases")
 _DEFAULTS = {
@@ -31,28 +31,28 @@ _DEFAULTS = {
     "appendfilename": "appendonly.aof",
     "databases": "16",
 }
-# Of what a restore into another server doesn't set, but data may depend on.
+# Settings that a restore into another server doesn't set, but that data may depend on.
 _TOLD = ("maxmemory", "maxmemory-policy", "databases", "notify-keyspace-events", "aclfile", "save")
 
 
 @dataclass(frozen=True)
 class RedisServer:
-    """Where a server is, and its password."""
+    """The address and the password of a server."""
 
     host: str
     port: int
     password: str | None = field(repr=False)
     service: str
     renamed: Mapping[str, str] = field(default_factory=dict)
-    """Commands that the service's own command line renames: usual name → the server's; empty
-    where it disables one."""
+    """Commands that the service's command line renames: usual name → the server's name; empty if
+    it disables the command."""
 
     @classmethod
     def of(cls, instance: Instance) -> RedisServer:
         """Return the server of an instance.
 
         Raises:
-            BackupError: its password can't be told.
+            BackupError: its password can't be determined.
         """
         password = password_from(instance, "REDIS_PASSWORD")
         return cls(
@@ -65,10 +65,10 @@ class RedisServer:
 
     @contextmanager
     def connect(self, database: int = 0) -> Iterator[redis.Redis]:
-        """Connect to one of its numbered databases; values stay bytes.
+        """Connect to one of the numbered databases; values are returned as bytes.
 
         Raises:
-            BackupError: what the server said, also for failures inside the block.
+            BackupError: the server failed, also inside the block; it holds the server's message.
         """
         import redis
 
@@ -103,13 +103,13 @@ class RedisServer:
 
     @property
     def login(self) -> str:
-        """Shell words before ``redis-cli``: the password goes into its environment only."""
+        """Shell words to put before ``redis-cli``; only its environment holds the password."""
         return "" if self.password is None else f'REDISCLI_AUTH="$(cat {SECRETS}/{_PASS_FILE})" '
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where a server keeps its data."""
+    """The location of a server's data."""
 
     directory: str
     volume: str
@@ -119,22 +119,22 @@ class Files:
     append_only: bool
     append_name: str
     append_folder: str
-    """Empty before Redis 7, which keeps the AOF in several files."""
+    """Empty before Redis 7; since then the AOF consists of several files."""
     databases: int = 16
 
 
 def command_text(instance: Instance) -> str:
-    """Return what the schema starts the server with: options, or a configuration it writes."""
+    """Return the schema's command for the server: options, or a configuration that it writes."""
     return "\n".join((*(instance.spec.entrypoint or ()), *(instance.spec.command or ())))
 
 
 def renamed_commands(command: str) -> dict[str, str]:
-    """Return the commands that a command line or configuration renames; empty: disabled."""
+    """Return the commands that a command line or configuration renames; empty if disabled."""
     return {usual.upper(): name.strip("\"'") for usual, name in _RENAME.findall(command)}
 
 
 def may_configure(client: Any) -> bool:
-    """Return whether the server lets us use CONFIG."""
+    """Return whether the server allows CONFIG."""
     import redis
 
     try:
@@ -144,12 +144,12 @@ def may_configure(client: Any) -> bool:
 
 
 def read_settings(client: Any, instance: Instance) -> dict[str, str]:
-    """Return what a server is set to, as far as backups need it.
+    """Return the settings of a server that backups need.
 
-    Where CONFIG is disabled: what the schema's command says, and else Redis's own defaults.
+    If CONFIG is disabled: those in the schema's command, and Redis's defaults for the others.
 
     Raises:
-        BackupError: CONFIG is disabled, and it can't be told where the data is.
+        BackupError: CONFIG is disabled, and the location of the data can't be determined.
     """
     if may_configure(client):
         return {
@@ -162,7 +162,7 @@ def read_settings(client: Any, instance: Instance) -> dict[str, str]:
     for name in _SETTINGS:
         for _, value in re.findall(rf"(?m)(^|\s|--){name}[ \t]+(\S+)", command):
             settings[name] = value.strip("\"'")
-    # What runs may have been told otherwise.
+    # The running server may be configured differently.
     known = client.info()
     settings["appendonly"] = "yes" if known["aof_enabled"] else "no"
     if str(known["redis_version"]) >= "7":
@@ -180,10 +180,10 @@ def read_settings(client: Any, instance: Instance) -> dict[str, str]:
 
 
 def read_files(client: Any, instance: Instance) -> Files:
-    """Ask a server where its files are.
+    """Return the location of a server's files.
 
     Raises:
-        BackupError: they aren't on a volume, or it can't be told.
+        BackupError: they aren't on a volume, or their location can't be determined.
     """
     settings = read_settings(client, instance)
     directory = settings["dir"]
@@ -211,7 +211,7 @@ def read_files(client: Any, instance: Instance) -> Files:
 
 
 def reported_settings(client: Any) -> dict[str, str]:
-    """Return settings that aren't Redis's defaults and that no backup holds: name → value."""
+    """Return settings that data may depend on and that no backup holds: name → value."""
     if not may_configure(client):
         return {}
     return {
@@ -222,26 +222,26 @@ def reported_settings(client: Any) -> dict[str, str]:
 
 
 def restore_settings(bench: Workbench, instance: Instance, client: Any) -> None:
-    """Give back the setting that a backup changed before its process was killed."""
+    """Restore the setting that a backup changed before its process was killed."""
     for undo in leftovers(bench, instance, REWRITES):
-        # A container that was made anew began with its own setting.
+        # A container that was created since then started with its own setting.
         if undo["container"] == instance.container_id:
             bench.tell(f"giving back {REWRITE_SETTING} {undo['value']} of {instance.service}")
             client.config_set(REWRITE_SETTING, undo["value"])
 
 
 def journal_key(instance: Instance, what: str) -> str:
-    """Return the key under which a change of one container is journalled.
+    """Return the key under which a change to one container is journalled.
 
-    It has the container's name: a scratch server has the service's own name, too.
+    It contains the container's name, since a scratch server has the service's name as well.
     """
     return f"{what} {instance.name}"
 
 
 def leftovers(bench: Workbench, instance: Instance, what: str) -> Iterator[Mapping[str, str]]:
-    """Yield what killed processes journalled of an instance; see ``Workbench.leftovers``."""
+    """Yield what killed processes journalled about an instance; see ``Workbench.leftovers``."""
     yield from bench.leftovers(journal_key(instance, what))
-    # Earlier releases had the service's name there, for live and scratch servers alike.
+    # Earlier releases used the service's name, for live and scratch servers alike.
     if not instance.scratch:
         yield from bench.leftovers(f"{what} {instance.environment}/{instance.service}")
 

@@ -1,4 +1,4 @@
-"""Users of a Redis server (ACL): listed, compared, and given back."""
+"""List, compare and restore the users of a Redis server (ACL)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from mmstack_ops.adapters.stores.redis.values import digest
 
 USERS = "users.acl"
-# A selector stands in parentheses and holds spaces.
+# A selector is in parentheses and contains spaces.
 _RULE = re.compile(r"\([^)]*\)|\S+")
-# Shown of a user that was reset once; without it, it holds as well.
+# Shown for a user that has been reset. It applies even if it isn't shown.
 _DEFAULT_RULE = "sanitize-payload"
 _NO_FILE = "not configured to use an ACL file"
 
@@ -22,8 +22,8 @@ class Users:
     """The users of a server.
 
     Args:
-        rules: name → its rules, as ``ACL LIST`` shows them; passwords as hashes.
-        connecting: the one we connect as.
+        rules: name → rules, as ``ACL LIST`` shows them, with passwords as hashes.
+        connecting: the user we connect as.
     """
 
     rules: dict[str, tuple[str, ...]]
@@ -32,7 +32,7 @@ class Users:
     def items(self) -> dict[str, str]:
         """Return each user with a digest of its rules, as items of the facts.
 
-        The password of the one that we connect as is the secret store's, not the backup's.
+        The password of the user we connect as belongs to the secret store, not to the backup.
         """
         return {
             f"user {name}": digest(
@@ -50,13 +50,13 @@ class Users:
 
 
 def read_users(client: Any) -> Users:
-    """Ask a server for its users."""
+    """Return the users of a server."""
     lines = [_text(line) for line in client.execute_command("ACL LIST")]
     return Users(parse_users(lines), _text(client.execute_command("ACL WHOAMI")))
 
 
 def parse_users(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Read the lines of an ACL file, or of ``ACL LIST``."""
+    """Return the users in the lines of an ACL file or of ``ACL LIST``: name → rules."""
     found = {}
     for line in lines:
         kind, name, *rules = _RULE.findall(line) or ["", ""]
@@ -66,7 +66,7 @@ def parse_users(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def write_users(client: Any, content: bytes) -> dict[str, str]:
-    """Make a server's users those of an ACL file; return what it refused: name → why."""
+    """Replace a server's users with those of an ACL file; return what it refused: name → why."""
     from redis.exceptions import ResponseError
 
     wanted = parse_users(content.decode("utf-8", "surrogateescape").splitlines())
@@ -76,7 +76,7 @@ def write_users(client: Any, content: bytes) -> dict[str, str]:
     for name, rules in wanted.items():
         given = rules
         if name == there.connecting:
-            # With another password nobody could connect any more.
+            # With another password, clients could no longer connect.
             own = [rule for rule in there.rules.get(name, ()) if _is_password(rule)]
             given = (*(rule for rule in rules if not _is_password(rule)), *own)
         if name in there.rules and _sorted(given) == _sorted(there.rules[name]):
@@ -93,7 +93,7 @@ def write_users(client: Any, content: bytes) -> dict[str, str]:
         try:
             client.execute_command("ACL SAVE")
         except ResponseError as error:
-            # Without a file users last until the next start, here as at the source.
+            # Without an ACL file, users last until the next start, as on the source server.
             if _NO_FILE not in str(error):
                 refused["users"] = "they couldn't be written to the server's ACL file"
     return refused

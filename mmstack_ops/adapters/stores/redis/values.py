@@ -1,7 +1,7 @@
-"""Values of Redis read in a form that doesn't depend on how they are kept in memory.
+"""Read the values of Redis keys in a form that doesn't depend on how they are kept in memory.
 
-``DUMP`` and ``DEBUG DIGEST-VALUE`` do: the former shows the encoding, the latter is disabled on
-most servers. So each type of value is read by its own commands, in pipelines.
+``DUMP`` shows the encoding, and ``DEBUG DIGEST-VALUE`` is disabled on most servers. So each type
+of value is read with its own commands, in pipelines.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 from mmstack_ops.adapters.stores.redis.server import text
 
 _BATCH = 500
-# In one pipeline, so that a thousand large values don't stand in memory at once.
+# Bytes per pipeline, so that a thousand large values aren't in memory at once.
 _AT_ONCE = 8 << 20
 _GUESSED = 256
-"""Bytes of an element, for that."""
+"""Estimated bytes of an element, for ``_AT_ONCE``."""
 # Larger values are read in pages.
 ELEMENTS = 10_000
 STRING_BYTES = 1 << 20
@@ -36,12 +36,12 @@ _CHANGED = ("WRONGTYPE", "no such key", "requires the key to exist")
 
 @dataclass(frozen=True)
 class Value:
-    """What a key holds.
+    """The value of a key.
 
     Args:
         text: its type and digest.
-        expires: Unix milliseconds; negative when it doesn't.
-        problem: why it couldn't be read; ``text`` is empty then.
+        expires: Unix milliseconds; negative if the key doesn't expire.
+        problem: why the value couldn't be read; ``text`` is then empty.
     """
 
     key: bytes
@@ -51,7 +51,7 @@ class Value:
 
 
 def read_values(client: Any, keys: Iterable[bytes]) -> Iterator[Value]:
-    """Read the values of keys; those that aren't there, or change meanwhile, are left out."""
+    """Yield the values of keys; skip keys that don't exist or that change meanwhile."""
     remaining = iter(keys)
     while batch := list(itertools.islice(remaining, _BATCH)):
         yield from _batch(client, batch)
@@ -136,7 +136,7 @@ def _score(shown: Any) -> bytes:
 
 
 def _large(client: Any, key: bytes, kind: str, size: int, expires: int) -> Iterator[Value]:
-    """Read one value by pages: its beginning as ever, and a digest of the whole of it."""
+    """Read one value in pages: the usual digest of its beginning, and a digest of all of it."""
     from redis.exceptions import ResponseError
 
     read = {
@@ -190,7 +190,10 @@ def _sorted(client: Any, key: bytes, _: str, size: int) -> str:
 
 
 def _unordered(client: Any, key: bytes, kind: str, size: int) -> str | None:
-    """Add up digests: a scan shows elements in any order, and some twice while it is resized."""
+    """Return the sum of the elements' digests; None if the value changes at each attempt.
+
+    A scan returns elements in any order, and some twice while the table is resized.
+    """
     command = "SSCAN" if kind == "set" else "HSCAN"
     for _ in range(_ATTEMPTS):
         total = count = 0
@@ -256,9 +259,9 @@ def _pending(client: Any, key: bytes, group: bytes) -> Iterator[bytes]:
 
 
 def _of_a_module(client: Any, key: bytes, _kind: str, _size: int) -> str:
-    """Return a digest of how the module itself writes the value: only it can read it."""
+    """Return a digest of the value as its module serializes it; only the module can read it."""
     shown = client.execute_command("DUMP", key, NEVER_DECODE=True) or b""
-    # The format's version and the checksum at the end are the server's.
+    # The format version and the checksum at the end depend on the server.
     return f"{digest(())} whole {digest((shown[:-10],))}"
 
 
@@ -274,7 +277,7 @@ class _Digest:
 
 
 def digest(parts: Iterable[bytes]) -> str:
-    """Return a digest of a list of parts; no two lists have the same text before it."""
+    """Return a digest of a list of parts; no two lists give the hash the same bytes."""
     hasher = hashlib.sha256()
     _update(hasher, parts)
     return hasher.hexdigest()[:16]
@@ -282,7 +285,7 @@ def digest(parts: Iterable[bytes]) -> str:
 
 def _update(hasher: Any, parts: Iterable[bytes]) -> None:
     for part in parts:
-        # With its length, so that no two lists of parts read the same.
+        # With its length, so that no two lists of parts give the same bytes.
         hasher.update(b"%d:" % len(part))
         hasher.update(part)
 
@@ -302,7 +305,7 @@ def _flat(fields: Any) -> Iterator[bytes]:
 
 
 def _ask(client: Any, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """Send commands together; an answer that is a refusal stands in its place."""
+    """Send commands in one pipeline; return the answers, an exception for each refusal."""
     if not calls:
         return []
     pipe = client.pipeline(transaction=False)
@@ -317,7 +320,7 @@ def _has_changed(error: Exception) -> bool:
 
 
 def _problem(error: Exception) -> str:
-    """Say why a value can't be read: by the kind of refusal, never the server's own text."""
+    """Return why a value can't be read: the kind of refusal, never the server's own text."""
     shown = str(error)
     if "unknown command" in shown:
         return "a command that reads it is disabled (rename-command)"

@@ -1,4 +1,4 @@
-"""Object stores that speak S3: buckets with their settings, objects past their age, sizes."""
+"""S3 object stores: buckets with their settings, retention of objects, sizes."""
 
 from __future__ import annotations
 

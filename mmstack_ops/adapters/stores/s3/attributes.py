@@ -1,4 +1,4 @@
-"""What an object carries: read from a store's answer, described, and given back."""
+"""Attributes of objects: read from a store's answer, described, and written again."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 from mmstack_ops.domain.backups.files import TreeFile
 
 IN_ONE_PART = 8 << 20
-"""Bytes up to which an object is put by one request; its ETag is its MD5 then."""
-# Argument that sets a header → the attribute it is kept as.
+"""Size in bytes up to which an object is put in one request; its ETag is then its MD5."""
+# Argument that sets a header → the attribute it is recorded as.
 _HEADERS = {
     "ContentType": "content-type",
     "ContentEncoding": "content-encoding",
@@ -31,9 +31,9 @@ _LOCK_MODE, _LOCK_UNTIL = "lock-mode", "lock-until"
 CHECKSUM = "checksum"
 _META, _TAG = "meta:", "tag:"
 DELETE_MARKER = "delete-marker"
-"""The attribute of an entry that stands for a delete marker."""
+"""The attribute of an entry that represents a delete marker."""
 _CHECKSUMS = ("SHA256", "SHA1", "CRC32", "CRC32C", "CRC64NVME")
-# Compared by themselves, or not part of what backups of format 1 recorded.
+# Compared separately, or not recorded by backups of format 1.
 _FIRST_FORMAT = {
     "content-type",
     "content-encoding",
@@ -44,7 +44,7 @@ _FIRST_FORMAT = {
 
 
 def described(file: TreeFile) -> str:
-    """Return what of an object must come back the same, but its content."""
+    """Return a description of what a restore must preserve of an object, except its content."""
     own = {n: v for n, v in file.attributes.items() if n not in (CHECKSUM, *_LOCKS)}
     text = f"{file.size} bytes, attributes {_digest_of(own)}"
     if lock := " ".join(file.attributes[name] for name in _LOCKS if name in file.attributes):
@@ -68,19 +68,19 @@ _LOCKS = (_LOCK_MODE, _LOCK_UNTIL)
 
 
 def plain_md5(file: TreeFile) -> str:
-    """Return the MD5 of an object's content where its ETag is that; else nothing."""
+    """Return the MD5 of an object's content if its ETag is that; otherwise an empty string."""
     etag = file.version.partition(" ")[0]
     by_key = file.attributes.get("encryption", "AES256") != "AES256"
     return etag if is_md5(etag) and not by_key else ""
 
 
 def is_md5(etag: str) -> bool:
-    """Return whether an ETag may be the MD5 of the content: that of parts has a dash."""
+    """Return whether an ETag may be an MD5: the ETag of a multipart upload has a dash."""
     return len(etag) == 32 and all(letter in "0123456789abcdef" for letter in etag)
 
 
 def lacks(file: TreeFile) -> set[str]:
-    """Return which defaults of a bucket an object was put without."""
+    """Return the bucket defaults that an object doesn't have."""
     if DELETE_MARKER in file.attributes:
         return set()
     without = set()
@@ -96,11 +96,11 @@ def lacks(file: TreeFile) -> set[str]:
 def attributes_of(
     head: Mapping[str, Any], tags: Iterable[Mapping[str, str]], acl: list[list[str]]
 ) -> dict[str, str]:
-    """Return an object's attributes from what the store says of it."""
+    """Return an object's attributes from the store's answers."""
     attributes = {name: head[header] for header, name in _HEADERS.items() if head.get(header)}
     if attributes.get("storage-class") == "STANDARD":
         del attributes["storage-class"]
-    # As it was sent: boto3 knows only dates.
+    # The header as it was sent: boto3 only returns dates.
     if expires := head["ResponseMetadata"]["HTTPHeaders"].get("expires"):
         attributes[_EXPIRES] = expires
     if acl:
@@ -113,7 +113,7 @@ def attributes_of(
         attributes[_LOCK_UNTIL] = until.astimezone(UTC).isoformat(timespec="milliseconds")
     for name in _CHECKSUMS:
         value = head.get(f"Checksum{name}")
-        # That of an object in parts depends on where they end: a store makes it anew.
+        # The checksum of a multipart object depends on the part sizes: the store recomputes it.
         if value and "-" not in value and head["ContentLength"] <= IN_ONE_PART:
             attributes[CHECKSUM] = f"{name}:{value}"
             break
@@ -123,7 +123,7 @@ def attributes_of(
 
 
 def arguments_of(file: TreeFile) -> dict[str, Any]:
-    """Return the arguments that give an object its metadata, tags and locks again."""
+    """Return the arguments that restore an object's metadata, tags and locks."""
     attributes = file.attributes
     arguments: dict[str, Any] = {
         header: attributes[name] for header, name in _HEADERS.items() if name in attributes
@@ -139,7 +139,7 @@ def arguments_of(file: TreeFile) -> dict[str, Any]:
     if _HOLD in attributes:
         arguments["ObjectLockLegalHoldStatus"] = attributes[_HOLD]
     until = lock_end(attributes.get(_LOCK_UNTIL, ""))
-    # One that is over can't be set again, and means nothing.
+    # An expired retention can't be set again, and has no effect.
     if until is not None and until > datetime.now(UTC):
         arguments["ObjectLockMode"] = attributes[_LOCK_MODE]
         arguments["ObjectLockRetainUntilDate"] = until
@@ -147,12 +147,12 @@ def arguments_of(file: TreeFile) -> dict[str, Any]:
 
 
 def lock_end(text: str) -> datetime | None:
-    """Return the moment at which a recorded retention ends; None where there is none."""
+    """Return the time at which a recorded retention ends; None if there is none."""
     return datetime.fromisoformat(text) if text else None
 
 
 def as_sent(value: str) -> str:
-    """Return the text of a header as it was sent, from what an HTTP client made of its bytes."""
+    """Return the text of a header as it was sent; HTTP clients decode its bytes as Latin-1."""
     try:
         return value.encode("latin-1").decode()
     except UnicodeError:

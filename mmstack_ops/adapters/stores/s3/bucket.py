@@ -1,4 +1,4 @@
-"""Buckets of an object store: objects with all they carry, and the buckets' settings."""
+"""Back up and restore buckets: objects with their attributes, and the buckets' settings."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ One = TypeVar("One")
 
 
 class S3Bucket:
-    """All buckets of a store, or those the schema names, as one incremental tree."""
+    """All buckets of a store, or those that the schema names, as one incremental tree."""
 
     method: ClassVar[str] = "s3"
     name: ClassVar[str] = "bucket"
@@ -93,10 +93,10 @@ class S3Bucket:
         return problems
 
     def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
-        """Make the buckets what they were; see ``BackupType.restore``.
+        """Restore the buckets; see ``BackupType.restore``.
 
-        Objects that the backup doesn't hold are deleted, after all others were put; buckets that
-        it doesn't name are left alone.
+        Objects that the backup doesn't hold are deleted after all others were put. Buckets that
+        it doesn't name aren't changed.
         """
         with _store_errors(instance, RestoreError):
             client = s3_client(instance)
@@ -115,7 +115,7 @@ class S3Bucket:
         return instance
 
     def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
-        """Look at what a store holds; see ``BackupType.inspect``."""
+        """Return facts about a store; see ``BackupType.inspect``."""
         with _store_errors(instance, BackupError):
             client = s3_client(instance)
             inventory = Inventory.of(client, instance, like)
@@ -157,7 +157,7 @@ _BY_HAND = (
 
 
 def _restore(bench: Workbench, client: Any, artifact: OpenArtifact) -> dict[str, str]:
-    """Put everything back; return what the store refused: name → why."""
+    """Restore everything; return what the store refused: name → why."""
     document = _document(artifact)
     settings: dict[str, dict[str, Any]] = document["settings"]
     recorded: dict[str, Collection[str]] = document.get("recorded", {})
@@ -179,8 +179,8 @@ def _restore(bench: Workbench, client: Any, artifact: OpenArtifact) -> dict[str,
     for bucket, found in settings.items():
         if bucket not in there:
             create_bucket(client, bucket, found)
-        # Backups of format 1 don't know what objects lack, and a setting that the backup doesn't
-        # speak of wouldn't be written again.
+        # Backups of format 1 don't record what objects lack, and a setting that the backup doesn't
+        # record wouldn't be written again.
         cleared = without[bucket].intersection(recorded.get(bucket, ()))
         before[bucket] = prepare_bucket(
             client, bucket, found, versioned=bucket in several, without=cleared
@@ -205,7 +205,7 @@ def _restore(bench: Workbench, client: Any, artifact: OpenArtifact) -> dict[str,
         count += put
         refused.update(bad)
     if refused and not count:
-        # They were changed for the objects alone.
+        # These were only changed for the objects.
         changed = [
             f"{name} of bucket {bucket}"
             for bucket, old in before.items()
@@ -217,7 +217,7 @@ def _restore(bench: Workbench, client: Any, artifact: OpenArtifact) -> dict[str,
             why=next(iter(refused.values())),
             remedy=f"no object was replaced or deleted{again}",
         )
-    # Last: until here nothing is gone that the backup can't give.
+    # Last: until here, nothing was deleted that the backup can't restore.
     kept = {path.partition("\0")[0] for path in refused}
     extra = [path for path in extra if path.partition("\0")[0] not in kept]
     if extra:
@@ -228,13 +228,13 @@ def _restore(bench: Workbench, client: Any, artifact: OpenArtifact) -> dict[str,
         for name, why in write_settings(client, bucket, found, spoken).items():
             refused[f"{bucket_item(bucket)}/{name}"] = why
     bench.tell(f"{count} objects put back")
-    # What is too much there couldn't be looked for.
+    # Additional objects in these buckets couldn't be searched for.
     refused |= {bucket_item(name): why for name, why in objects.unread.items()}
     return {_refused_name(name, ranks): why for name, why in refused.items()}
 
 
 def _refused_name(name: str, ranks: Mapping[str, int]) -> str:
-    """Return the name that the facts have for what was refused."""
+    """Return the name that the facts use for a refused object or setting."""
     if name in ranks:
         return version_item(name, ranks[name] + 1)
     return name if name.startswith("bucket ") else object_item(name)
@@ -264,7 +264,7 @@ def _cancellable(bench: Workbench, things: Iterable[One]) -> Iterator[One]:
 def _store_errors(
     instance: Instance, kind: type[BackupError] | type[RestoreError]
 ) -> Iterator[None]:
-    """Turn what the store refuses into our errors. Never its text: it may hold a signed URL."""
+    """Convert errors of the store, without their text: it may contain a signed URL."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

@@ -1,4 +1,4 @@
-"""How large the buckets are."""
+"""Measure the sizes of buckets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from mmstack_ops.adapters.stores.s3.client import s3_client
 
 
 def bucket_sizes(bench: Workbench, instance: Instance) -> dict[str, int]:
-    """Return ``service/bucket`` → bytes of an instance's object store."""
+    """Return ``service/bucket`` → size in bytes, for an instance's object store."""
     client = s3_client(instance)
     sizes: dict[str, int] = {}
     for bucket in client.list_buckets()["Buckets"]:

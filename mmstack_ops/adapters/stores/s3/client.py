@@ -1,4 +1,4 @@
-"""A client of an object store that runs as a service: MinIO, or what speaks like it."""
+"""Create clients for an object store that runs as a service: MinIO or a compatible server."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from mmstack_ops.adapters.stores.credentials import password_from
 from mmstack_ops.domain.errors import BackupError
 
 CONNECTIONS = 16
-"""Requests at once; more only queue in a store on one machine."""
+"""Concurrent requests; more would only queue in a store on one machine."""
 SERVER_WITHOUT_ACLS = frozenset({"MinIO"})
-"""What servers call themselves that answer every ACL with one and the same."""
+"""Names (in the ``server`` header) of servers that return the same ACL for everything."""
 LISTED_ORDER = "ListedOrder"
-"""In answers to ``list_object_versions``: the ids of all entries, as they were listed."""
+"""Key in answers to ``list_object_versions``: the ids of all entries, in listed order."""
 _PORT = 9000
 _QUOTED = "mmstack-quoted:"
 
 
 def s3_client(instance: Instance) -> Any:
-    """Return a client for the instance's own store. It may be used from several threads.
+    """Return a client for the instance's store. It may be used from several threads.
 
     Raises:
-        BackupError: the instance's environment names no credentials.
+        BackupError: the instance's environment contains no credentials.
     """
     import boto3
     import botocore.session
@@ -38,7 +38,7 @@ def s3_client(instance: Instance) -> Any:
             why="neither MINIO_ROOT_USER nor MINIO_ROOT_USER_FILE is set",
             remedy="set them in the schema",
         )
-    # Neither a profile, nor credentials, nor settings of whoever runs this play a part.
+    # Ignore profile, credentials and settings of the current user.
     nothing = (None, None, None, None)
     session = botocore.session.Session(
         session_vars={
@@ -57,13 +57,13 @@ def s3_client(instance: Instance) -> Any:
             signature_version="s3v4",
             s3={"addressing_style": "path"},
             retries={"mode": "standard", "total_max_attempts": 5},
-            # A container on this host is never reached through a proxy.
+            # Never use a proxy for a container on this host.
             proxies={},
             ignore_configured_endpoint_urls=True,
             connect_timeout=10,
             read_timeout=120,
             max_pool_connections=CONNECTIONS + 2,
-            # Older stores refuse the checksums that newer clients add by themselves.
+            # Older stores refuse the checksums that newer clients add automatically.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         ),
@@ -80,7 +80,7 @@ def s3_client(instance: Instance) -> Any:
 def _keep_order(
     response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
 ) -> None:
-    """Add the order in which versions and delete markers were listed: boto3 parts the two."""
+    """Add the listed order of versions and delete markers: boto3 separates the two."""
     if response_dict["status_code"] != 200:
         return
     root = ElementTree.fromstring(response_dict["body"])  # noqa: S314  # as boto3 parses it
@@ -91,8 +91,8 @@ def _keep_order(
     ]
 
 
-# boto3 sends ASCII metadata only. Stores take and give back the bytes of UTF-8, as other clients
-# send them: what was read must be written as it was.
+# boto3 sends ASCII metadata only. Stores accept and return UTF-8 bytes, as other clients send
+# them: a restore must write the same bytes.
 
 
 def _quote_metadata(params: dict[str, Any], **_: Any) -> None:
@@ -112,7 +112,7 @@ def _unquote_headers(params: dict[str, Any], **_: Any) -> None:
 
 
 def _send_utf8(request: Any, **_: Any) -> None:
-    """Encode headers after they were signed: the signature is over the bytes of UTF-8."""
+    """Encode headers after they were signed: the signature is over the UTF-8 bytes."""
     for name, value in list(request.headers.items()):
         if isinstance(value, str) and not value.isascii():
             request.headers[name] = value.encode()

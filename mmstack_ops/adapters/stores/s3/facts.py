@@ -1,4 +1,4 @@
-"""Facts of buckets: objects with what they carry and hold, and settings."""
+"""Facts of buckets: objects with their attributes and content, and settings."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from mmstack_ops.adapters.stores.s3.settings import FIRST_FORMAT, settings_diges
 from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.files import TreeFile
 
-# Objects without an MD5 of the store's own whose content is hashed for the comparison.
+# Number of objects without an MD5 of the store whose content is hashed for the comparison.
 _SAMPLED = 32
 _SAMPLE_BYTES = 1 << 20
 DESCRIBED = 50_000
-"""A list of a million objects in every backup's facts would be larger than most backups: those
-after these are compared in groups."""
+"""Number of objects that are described individually; the others are compared in groups. A list
+of a million objects in the facts of every backup would be larger than most backups."""
 _GROUPS = 1024
 _GROUP = "objects of group "
 _PART = re.compile(r" (lock|checksum|md5|sha256)=(\S+)")
@@ -48,7 +48,7 @@ def stable_facts(
     inventory: Inventory,
     histories: list[list[Listed]],
 ) -> Facts:
-    """Return facts of what didn't change while it was read."""
+    """Return the facts of objects that didn't change while they were read."""
     later = {one.path: one for one in after}
     same = [one for one in before if later.get(one.path) == one]
     bad = objects.unread.keys() | objects.gone
@@ -60,14 +60,14 @@ def stable_facts(
     found = found_facts(
         files, readable, inventory, histories, content_marks(objects, files, None, {})
     )
-    # A group that something of changed isn't that of the copy.
+    # A group with a changed object differs from that of the copy.
     rest = _groups(one for one in after if one.path not in files)
     items = {
         name: text
         for name, text in found.items.items()
         if not name.startswith(_GROUP) or rest.get(name) == text
     }
-    # Listed before and after, and neither read nor said to be unreadable.
+    # Listed before and after, but not read and not reported as unreadable.
     unread = {
         one.path: objects.unread.get(one.path, "it was listed, and couldn't be found")
         for one in same
@@ -91,7 +91,7 @@ def found_facts(
     histories: list[list[Listed]],
     content: Mapping[str, str],
 ) -> Facts:
-    """Return facts of what a store holds, as far as it was looked at."""
+    """Return the facts of a store, as far as it was inspected."""
     names = item_names(files, histories)
     items = {names[path]: described(file) + content.get(path, "") for path, file in files.items()}
     items |= _groups(one for one in listed if one.path not in files)
@@ -115,7 +115,7 @@ def found_facts(
 
 
 def item_names(paths: Iterable[str], histories: list[list[Listed]]) -> dict[str, str]:
-    """Return the items' names of objects: a version by its number, the oldest is the first."""
+    """Return path → name of its item; versions are numbered from the oldest."""
     names = {path: object_item(path) for path in paths}
     for versions in histories:
         for number, one in enumerate(versions, start=1):
@@ -124,7 +124,7 @@ def item_names(paths: Iterable[str], histories: list[list[Listed]]) -> dict[str,
 
 
 def _groups(listed: Iterable[Listed]) -> dict[str, str]:
-    """Return digests over groups of objects that don't depend on any order."""
+    """Return digests of groups of objects; they don't depend on the order of the objects."""
     groups: dict[int, _Group] = {}
     for one in listed:
         number = int.from_bytes(sha256(one.path.encode()).digest()[:4]) % _GROUPS
@@ -158,7 +158,7 @@ def content_marks(
     like: Facts | None,
     names: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return what shows that the content is the same: the store's MD5, or a digest of ours."""
+    """Return path → mark that identifies the content: the store's MD5, or our own digest."""
     if like is None:
         found = {path: f" md5={md5}" for path, file in files.items() if (md5 := plain_md5(file))}
         hashed = {path: sha for path, sha in objects.digests.items() if path in files}
@@ -187,7 +187,7 @@ def content_marks(
 def as_recorded(
     items: Mapping[str, str], like: Facts, files: Mapping[str, TreeFile]
 ) -> dict[str, str]:
-    """Leave out of what was found what wasn't recorded, and can't be compared therefore."""
+    """Return found items without parts that weren't recorded and so can't be compared."""
     if is_first_format(like):
         texts = {
             object_item(path): described_first(file)
@@ -208,13 +208,13 @@ def as_recorded(
                 text = re.sub(rf" {part}=\S+", "", text)
         here = _parts(text)
         if "checksum" in there and "checksum" not in here and ("md5" in here or "sha256" in here):
-            # A store that doesn't keep what the client sent; the content is compared by the rest.
+            # The store doesn't keep the client's checksum; the digest compares the content.
             text = re.sub(
                 r"(?= (?:md5|sha256)=)", f" checksum={there['checksum'][0]}", text, count=1
             )
         end = lock_end(over[1]) if (over := _LOCK_END.search(recorded)) else None
         if end is not None and end <= now and " lock=" not in text:
-            # A retention that is over can't be set again, and means nothing.
+            # An expired retention can't be set again, and has no effect.
             text = text.replace(_before_parts(text), _before_parts(text) + over[0], 1)  # type: ignore[index]
         found[name] = text
     return found
@@ -232,12 +232,12 @@ def _before_parts(text: str) -> str:
 
 
 def is_left_out(path: str, facts: Facts) -> bool:
-    """Return whether a backup says that it doesn't hold an object, or all of its bucket."""
+    """Return whether the facts of a backup name an object, or its whole bucket, as left out."""
     bucket, _, _ = path.partition("/")
     return path in facts.left_out or bucket in facts.left_out
 
 
 def _sampled(files: Iterable[TreeFile]) -> list[str]:
-    """Choose objects whose content is compared: always the same ones of the same store."""
+    """Return objects whose content is compared: always the same objects of the same store."""
     small = [file.path for file in files if file.size <= _SAMPLE_BYTES]
     return sorted(small, key=lambda path: sha256(path.encode()).digest())[:_SAMPLED]

@@ -1,4 +1,4 @@
-"""Every bucket of a store with its settings, listings and versions, whatever is backed up."""
+"""The inventory of all buckets of a store: settings, listings and versions."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from mmstack_ops.domain.backups.facts import Facts
 
 @dataclass(frozen=True)
 class Inventory:
-    """Every bucket of a store with its settings, whatever the schema leaves out."""
+    """All buckets of a store with their settings, including those that the schema leaves out."""
 
     wanted: tuple[str, ...]
     left_out: tuple[str, ...]
     settings: Mapping[str, BucketSettings]
-    """Of the wanted ones."""
+    """Settings of the wanted buckets."""
     old: Mapping[str, tuple[int, int, int] | None]
-    """Bucket → old versions, delete markers, keys behind one; None where that can't be told."""
+    """Bucket → numbers of old versions, of delete markers, of deleted keys; None if unknown."""
     all_versions: bool
     first_format: bool = False
 
     @classmethod
     def of(cls, client: Any, instance: Instance, like: Facts | None = None) -> Inventory:
-        """Ask a store.
+        """Return the inventory of a store.
 
         Args:
-            like: recorded facts. Other buckets are left alone by a restore, and no difference,
-                but for those that came to a scratch store.
+            like: recorded facts. A restore doesn't change other buckets. They aren't a
+                difference, unless they were added to a scratch store.
         """
         backup = instance.definition.backup
         names = [one["Name"] for one in client.list_buckets()["Buckets"]]
@@ -70,7 +70,7 @@ class Inventory:
         )
 
     def listed(self, objects: Objects) -> tuple[list[Listed], list[list[Listed]]]:
-        """Return what is to be read, and the histories of keys that have one."""
+        """Return the objects to read, and the version histories of keys that have one."""
         if not self.all_versions:
             return list(objects.listed()), []
         found = list(objects.history())
@@ -80,10 +80,10 @@ class Inventory:
         )
 
     def document(self, histories: list[list[Listed]]) -> dict[str, Any]:
-        """Return what a restore must know beside the objects."""
+        """Return what a restore needs in addition to the objects."""
         document: dict[str, Any] = {
             "settings": {name: found.values for name, found in self.settings.items()},
-            # What the server didn't tell is left as it is by a restore.
+            # A restore doesn't change settings that the server didn't return.
             "recorded": {
                 name: [n for n in NAMES if n not in found.refused and n not in found.unknown]
                 for name, found in self.settings.items()
@@ -95,7 +95,7 @@ class Inventory:
         return document
 
     def not_covered(self) -> dict[str, str]:
-        """Return settings that the server didn't tell."""
+        """Return the settings that the server refused to return: name → why."""
         return {
             f"{bucket_item(name)}/{setting}": why
             for name, found in self.settings.items()
@@ -103,7 +103,7 @@ class Inventory:
         }
 
     def excluded(self) -> dict[str, str]:
-        """Return what is left out on purpose, or can't be there."""
+        """Return what is left out on purpose, or not implemented by the server: name → why."""
         excluded = dict.fromkeys(self.left_out, "the schema's include and exclude")
         if not self.all_versions:
             for name, found in self.old.items():
@@ -121,7 +121,7 @@ class Inventory:
 
 
 def is_first_format(like: Facts) -> bool:
-    """Return whether facts are those of a backup of format 1."""
+    """Return whether facts are from a backup of format 1."""
     return any(
         name.startswith("bucket ") and re.fullmatch("[0-9a-f]{16}", text) and "/" not in name
         for name, text in like.items.items()
@@ -129,16 +129,16 @@ def is_first_format(like: Facts) -> bool:
 
 
 def bucket_item(name: str) -> str:
-    """Return the facts' name of a bucket; its settings stand below."""
+    """Return the name of a bucket in the facts; its settings are below it."""
     return f"bucket {name}"
 
 
 def object_item(path: str) -> str:
-    """Return the facts' name of an object."""
+    """Return the name of an object in the facts."""
     return f"object {path}"
 
 
 def version_item(path: str, number: int) -> str:
-    """Return the facts' name of a version; the oldest is number 1."""
+    """Return the name of a version in the facts; the oldest is number 1."""
     key, _, _ = path.partition("\0")
     return f"version {number} of {object_item(key)}"

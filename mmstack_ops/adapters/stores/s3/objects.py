@@ -1,4 +1,4 @@
-"""Objects of a store as entries of a tree: listed, described, read."""
+"""List, describe and read the objects of a store as entries of a tree."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from mmstack_ops.adapters.stores.s3.settings import is_unknown, normal_acl
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.errors import FileGoneError, FileVanishedError
 
-# Between a key and a version's id: no key holds it.
+# Separates a key from a version id: no key contains it.
 _VERSION = "\0"
-# Looked at ahead of the one that is being read.
+# Number of objects that are described ahead of the one that is being read.
 _AHEAD = CONNECTIONS * 4
 _MISSING = ("404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion", "412", "PreconditionFailed")
 
@@ -43,13 +43,13 @@ class Listed:
     version: str = ""
     """The id of a version that isn't current; empty for the current one."""
     marker: bool = False
-    """It is a delete marker."""
+    """Whether it is a delete marker."""
     id: str = ""
-    """Of a version, the current one too; empty where versions weren't listed."""
+    """The version id, also of the current version; empty if versions weren't listed."""
 
     @property
     def path(self) -> str:
-        """Its path in the tree."""
+        """The path in the tree."""
         path = f"{self.bucket}/{self.key}"
         return f"{path}{_VERSION}{self.version}" if self.version else path
 
@@ -60,7 +60,7 @@ class Objects:
     Args:
         client: see ``s3_client``.
         buckets: their names.
-        acls: objects may have an ACL of their own.
+        acls: whether objects may have their own ACLs.
     """
 
     def __init__(self, client: Any, buckets: Iterable[str], *, acls: bool = True) -> None:
@@ -69,14 +69,14 @@ class Objects:
         self._changed: list[Listed] = []
         self._acls = acls
         self.unread: dict[str, str] = {}
-        """Path of what is listed and can't be looked at, or bucket that can't be listed → why."""
+        """Path of a listed object that can't be read, or bucket that can't be listed → why."""
         self.gone: set[str] = set()
-        """Paths of what was deleted while it was to be read."""
+        """Paths of objects that were deleted before they were read."""
         self.digests: dict[str, str] = {}
-        """Path → SHA-256 of what was read to its end through ``open``."""
+        """Path → SHA-256 of objects that were read to the end through ``open``."""
 
     def listed(self) -> Iterator[Listed]:
-        """Yield every current object, bucket by bucket, by key."""
+        """Yield all current objects, bucket by bucket, in key order."""
         for bucket in self.buckets:
             for page in self._pages("list_objects_v2", bucket):
                 for one in page.get("Contents", ()):
@@ -85,17 +85,17 @@ class Objects:
                     )
 
     def history(self) -> Iterator[list[Listed]]:
-        """Yield the versions and delete markers of every key, the oldest first.
+        """Yield the versions and delete markers of every key, oldest first.
 
-        Where the last one is an object, it stands as the current one (``version`` is empty).
+        If the last one is an object, it is the current version (``version`` is empty).
         """
         for bucket in self.buckets:
-            # Newest first by key; a page may end in the middle of one.
+            # Newest first for each key; a page may end in the middle of a key.
             waiting: dict[str, list[tuple[bool, Listed]]] = {}
             for page in self._pages("list_object_versions", bucket):
                 found = [(one, False) for one in page.get("Versions", ())]
                 found += [(one, True) for one in page.get("DeleteMarkers", ())]
-                # Two of one second are told apart by their order only.
+                # Versions of the same second differ in their order only.
                 order = {name: at for at, name in enumerate(page.get(LISTED_ORDER, ()))}
                 found.sort(key=lambda pair: order.get(pair[0]["VersionId"], 0))
                 for one, marker in found:
@@ -118,7 +118,7 @@ class Objects:
                 yield _oldest_first(versions)
 
     def _pages(self, call: str, bucket: str) -> Iterator[Mapping[str, Any]]:
-        """Yield the pages of a listing; a bucket that can't be listed is put into ``unread``."""
+        """Yield the pages of a listing; add a bucket that can't be listed to ``unread``."""
         from botocore.exceptions import ClientError
 
         try:
@@ -130,9 +130,9 @@ class Objects:
             self.unread[bucket] = f"the server refused {error.operation_name}: code {code}"
 
     def files(self, listed: Iterable[Listed]) -> Iterator[TreeFile]:
-        """Yield objects with metadata and tags; those that ``open`` found changed once more.
+        """Yield objects with metadata and tags; repeat those that ``open`` found changed.
 
-        One that can't be looked at is put into ``unread``.
+        Objects that can't be read are added to ``unread``.
         """
         yield from self._described(listed)
         while self._changed:
@@ -194,7 +194,7 @@ class Objects:
         except ClientError as error:
             if not is_unknown(error):
                 raise
-            # The server has no such thing: no object of it can have one.
+            # The server doesn't implement ACLs: none of its objects can have one.
             self._acls = False
             return []
 
@@ -202,8 +202,8 @@ class Objects:
         """Open an object as ``files`` described it.
 
         Raises:
-            FileGoneError: it was deleted, or changed: then ``files`` yields it again.
-            FileVanishedError: the server doesn't hand it out.
+            FileGoneError: it was deleted or changed; if changed, ``files`` yields it again.
+            FileVanishedError: the server doesn't return it.
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -236,7 +236,7 @@ class Objects:
         return FileVanishedError(f"{path!r} can't be read", why=why)
 
     def digest(self, path: str, algorithm: str = "sha256") -> str:
-        """Return the digest of an object's content; ``gone`` when it isn't there."""
+        """Return the digest of an object's content; ``gone`` if it doesn't exist."""
         from botocore.exceptions import ClientError
 
         bucket, key, version = place(path)
@@ -255,7 +255,7 @@ class Objects:
 
 
 class _Body:
-    """An object's content: failures of the network are an ``OSError``, its digest is told."""
+    """The content of an object; records its digest, raises ``OSError`` on network failures."""
 
     def __init__(self, body: Any, objects: Objects, path: str) -> None:
         self._body = body
@@ -269,7 +269,7 @@ class _Body:
         try:
             block: bytes = self._body.read(None if size < 0 else size)
         except BotoCoreError as error:
-            # As a name: its text may hold a signed URL.
+            # Only its name: its text may contain a signed URL.
             why = f"the transfer was cut off ({type(error).__name__})"
             self._objects.unread[self._path] = why
             raise OSError(why) from None
@@ -283,7 +283,7 @@ class _Body:
 
 
 def in_order(work: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:
-    """Do ``work`` for each in several threads, a few ahead; yield the results in order."""
+    """Call ``work`` for each in several threads, a few ahead; yield the results in order."""
     with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="s3") as pool:
         waiting: deque[Future[Made]] = deque()
         try:
@@ -299,14 +299,14 @@ def in_order(work: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[
 
 
 def place(path: str) -> tuple[str, str, str]:
-    """Return bucket, key and version (empty for the current one) of a path."""
+    """Return the bucket, the key and the version (empty for the current one) of a path."""
     bucket, _, rest = path.partition("/")
     key, _, version = rest.partition(_VERSION)
     return bucket, key, version
 
 
 def _oldest_first(versions: list[tuple[bool, Listed]]) -> list[Listed]:
-    # Listed newest first; the current one is the last whatever the clock said.
+    # Listed newest first; the current version comes last, regardless of the times.
     versions.reverse()
     return [one for _, one in sorted(versions, key=lambda pair: (pair[0], pair[1].modified))]
 

@@ -1,4 +1,4 @@
-"""Old objects of a bucket: by listing them, or by a lifecycle rule of the store."""
+"""Delete old objects of a bucket: by listing them, or by a lifecycle rule of the store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmstack_ops.domain.errors import RetentionError
 from mmstack_ops.domain.retention.live import Found
 from mmstack_ops.domain.schema.retention import ObjectsRule
 
-# The most that one DeleteObjects takes.
+# The maximum for one DeleteObjects request.
 _BATCH = 1_000
 _DAY = 86400.0
 _NO_LIFECYCLE = ("NoSuchLifecycleConfiguration", "NoSuchLifecycle")
@@ -33,9 +33,9 @@ class _Version:
 
 
 class S3Objects:
-    """Versions, delete markers and unfinished uploads whose time is before the moment.
+    """Deletion of versions, delete markers and unfinished uploads from before the moment.
 
-    A version that others replaced counts from the day it was replaced, as in S3's own lifecycle
+    The age of a replaced version counts from the day it was replaced, as in S3's own lifecycle
     rules (NoncurrentDays).
     """
 
@@ -84,7 +84,8 @@ class S3Objects:
             for one in _versions(client, site, rule):
                 if not one.expired:
                     continue
-                # One more than goes: a listing is never asked to go on behind a key that went.
+                # Delete only after one more was listed: a listing must not continue after a key
+                # that was deleted.
                 if len(batch) == _BATCH:
                     site.check()
                     _delete(client, rule, batch, refused, tally)
@@ -108,7 +109,7 @@ class S3Objects:
 
 
 def _versions(client: Any, site: Site, rule: ObjectsRule) -> Iterator[_Version]:
-    """Yield every version and delete marker below the prefix, key by key, the newest first."""
+    """Yield every version and delete marker below the prefix, key by key, newest first."""
     pages = client.get_paginator("list_object_versions").paginate(
         Bucket=rule.bucket, Prefix=rule.prefix
     )
@@ -116,7 +117,8 @@ def _versions(client: Any, site: Site, rule: ObjectsRule) -> Iterator[_Version]:
     for page in pages:
         site.check()
         entries = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
-        # Two lists in one answer. The latest comes first whatever its time: seconds are coarse.
+        # The answer has two lists. The latest comes first regardless of its time: times are only
+        # exact to the second.
         entries.sort(
             key=lambda one: (one["Key"], not one["IsLatest"], -one["LastModified"].timestamp())
         )
@@ -144,7 +146,7 @@ def _stale_uploads(client: Any, site: Site, rule: ObjectsRule) -> Iterator[tuple
 def _delete(
     client: Any, rule: ObjectsRule, batch: list[_Version], refused: dict[str, str], tally: Tally
 ) -> None:
-    """Delete a batch by exact version; note what was deleted and what the store refused."""
+    """Delete a batch by exact version; record what was deleted and what the store refused."""
     objects = [{"Key": one.key, "VersionId": one.id} for one in batch]
     answer = client.delete_objects(Bucket=rule.bucket, Delete={"Objects": objects, "Quiet": True})
     stayed = {(one["Key"], one.get("VersionId")) for one in answer.get("Errors", ())}
@@ -158,7 +160,7 @@ def _delete(
 
 @contextmanager
 def _store(site: Site, rule: ObjectsRule) -> Iterator[Any]:
-    """Yield a client; failures inside the block say what the rule is about."""
+    """Yield a client; errors inside the block name the bucket of the rule."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     service = site.instance.service
@@ -180,7 +182,7 @@ def _store(site: Site, rule: ObjectsRule) -> Iterator[Any]:
 
 
 def _wanted(site: Site, rule: ObjectsRule) -> list[dict[str, Any]]:
-    """Return the store's rules for a rule of the schema; lifecycles count whole days."""
+    """Return the store's rules for a rule of the schema; lifecycle rules use whole days."""
     days = max(1, math.ceil(site.age / _DAY))
     name = f"mmstack {rule.prefix}".rstrip()
     ours: dict[str, Any] = {"Status": "Enabled", "Filter": {"Prefix": rule.prefix}}
@@ -219,7 +221,7 @@ def _is_set(client: Any, site: Site, rule: ObjectsRule) -> bool:
 
 
 def _set(client: Any, site: Site, rule: ObjectsRule) -> None:
-    """Give the bucket our rules; those of others stay."""
+    """Set mmstack's rules on the bucket; keep all other rules."""
     wanted = _wanted(site, rule)
     ours = {one["ID"] for one in wanted}
     others = [one for one in _rules(client, rule) if one.get("ID") not in ours]

@@ -1,4 +1,4 @@
-"""What is set for a bucket as a whole: versions, policy, ACL, lifecycle, website, and so on."""
+"""Settings of buckets: versioning, policy, ACL, lifecycle, website, and so on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 Settings = dict[str, Any]
 _LOCK = "object_lock"
 OWNER = "owner"
-"""Stands in a recorded ACL for the bucket's owner, whose id is another one in another store."""
+"""The bucket's owner in a recorded ACL: the owner's id differs between stores."""
 FIRST_FORMAT = (
     "versioning",
     "policy",
@@ -27,17 +27,17 @@ _NOT_THERE = {"NotImplemented", "MethodNotAllowed", "UnsupportedOperation", "501
 
 @dataclass(frozen=True)
 class _Setting:
-    """How one setting is read and written."""
+    """The calls that read and write a setting."""
 
     read: str
     write: str
     clear: str | None
-    """None where it can't be taken away again, or is taken away by writing nothing."""
+    """None if it can't be removed again, or is removed by writing an empty value."""
     keep: Callable[[dict[str, Any]], Any]
-    """What of the answer is the setting; nothing when it isn't set."""
+    """Returns the setting from the answer; an empty value if it isn't set."""
     arguments: Callable[[Any], dict[str, Any]]
     none: Any = None
-    """What is written to take it away, where there is no call for that."""
+    """The value to write to remove it, if there is no call for that."""
 
 
 def _setting(
@@ -70,7 +70,7 @@ _SETTINGS = {
         None,
         "Status",
         "VersioningConfiguration",
-        # What was versioned once can only be suspended.
+        # Once enabled, versioning can only be suspended.
         none="Suspended",
     ),
     _LOCK: _setting(
@@ -163,12 +163,12 @@ NAMES = (*_SETTINGS, _ACL)
 
 @dataclass(frozen=True)
 class BucketSettings:
-    """What a server says of one bucket.
+    """The settings of one bucket.
 
     Args:
-        values: what is set; what isn't is missing.
-        refused: setting → why the server doesn't tell it.
-        unknown: settings that the server doesn't implement: nothing can be set there.
+        values: only settings that are set.
+        refused: setting → why the server doesn't return it.
+        unknown: settings that the server doesn't implement, so that they can't be set.
     """
 
     values: Settings = field(default_factory=dict)
@@ -177,10 +177,10 @@ class BucketSettings:
 
 
 def read_settings(client: Any, bucket: str) -> BucketSettings:
-    """Ask for everything that can be set for a bucket.
+    """Return all settings of a bucket.
 
     Raises:
-        ClientError: there is no such bucket.
+        ClientError: the bucket doesn't exist.
     """
     from botocore.exceptions import ClientError
 
@@ -216,7 +216,7 @@ def is_unknown(error: Any) -> bool:
 
 
 def create_bucket(client: Any, bucket: str, settings: Settings) -> None:
-    """Make a bucket. Whether objects can be locked is decided here, once and for all."""
+    """Create a bucket. Object lock can only be enabled here, not later."""
     locked = {"ObjectLockEnabledForBucket": True} if _LOCK in settings else {}
     client.create_bucket(Bucket=bucket, **locked)
 
@@ -229,16 +229,16 @@ def prepare_bucket(
     versioned: bool = False,
     without: Collection[str] = (),
 ) -> Settings:
-    """Set what must stand before objects are put.
+    """Change the settings that must be in effect before objects are put.
 
     Args:
-        versioned: several versions of an object are going to be put.
+        versioned: several versions of an object will be put.
         without: defaults for new objects (``encryption``, ``object_lock``, and on some servers
-            ``acl``) that some objects of the backup don't have: they are taken away until
+            ``acl``) that some objects of the backup don't have: they are removed until
             ``write_settings``.
 
     Returns:
-        What was changed, as it was before: None where it wasn't set.
+        The previous values of what was changed: None if it wasn't set.
     """
     changed: Settings = {}
     now = read_settings(client, bucket).values
@@ -258,10 +258,10 @@ def prepare_bucket(
 def write_settings(
     client: Any, bucket: str, settings: Settings, recorded: Collection[str]
 ) -> dict[str, str]:
-    """Make a bucket's settings exactly these.
+    """Set a bucket's settings to exactly these.
 
     Args:
-        recorded: the settings that the backup speaks of; others are left as they are.
+        recorded: the settings that the backup recorded; others aren't changed.
 
     Returns:
         What the server refused: setting → why.
@@ -288,13 +288,13 @@ def write_settings(
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
-    """Return settings as a short text that is the same for the same settings."""
+    """Return a short digest of settings; equal settings have the same digest."""
     shown = json.dumps(settings, sort_keys=True, default=str)
     return sha256(shown.encode()).hexdigest()[:16]
 
 
 def normal_acl(answer: Mapping[str, Any]) -> list[list[str]]:
-    """Return the grants of an ACL, the owner by that word; nothing where only he has one."""
+    """Return the grants of an ACL, with ``OWNER`` for the owner; empty if only he has one."""
     owner = answer.get("Owner", {}).get("ID", "")
     grants = []
     for grant in answer.get("Grants", ()):
@@ -309,7 +309,7 @@ def normal_acl(answer: Mapping[str, Any]) -> list[list[str]]:
 
 
 def grant_arguments(grants: list[list[str]], owner: str) -> dict[str, str]:
-    """Return the arguments that set an ACL as ``normal_acl`` recorded it."""
+    """Return the arguments that set an ACL from the result of ``normal_acl``."""
     names = {"Group": "uri", "AmazonCustomerByEmail": "emailAddress"}
     by_permission: dict[str, list[str]] = {}
     for kind, name, permission in grants or [["CanonicalUser", OWNER, "FULL_CONTROL"]]:
@@ -334,8 +334,8 @@ def old_versions(client: Any, bucket: str) -> tuple[int, int, int] | None:
     """Count the versions of a bucket that aren't current.
 
     Returns:
-        Old versions, delete markers, and keys that are gone behind a delete marker; None where
-        the server doesn't list them.
+        The numbers of old versions, of delete markers, and of keys deleted by a delete marker;
+        None if the server doesn't list them.
     """
     from botocore.exceptions import ClientError
 

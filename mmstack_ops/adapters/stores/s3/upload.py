@@ -1,4 +1,4 @@
-"""Objects put into a store, and deleted from it: one that is refused doesn't stop the rest."""
+"""Put and delete objects; continue if the store refuses one of them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from mmstack_ops.adapters.stores.s3.objects import in_order, place
 from mmstack_ops.adapters.stores.s3.settings import grant_arguments
 from mmstack_ops.domain.backups.files import TreeFile
 
-# In memory while they are sent, so that several can be sent at once.
+# Up to this size, objects are sent from memory, so that several can be sent at once.
 _SMALL = IN_ONE_PART
 _MOST_PARTS = 9_000
 _PARTS_AT_ONCE = 4
 
 
 class Uploads:
-    """Puts and deletes objects.
+    """Puts and deletes objects of a store.
 
     Args:
         client: see ``s3_client``.
@@ -45,7 +45,7 @@ class Uploads:
         """Store objects with their metadata and tags.
 
         Returns:
-            How many, and those that the server refused: path → why.
+            The number of stored objects, and those that the server refused: path → why.
         """
         refused: dict[str, str] = {}
         count = 0
@@ -73,10 +73,10 @@ class Uploads:
         return count - len(refused), refused
 
     def _try(self, path: str, refused: dict[str, str], work: Callable[[], None]) -> None:
-        """Do it; what the server refuses of this one object is noted.
+        """Call ``work``; record in ``refused`` if the server refuses this object.
 
         Raises:
-            ClientError: the server itself fails: all others would as well.
+            ClientError: the server itself fails: all other objects would fail as well.
         """
         from botocore.exceptions import ClientError, ParamValidationError
 
@@ -88,7 +88,7 @@ class Uploads:
             code = error.response["Error"].get("Code", "unknown")
             refused[path] = f"the server refused {error.operation_name}: code {code}"
         except (ParamValidationError, ValueError) as error:
-            # Such as a header Expires that is no date.
+            # Such as an Expires header that isn't a date.
             refused[path] = f"it can't be sent: {type(error).__name__}"
 
     def delete(self, paths: Iterable[str]) -> dict[str, str]:
@@ -114,13 +114,13 @@ class Uploads:
             self._client.delete_object(Bucket=bucket, Key=key)
             return
         checksum, _, value = file.attributes.get(CHECKSUM, "").partition(":")
-        # Its name too: stores keep the checksum of an upload that says which one it has.
+        # With the algorithm: stores keep the checksum only if the upload names it.
         own = {"ChecksumAlgorithm": checksum, f"Checksum{checksum}": value} if checksum else {}
         self._client.put_object(
             Bucket=bucket,
             Key=key,
             Body=content,
-            # A bucket whose objects are locked takes nothing without it.
+            # Buckets with object lock require it.
             ContentMD5=_md5(content),
             **own,
             **arguments_of(file),
@@ -129,7 +129,7 @@ class Uploads:
 
     def _put_large(self, file: TreeFile, content: BinaryIO) -> None:
         bucket, key, _ = place(file.path)
-        # Parts of a fixed size would end at 78 GiB: an upload has 10,000 at most.
+        # Parts of a fixed size would limit objects to 78 GiB: an upload has at most 10,000 parts.
         size = max(_SMALL, -(-file.size // _MOST_PARTS))
         which = {"Bucket": bucket, "Key": key}
         arguments = arguments_of(file) | self._grants(file)
@@ -138,7 +138,7 @@ class Uploads:
             parts = self._parts(which, content, size)
             self._client.complete_multipart_upload(**which, MultipartUpload={"Parts": parts})
         except BaseException:
-            # Also an interruption: parts that nobody finishes take room for ever.
+            # Also on an interruption: parts of an unfinished upload take up space forever.
             self._client.abort_multipart_upload(**which)
             raise
 
@@ -164,7 +164,7 @@ class Uploads:
         return done
 
     def _grants(self, file: TreeFile) -> dict[str, str]:
-        """Return the arguments that give an object its ACL again."""
+        """Return the arguments that restore an object's ACL."""
         grants = file.attributes.get(ACL)
         if not grants:
             return {}
@@ -180,7 +180,7 @@ def _md5(content: bytes) -> str:
 
 
 def _whole(content: BinaryIO, size: int) -> bytes:
-    """Read up to ``size`` bytes, fewer only at the end."""
+    """Return ``size`` bytes, or fewer at the end."""
     blocks: list[bytes] = []
     while size and (block := content.read(size)):
         blocks.append(block)

@@ -1,4 +1,4 @@
-"""One SQLite database: copied while others write to it, checked, and read for a comparison."""
+"""Copy a SQLite database while others write to it, check it, and read it for a comparison."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 MAGIC = b"SQLite format 3\0"
-"""With this a database begins (sqlite.org/fileformat.html)."""
+"""The first bytes of a database (sqlite.org/fileformat.html)."""
 VERSION = sqlite3.sqlite_version
 _BUSY_SECONDS = 60.0
 _OWN_COLLATIONS = frozenset({"BINARY", "NOCASE", "RTRIM"})
@@ -21,12 +21,12 @@ _OWN_COLLATIONS = frozenset({"BINARY", "NOCASE", "RTRIM"})
 
 @dataclass
 class Tables:
-    """What a database holds.
+    """The tables of a database.
 
     Args:
-        count: its tables, those that can't be read too.
+        count: the number of tables, including those that can't be read.
         items: ``<database> table <name>`` → its rows.
-        unread: the same name → why it can't be read.
+        unread: the same name → why the table can't be read.
     """
 
     count: int = 0
@@ -35,16 +35,16 @@ class Tables:
 
 
 def copy_database(source: str, place: Path) -> str:
-    """Copy a database as it is at one moment; return why that failed, or what is damaged.
+    """Copy a database as of one moment; return why that failed, or what is damaged.
 
     Args:
-        source: where it stands.
+        source: the path of the database.
     """
     try:
         seen = Path(source).lstat()
         with closing(_connected(source, "mode=ro")) as live, closing(_created(place)) as copy:
             (_, _, opened) = live.execute("PRAGMA database_list").fetchone()
-            # SQLite follows links; what a volume holds mustn't lead it out.
+            # SQLite follows links; the content of a volume must not lead it out of the volume.
             if not stat.S_ISREG(seen.st_mode) or not os.path.samestat(seen, Path(opened).stat()):
                 return "it is a link"
             live.backup(copy)
@@ -58,23 +58,23 @@ def copy_database(source: str, place: Path) -> str:
 def tables_of(
     path: str, place: str, *, busy: bool = False, like: Mapping[str, str] | None = None
 ) -> Tables:
-    """Read all tables of a database.
+    """Return all tables of a database.
 
-    What SQLite can't read without something of the application (the module of a virtual table, a
-    function) stands in ``unread``; the tables in which a virtual table keeps its content are read
-    as any other.
+    What SQLite can't read without a part of the application (the module of a virtual table, a
+    function) is in ``unread``. The tables in which a virtual table keeps its content are read like
+    any other.
 
     Args:
-        path: with what the names begin.
-        busy: others may write to it; else nothing is left beside it by reading.
-        like: items in whose form to return them.
+        path: what the names begin with.
+        busy: others may write to it; otherwise reading leaves no files next to it.
+        like: recorded items; the items are returned in their form.
     """
     before = like or {}
     found = Tables()
     try:
         with closing(_connected(place, "mode=ro" if busy else "mode=ro&immutable=1")) as database:
             _know_collations(database)
-            # Text that isn't UTF-8 is read as well.
+            # Text that isn't UTF-8 is read, too.
             database.text_factory = _text
             names = database.execute(
                 "SELECT name, type = 'table' AND rootpage = 0 FROM sqlite_master"
@@ -95,7 +95,7 @@ def tables_of(
 def _content(database: sqlite3.Connection, name: str, before: str, virtual: bool) -> str:
     quoted = '"' + name.replace('"', '""') + '"'
     if before.endswith(" rows") or virtual:
-        # Recorded by an older version; and what a virtual table holds is read from its own tables.
+        # Recorded by an older version, or a virtual table: its content is read from its own tables.
         (count,) = database.execute(f"SELECT count(*) FROM {quoted}").fetchone()  # noqa: S608 - a quoted identifier
         return f"{count} rows"
     digest = sha256()
@@ -107,13 +107,13 @@ def _content(database: sqlite3.Connection, name: str, before: str, virtual: bool
 
 
 def _damage(database: sqlite3.Connection) -> str:
-    """Return what is damaged in a database; empty where nothing is found.
+    """Return what is damaged in a database; empty if nothing is found.
 
-    A check that needs something of the application (the function of an index) can't be made: what
-    it would look at is taken as it is.
+    A check that needs a part of the application (the function of an index) can't be made. What it
+    would check is accepted unchecked.
     """
     unknown = _know_collations(database)
-    # The order of an index is that of a collation only the application has.
+    # The order of an index depends on a collation that only the application has.
     checks = ("quick_check",) if unknown else ("integrity_check", "quick_check")
     for check in checks:
         try:
@@ -127,9 +127,9 @@ def _damage(database: sqlite3.Connection) -> str:
 
 
 def _know_collations(database: sqlite3.Connection) -> set[str]:
-    """Give a database stand-ins for collations that only its application has; return those.
+    """Register placeholders for collations that only the application has; return their names.
 
-    They are enough to read and check tables: nothing is looked up or sorted by them.
+    They are enough to read and check tables: nothing is looked up or sorted with them.
     """
     found = database.execute(
         "SELECT DISTINCT info.coll FROM sqlite_master AS one, pragma_index_xinfo(one.name) AS info"
@@ -142,7 +142,7 @@ def _know_collations(database: sqlite3.Connection) -> set[str]:
 
 
 def _text(raw: bytes) -> tuple[str, str]:
-    """Return a text so that it isn't taken for a blob with the same bytes."""
+    """Return a text, marked so that it differs from a blob with the same bytes."""
     return "text", raw.decode("utf-8", "surrogateescape")
 
 

@@ -1,4 +1,4 @@
-"""Volumes with SQLite databases in use: those through SQLite's own backup, the rest as files."""
+"""Back up volumes with SQLite databases in use: these by SQLite's backup, the rest as files."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from mmstack_ops.domain.backups.facts import Facts
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.errors import FileVanishedError
 
-# What SQLite keeps beside a database that is in use (sqlite.org/tempfiles.html): of no use
-# with a copy that is whole by itself.
+# Files that SQLite keeps next to a database in use (sqlite.org/tempfiles.html). A copy is complete
+# without them.
 _BESIDE = ("-wal", "-shm", "-journal")
 _WITHOUT = "SQLite keeps it beside a database; the copy is whole without it"
 _BLOCK = 1 << 20
 
 
 class SqliteFull(VolumesFull):
-    """A service's volumes while it works; only what the schema calls a database is special.
+    """The volumes of a running service; only the databases that the schema names are special.
 
-    A file counts as a database when the schema names it and it begins as one does.
+    A file counts as a database if the schema names it and it begins like a database.
     """
 
     method: ClassVar[str] = "sqlite"
@@ -55,7 +55,7 @@ class SqliteFull(VolumesFull):
                 tables |= seen.items
                 count += seen.count
                 for name, why in seen.unread.items():
-                    # It is in the copy, whose bytes are compared.
+                    # The table is in the copy, whose bytes are compared.
                     bench.tell(f"{name!r} can't be counted: {why}")
         capture.note(
             method="SQLite's backup of each database, all other files as they were read",
@@ -65,13 +65,13 @@ class SqliteFull(VolumesFull):
                 found,
                 figures={"databases": len(databases), "tables": count},
                 items={**found.items, **tables},
-                # A service that works writes new files at any time.
+                # A running service may write new files at any time.
                 complete=False,
             ),
         )
 
     def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
-        """Look at files and databases; see ``BackupType.inspect``."""
+        """Read files and databases; see ``BackupType.inspect``."""
         tree = self.volumes(bench, instance)
         found = tree.look(like)
         wanted = _is_database(instance, tree)
@@ -98,7 +98,7 @@ class SqliteFull(VolumesFull):
         )
 
     def leaves_out(self, instance: Instance, tree: VolumeTree, path: str) -> str:
-        """Return whether SQLite keeps a path beside a database in use, in words."""
+        """Return why a path is left out: SQLite keeps it next to a database; otherwise empty."""
         database = _beside(path)
         if not database or not _is_database(instance, tree)(database):
             return ""
@@ -107,14 +107,14 @@ class SqliteFull(VolumesFull):
         return _WITHOUT
 
     def goes_with(self, tree: VolumeTree, artifact: OpenArtifact) -> Judge:  # noqa: ARG002 - names are enough
-        """Return a judge of what SQLite kept beside databases that are replaced."""
+        """Return a predicate for what SQLite kept next to databases that are replaced."""
         excluded = artifact.facts().excluded
         files = {file.path for file in artifact.files() if file.kind == "file"}
         return lambda path: excluded.get(path) == _WITHOUT and _beside(path) in files
 
 
 class _Copies:
-    """Databases as they were at one moment, made by SQLite while others write to them."""
+    """Copies of databases as of one moment, made by SQLite while others write to them."""
 
     def __init__(self, bench: Workbench, tree: VolumeTree, folder: Path, wanted: Judge) -> None:
         self._bench = bench
@@ -151,7 +151,7 @@ class _Copies:
             yield replace(file, size=size, version=f"sha256:{digest.hexdigest()}", data=None)
 
     def open(self, file: TreeFile) -> BinaryIO:
-        """Open a copy, or the file itself where it is no database."""
+        """Open the copy of a database, or the file itself if it isn't a database."""
         if why := self._refused.get(file.path):
             raise FileVanishedError(f"the database {file.path!r} can't be copied", why=why)
         place = self.places.get(file.path)
@@ -159,12 +159,12 @@ class _Copies:
 
 
 def _beside(path: str) -> str:
-    """Return the database beside which SQLite would keep a path; empty for none."""
+    """Return the database that SQLite would keep a path next to; empty if there is none."""
     return next((path.removesuffix(end) for end in _BESIDE if path.endswith(end)), "")
 
 
 def _is_database(instance: Instance, tree: VolumeTree) -> Judge:
-    """Return a judge of paths: one that the schema's patterns (inside the container) name."""
+    """Return a predicate for paths that the schema's patterns (inside the container) match."""
     patterns = [
         f"{root.name}/{pattern.removeprefix(root.target).lstrip('/')}"
         for root in tree.roots

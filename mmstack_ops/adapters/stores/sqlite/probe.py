@@ -1,4 +1,4 @@
-"""A query on a SQLite database of a restored volume: it can only read, and ends in time."""
+"""Run a query on a SQLite database of a restored volume: read-only, with a time limit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _READS = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_R
 
 
 def sqlite_value(bench: Workbench, instance: Instance, probe: SqliteProbe) -> tuple[bool, object]:
-    """Return whether the probe's table is there, and the value its query gives.
+    """Return whether the probe's table exists, and the value that its query returns.
 
     Raises:
         BackupError: the database or the query failed.
@@ -63,7 +63,7 @@ def _ends_in_time(database: sqlite3.Connection, cancel: threading.Event) -> None
 
 
 def _place(bench: Workbench, instance: Instance, path: str) -> Path | None:
-    """Return where a file of a volume stands on this host; None when there is none."""
+    """Return the path of a volume's file on this host; None if there is no such file."""
     targets = [one for one in instance.volumes if path.startswith(f"{one.rstrip('/')}/")]
     if not targets:
         raise BackupError(f"{path} is on no volume of {instance.service}")
@@ -81,7 +81,7 @@ def _place(bench: Workbench, instance: Instance, path: str) -> Path | None:
             mode = place.lstat().st_mode
         except (FileNotFoundError, NotADirectoryError):
             return None
-        # What was restored isn't trusted: a link may lead anywhere on this host.
+        # Restored content isn't trusted: a link may lead anywhere on this host.
         if part == ".." or stat.S_ISLNK(mode):
             raise BackupError(f"{path} isn't opened: a part of it is a link")
     if not stat.S_ISREG(mode):

@@ -1,4 +1,4 @@
-"""A service's volumes as files, and files past their age."""
+"""Volumes of a service as files, and retention of files."""
 
 from __future__ import annotations
 

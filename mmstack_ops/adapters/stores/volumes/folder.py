@@ -1,4 +1,4 @@
-"""A folder of a volume, whose content isn't trusted: reached by descriptors, no link followed."""
+"""Access a volume's untrusted content through descriptors, without following links."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _ACCESS_LISTS = ("system.posix_acl_access", "system.posix_acl_default")
 class VolumeFolder:
     """One folder. Paths are relative to it, of any length; empty for the folder itself.
 
-    Every method raises ``OSError`` as the operating system does. A path with a link, or anything
-    else that is no folder, before its last part is refused (``NotADirectoryError``).
+    Every method raises the ``OSError`` of the operating system. A path is refused
+    (``NotADirectoryError``) if a part before the last is a link or anything else but a folder.
 
     Args:
-        volume: where the volume stands on this host; trusted.
+        volume: the path of the volume on this host; trusted.
         below: the folder inside the volume; not trusted.
-        make: make what isn't there of ``below``, for whoever owns what it stands in.
+        make: create the missing parts of ``below``, each with the owner of its parent.
     """
 
     def __init__(self, volume: Path, below: str = "", *, make: bool = False) -> None:
@@ -64,7 +64,7 @@ class VolumeFolder:
         os.close(self._root)
 
     def descriptor(self, path: str = "") -> int:
-        """Return a descriptor of a folder; good until the next call."""
+        """Return a descriptor of a folder, valid until the next call."""
         if not path:
             return self._root
         if self._held is not None and self._held[0] == path:
@@ -87,20 +87,20 @@ class VolumeFolder:
         return start
 
     def forget(self) -> None:
-        """Forget the folder that was reached last: it was moved or deleted."""
+        """Close the descriptor of the folder that was opened last: it was moved or deleted."""
         if self._held is not None:
             os.close(self._held[1])
             self._held = None
 
     def stat(self, path: str) -> os.stat_result:
-        """Return what a path is; a link isn't followed."""
+        """Return the status of a path; a link isn't followed."""
         if not path:
             return os.fstat(self._root)
         descriptor, name = self._place(path)
         return os.stat(name, dir_fd=descriptor, follow_symlinks=False)
 
     def exists(self, path: str) -> bool:
-        """Return whether there is anything at a path."""
+        """Return whether a path exists."""
         try:
             self.stat(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -108,7 +108,7 @@ class VolumeFolder:
         return True
 
     def entries(self, path: str = "") -> list[tuple[str, os.stat_result]]:
-        """Return what is in a folder, by name; what goes away meanwhile isn't."""
+        """Return the entries of a folder, by name, without those deleted meanwhile."""
         found: list[tuple[str, os.stat_result]] = []
         with os.scandir(self.descriptor(path)) as entries:
             for entry in entries:
@@ -117,22 +117,22 @@ class VolumeFolder:
         return sorted(found, key=lambda one: one[0])
 
     def read(self, path: str) -> int:
-        """Open a file for reading. When it was last read stays as it is: that is its users'."""
+        """Open a file for reading. Its access time stays unchanged: it belongs to its users."""
         descriptor, name = self._place(path)
         try:
             return os.open(name, _FILE | os.O_NOATIME, dir_fd=descriptor)
         except PermissionError:
-            # Only its owner and root may ask for that.
+            # Only its owner and root may use O_NOATIME.
             return os.open(name, _FILE, dir_fd=descriptor)
 
     def create(self, path: str) -> int:
-        """Make a file that isn't there; return it open for writing."""
+        """Create a new file; return a descriptor that is open for writing."""
         descriptor, name = self._place(path)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(name, flags, 0o600, dir_fd=descriptor)
 
     def make_folder(self, path: str) -> None:
-        """Make a folder that isn't there, of its own mode: nothing of its parent is inherited."""
+        """Create a new folder with a mode of its own: nothing is inherited from its parent."""
         descriptor, name = self._place(path)
         os.mkdir(name, 0o700, dir_fd=descriptor)
         inner = self.descriptor(path)
@@ -141,7 +141,7 @@ class VolumeFolder:
                 os.removexattr(inner, attribute)
 
     def make_special(self, path: str, file: TreeFile) -> dict[str, str]:
-        """Make a symbolic link or a FIFO, with all that ``dress`` gives; return what it does."""
+        """Create a symbolic link or a FIFO with all that ``dress`` sets; return what it returns."""
         descriptor, name = self._place(path)
         if file.kind == "symlink":
             os.symlink(file.target, name, dir_fd=descriptor)
@@ -157,13 +157,13 @@ class VolumeFolder:
         return refused
 
     def link(self, existing: str, path: str) -> None:
-        """Give a file another name."""
+        """Create a hard link to a file."""
         with self._second(existing) as (source, name):
             descriptor, new = self._place(path)
             os.link(name, new, src_dir_fd=source, dst_dir_fd=descriptor, follow_symlinks=False)
 
     def rename(self, path: str, to: str) -> None:
-        """Move something to a place where nothing is."""
+        """Move an entry to a path that doesn't exist."""
         if self.exists(to):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), to)
         with self._second(path) as (source, name):
@@ -172,7 +172,7 @@ class VolumeFolder:
         self.forget()
 
     def remove(self, path: str) -> None:
-        """Remove a file, a link, or a folder with all that is in it."""
+        """Delete a file, a link, or a folder with all its content."""
         descriptor, name = self._place(path)
         if not stat.S_ISDIR(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
             os.unlink(name, dir_fd=descriptor)
@@ -192,19 +192,19 @@ class VolumeFolder:
                 self.remove_empty(here)
 
     def remove_empty(self, path: str) -> None:
-        """Remove a folder that nothing is in."""
+        """Delete an empty folder."""
         self.forget()
         descriptor, name = self._place(path)
         os.rmdir(name, dir_fd=descriptor)
 
     def attributes(self, path: str) -> dict[str, str]:
-        """Return the extended attributes that are kept, of anything, in Base64."""
+        """Return the extended attributes that are kept, of any kind of entry, in Base64."""
         if not path:
             return attributes_of(self._root)
         return attributes_of(_by_process(*self._place(path)))
 
     def readlink(self, path: str) -> str:
-        """Return what a symbolic link says."""
+        """Return the target of a symbolic link."""
         descriptor, name = self._place(path)
         return os.readlink(name, dir_fd=descriptor)
 
@@ -215,7 +215,7 @@ class VolumeFolder:
 
     @contextmanager
     def _second(self, path: str) -> Iterator[tuple[int, str]]:
-        """Give the place of a path that stays good while another is reached."""
+        """Yield the folder and the name of a path; they stay valid while another path is opened."""
         descriptor, name = self._place(path)
         kept = os.dup(descriptor)
         try:
@@ -233,12 +233,12 @@ class VolumeFolder:
 
 
 def dress(descriptor: int, file: TreeFile) -> dict[str, str]:
-    """Give an open file or folder its owner, mode, attributes and time.
+    """Set the owner, mode, attributes and time of an open file or folder.
 
-    In this order: a new owner takes the set-user-ID bit and capabilities away.
+    In this order: a change of owner clears the set-user-ID bit and capabilities.
 
     Returns:
-        Attributes that the file system doesn't take, or this process may not set: name → why.
+        Attributes that the file system doesn't accept, or this process may not set: name → why.
     """
     os.fchown(descriptor, file.uid, file.gid)
     os.fchmod(descriptor, file.mode)
@@ -261,7 +261,7 @@ def attributes_of(place: int | str) -> dict[str, str]:
 
 
 def protection_of(descriptor: int) -> str:
-    """Return which flags (chattr) of an open file or folder forbid to change or delete it."""
+    """Return the flags (chattr) of an open file or folder that forbid changing or deleting it."""
     buffer = bytearray(8)
     try:
         fcntl.ioctl(descriptor, _GET_FLAGS, buffer)
@@ -290,13 +290,13 @@ def _raise_unless_named(name: str, path: str) -> None:
 
 
 def _by_process(descriptor: int, name: str) -> str:
-    """Return a path for calls that take no descriptor of a folder; it is as safe as one."""
+    """Return a path for calls that take no folder descriptor; it is as safe as one."""
     return f"/proc/self/fd/{descriptor}/{name}"
 
 
 @contextmanager
 def _unless_missing() -> Iterator[None]:
-    """Pass over an attribute that isn't there, or a file system that has none."""
+    """Ignore a missing attribute, or a file system without attributes."""
     try:
         yield
     except OSError as error:

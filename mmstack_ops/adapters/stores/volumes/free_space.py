@@ -1,4 +1,4 @@
-"""How much room there is where a folder of a container stands."""
+"""Determine the free space for a folder of a container."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmstack_ops.domain.errors import BackupError
 
 
 def free_bytes(bench: Workbench, instance: Instance, folder: str) -> int | None:
-    """Return how much room there is where ``folder`` of the container is; None if unknown."""
+    """Return the free space for ``folder`` of the container, in bytes; None if unknown."""
     mount = mount_of(instance, folder)
     if mount is None:
         return None
@@ -24,12 +24,12 @@ def free_bytes(bench: Workbench, instance: Instance, folder: str) -> int | None:
         )
         return int(said.splitlines()[-1].split()[3]) * 1024
     except (BackupError, ValueError, IndexError):
-        # An image without df: the server says itself when there is no room.
+        # The image has no df: the server itself reports if there is no space.
         return None
 
 
 def mount_of(instance: Instance, folder: str) -> str | None:
-    """Return the mount of a volume that a folder of the container is in."""
+    """Return the mount of the volume that holds a folder of the container."""
     path = PurePosixPath(folder)
     inside = [mount for mount in instance.volumes if path.is_relative_to(mount)]
     return max(inside, key=len, default=None)

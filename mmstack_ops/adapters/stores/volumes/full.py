@@ -1,4 +1,4 @@
-"""All volumes a service writes to, kept still while they are read."""
+"""Back up all volumes that a service writes to, with the service paused meanwhile."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _METHODS = {
 class VolumesFull:
     """An incremental tree of a service's volumes.
 
-    What is stopped or frozen is so from the first look at the files to the last: an
-    unchanged file isn't read, so that this is short from the second backup on.
+    A service that is stopped or frozen stays so from the first look at the files to the last.
+    Unchanged files aren't read, so that this is short from the second backup on.
     """
 
     method: ClassVar[str] = "volumes"
@@ -53,7 +53,7 @@ class VolumesFull:
         return structure_problems(artifact)
 
     def restore(self, bench: Workbench, instance: Instance, artifact: OpenArtifact) -> Instance:
-        """Refill the volumes; see ``BackupType.restore``."""
+        """Replace the content of the volumes; see ``BackupType.restore``."""
         try:
             tree = self.volumes(bench, instance)
         except BackupError as error:
@@ -64,7 +64,7 @@ class VolumesFull:
         return replace(instance, running=False)
 
     def inspect(self, bench: Workbench, instance: Instance, like: Facts | None) -> Facts:
-        """Look at the volumes; see ``BackupType.inspect``."""
+        """Read the volumes; see ``BackupType.inspect``."""
         return self.volumes(bench, instance).look(like)
 
     def volumes(self, bench: Workbench, instance: Instance) -> VolumeTree:
@@ -74,20 +74,20 @@ class VolumesFull:
         )
 
     def pause(self, instance: Instance) -> str:
-        """Return how a running service is kept still: stop, freeze or none."""
+        """Return how a running service is paused: stop, freeze or none."""
         return instance.definition.backup.pause
 
     def leaves_out(self, instance: Instance, tree: VolumeTree, path: str) -> str:  # noqa: ARG002 - for other types
-        """Return why a path is of no use in a backup; empty for one that is."""
+        """Return why a path is of no use in a backup; empty if it is of use."""
         return ""
 
     def goes_with(self, tree: VolumeTree, artifact: OpenArtifact) -> Judge:  # noqa: ARG002 - for other types
-        """Return a judge of paths that a restore deletes though the backup leaves them out."""
+        """Return a predicate for paths that a restore deletes although the backup omits them."""
         return lambda _: False
 
 
 def by_hand(tree: VolumeTree) -> tuple[str, ...]:
-    """Return how the unpacked folder ``tree`` is put back."""
+    """Return how to restore the unpacked folder ``tree`` by hand."""
     return (
         "# tree/ holds a folder for each volume; with the service stopped, as root:",
         *(

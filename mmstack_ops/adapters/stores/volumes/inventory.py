@@ -1,4 +1,4 @@
-"""The inventory of volumes: a look at what is there that no filter of the backup touches."""
+"""Take an inventory of volumes, independent of the filters of the backup."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ def account_for(
     rule: Callable[[str], str],
     since: int,
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what of the volumes isn't in a backup: not covered → why, excluded → which rule.
+    """Return what on the volumes isn't in a backup: not covered → why, excluded → which rule.
 
-    What was made or changed since the backup looked last, and isn't in it, is newer than it.
+    What was created or changed since the last scan of the backup, and isn't in the backup, is
+    newer than the backup.
 
     Args:
-        folders: with what paths begin → the folder.
+        folders: what paths begin with → the folder.
         stored: paths that are in the backup.
-        unread: paths that it names as not covered already.
-        rule: returns which rule leaves a path out; empty for none.
-        since: when it looked last, in nanoseconds.
+        unread: paths that the backup already lists as not covered.
+        rule: returns the rule that leaves a path out; empty if there is none.
+        since: the time of the last scan, in nanoseconds.
     """
     not_covered: dict[str, str] = {}
     excluded: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Volumes made what a backup holds: beside what they hold, compared, and only then in its place."""
+"""Restore volumes: write the new content next to the old, compare it, then replace the old."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ _SHOWN = 5
 def refill(
     bench: Workbench, roots: Sequence[Root], artifact: OpenArtifact, *, left_alone: Judge
 ) -> None:
-    """Make volumes what an artifact holds. Nothing uses them meanwhile.
+    """Replace the content of volumes with an artifact's. Nothing may use them meanwhile.
 
-    The new content is written into a folder of the volume and compared; then the old content is
-    moved out and the new one in. Where there isn't room for both, the old one is deleted first.
+    The new content is written to a folder of the volume and compared. Then the old content is
+    moved out and the new content in. If there isn't room for both, the old one is deleted first.
 
     Args:
-        left_alone: judges paths that stay as they are: neither removed nor written.
+        left_alone: returns whether a path stays unchanged: neither deleted nor written.
 
     Raises:
-        UntouchedError: the artifact doesn't fit, or the file system refused something; the volumes
-            hold what they held.
-        PartialRestoreError: all came back, but for attributes that can't be set here.
-        RestoreError: it failed when the old content was gone, or ended half-way.
+        UntouchedError: the artifact doesn't fit, or the file system refused something; the content
+            of the volumes is unchanged.
+        PartialRestoreError: all was restored except attributes that can't be set here.
+        RestoreError: it failed after the old content was deleted, or ended half-way.
         CancelledError: ``bench.cancel`` was set.
     """
     wanted = _Wanted.of(artifact, left_alone)
@@ -99,7 +99,7 @@ def refill(
                     ) from failure
                 if place.folder.exists(place.staging):
                     place.folder.remove(place.staging)
-                # The volume's own folder had something made and deleted in it.
+                # Entries were created and deleted in the volume's own folder.
                 dress_folders(place.folder, place.before)
         if failure is not None:
             raise _as_untouched(failure) if beside else failure
@@ -119,7 +119,7 @@ def _make_staging(places: Sequence[Place]) -> None:
 
 
 def _delete_first(bench: Workbench, places: Sequence[Place]) -> None:
-    """Delete the old content, and only then make the folders that the new one is written to."""
+    """Delete the old content, and only then create the folders for the new content."""
     bench.tell(
         "there isn't room for the old and the new content of the volumes side by side: the old"
         " one is deleted first"
@@ -131,7 +131,7 @@ def _delete_first(bench: Workbench, places: Sequence[Place]) -> None:
                 remove_all(place)
             _make_staging(places)
         except BaseException as error:
-            # The record is for a kill only.
+            # The record is only for a kill.
             failure = error
     if failure is not None:
         raise failure
@@ -139,7 +139,7 @@ def _delete_first(bench: Workbench, places: Sequence[Place]) -> None:
 
 @dataclass
 class _Wanted:
-    """What is to be in the volumes: all that the artifact holds, without what is left alone."""
+    """The intended content of the volumes: that of the artifact, without what is left alone."""
 
     files: dict[str, TreeFile] = field(default_factory=dict)
     instead: dict[str, str] = field(default_factory=dict)
@@ -166,7 +166,7 @@ class _Wanted:
         return wanted
 
     def refuse(self, file: TreeFile, attributes: Mapping[str, str]) -> None:
-        """Note attributes that can't be set: the entry is to come back without them."""
+        """Note attributes that can't be set: the entry is restored without them."""
         if attributes:
             kept = {k: value for k, value in file.attributes.items() if k not in attributes}
             self.files[file.path] = replace(file, attributes=kept)
@@ -174,12 +174,12 @@ class _Wanted:
             self.refused[file.path] = f"without its attribute {', '.join(shown)}"
 
     def named(self, path: str) -> TreeFile | None:
-        """Return what is to be made of an entry of the artifact."""
+        """Return the file to create for an entry of the artifact; None for an entry left alone."""
         return self.files.get(self.instead.get(path, path))
 
 
 def _as_untouched(failure: BaseException) -> BaseException:
-    """Return a failure as one after which everything is as it was."""
+    """Return a failure as an error after which nothing has changed."""
     if isinstance(failure, OSError):
         where = f", at {failure.filename}" if failure.filename else ""
         return UntouchedError(
@@ -219,10 +219,10 @@ def _raise_if_misfit(names: set[str], wanted: _Wanted) -> None:
 
 
 def _look_at(places: Mapping[str, Place], wanted: _Wanted, left_alone: Judge) -> dict[int, int]:
-    """Look at what is there: what is kept of it, and whether all else can be replaced.
+    """Find out what of the old content is kept, and check that all else can be replaced.
 
     Returns:
-        Device → bytes that become free when the old content goes.
+        Device → bytes that become free when the old content is deleted.
 
     Raises:
         UntouchedError: something can't be replaced; nothing was touched.
@@ -276,7 +276,7 @@ def _file_protection(folder: VolumeFolder, inside: str, seen: os.stat_result) ->
 
 
 def _keep_folders_of(name: str, place: Place, wanted: _Wanted, problems: list[str]) -> None:
-    """Note which folders stay because something in them does, the volume's own first."""
+    """Note which folders are kept because something in them is, the volume's own first."""
     inner = {""}
     for path in place.kept:
         while path := path.rpartition("/")[0]:
@@ -300,10 +300,10 @@ def _keep_folders_of(name: str, place: Place, wanted: _Wanted, problems: list[st
 
 
 def _is_room(places: Mapping[str, Place], wanted: _Wanted, used: Mapping[int, int]) -> bool:
-    """Return whether the new content fits beside the old.
+    """Return whether the new content fits next to the old.
 
     Raises:
-        UntouchedError: it doesn't fit in its place, either; nothing was touched.
+        UntouchedError: it doesn't fit in place of the old either; nothing was touched.
     """
     bytes_needed: dict[int, int] = {}
     files_needed: dict[int, int] = {}
@@ -326,14 +326,14 @@ def _is_room(places: Mapping[str, Place], wanted: _Wanted, used: Mapping[int, in
                 f" {used.get(device, 0)}",
                 remedy="make room on the engine's disk; nothing was touched",
             )
-        # A file system that counts no files (0) has no limit of them.
+        # A file system that reports 0 files has no limit on them.
         enough_files = not state.f_files or state.f_ffree > files_needed.get(device, 0)
         beside = beside and needed <= free and enough_files
     return beside
 
 
 def _prepare(places: Mapping[str, Place], wanted: _Wanted) -> None:
-    """Make sure that every entry has a folder to stand in."""
+    """Make sure that every entry has a parent folder."""
     for file in list(wanted.files.values()):
         above = file.path.rpartition("/")[0]
         while above and above not in wanted.files and above not in places:
@@ -344,7 +344,7 @@ def _prepare(places: Mapping[str, Place], wanted: _Wanted) -> None:
 def _fill(
     bench: Workbench, places: Mapping[str, Place], wanted: _Wanted, artifact: OpenArtifact
 ) -> None:
-    """Write the new content into the places' ``new``."""
+    """Write the new content to the ``new`` folder of the places."""
 
     def at(path: str) -> tuple[VolumeFolder, str]:
         name, _, inside = path.partition("/")
@@ -373,7 +373,7 @@ def _fill(
         if file.kind == "hardlink":
             folder, place = at(file.path)
             folder.link(at(file.target)[1], place)
-    # Last, since what is put into a folder changes its time; the deepest first.
+    # Last, since new entries change the time of their folder; the deepest first.
     for file in reversed(ordered):
         if file.kind == "dir":
             folder, place = at(file.path)
@@ -383,7 +383,7 @@ def _fill(
 def _write(
     folder: VolumeFolder, place: str, file: TreeFile, content: BinaryIO
 ) -> tuple[str, dict[str, str]]:
-    """Write a file; return the SHA-256 of what was written, and which attributes it refused."""
+    """Write a file; return the SHA-256 of the written content, and the attributes refused."""
     digest = hashlib.sha256()
     with io.FileIO(folder.create(place), "wb") as target:
         for offset, length in ((0, file.size),) if file.data is None else file.data:
@@ -405,7 +405,7 @@ def _compare(places: Mapping[str, Place], wanted: _Wanted) -> None:
     """Read what was written and compare it with what should be there.
 
     Raises:
-        RestoreError: it isn't the same.
+        RestoreError: they differ.
     """
     differences: list[str] = []
     missing = dict(wanted.files)

@@ -1,4 +1,4 @@
-"""Old files in a service's volumes, and logs that nobody else rotates."""
+"""Delete old files in a service's volumes, and rotate logs that nothing else rotates."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class _File:
-    """A file the rule is about.
+    """A file that the rule applies to.
 
     Args:
         path: relative to the rule's folder.
-        folder: an open descriptor of the folder it stands in, so that a folder that becomes a link
-            meanwhile leads nowhere else; valid until the next file is asked for.
+        folder: an open descriptor of its folder, so that a folder that is replaced by a link
+            meanwhile leads nowhere else; valid until the next file is requested.
     """
 
     path: str
@@ -48,10 +48,10 @@ class _File:
 
 
 class VolumeFiles:
-    """Files last written before the moment go; folders that are left empty go with them.
+    """Files last written before the moment, and folders that their deletion leaves empty.
 
-    Rotation copies a log, compressed, beside itself and empties it: whoever has it open goes on
-    writing. Lines that come between the copy's end and the emptying, microseconds, are lost.
+    Rotation writes a compressed copy next to a log and truncates the log: processes that have it
+    open can go on writing. Lines written between the two steps (microseconds) are lost.
     """
 
     needs_running: ClassVar[bool] = False
@@ -90,7 +90,7 @@ class VolumeFiles:
         )
 
     def clean(self, site: Site, rule: FilesRule) -> Gone:
-        """Delete and rotate; see ``Strategy.clean``."""
+        """Delete and rotate files; see ``Strategy.clean``."""
         rotated = 0
         emptied: set[str] = set()
         with counted(site, "files") as tally, _opened(site, rule) as root:
@@ -111,7 +111,7 @@ class VolumeFiles:
 
 @contextmanager
 def _opened(site: Site, rule: FilesRule) -> Iterator[int]:
-    """Give a descriptor of the rule's folder."""
+    """Yield a descriptor of the rule's folder."""
     if not folder_inside(site, rule.path).is_dir():
         raise RetentionError(
             f"{site.instance.service} has no folder {rule.path}",
@@ -123,7 +123,7 @@ def _opened(site: Site, rule: FilesRule) -> Iterator[int]:
 
 
 def _files(site: Site, rule: FilesRule, root: int) -> Iterator[_File]:
-    """Yield matching files, what is deepest first; links to folders aren't followed."""
+    """Yield matching files, the deepest first; links to folders aren't followed."""
     for folder, _, names, descriptor in os.fwalk(".", topdown=False, onerror=_give_up, dir_fd=root):
         site.check()
         below = os.path.relpath(folder, ".")
@@ -145,7 +145,7 @@ def _files(site: Site, rule: FilesRule, root: int) -> Iterator[_File]:
 
 
 def _matches(path: str, rule: FilesRule) -> bool:
-    # What was rotated belongs to its log.
+    # A rotated file belongs to its log.
     own = _ROTATED.sub("", path)
     return any(fnmatchcase(own, pattern) for pattern in rule.patterns)
 
@@ -160,7 +160,7 @@ def _to_rotate(rule: FilesRule, name: str, seen: os.stat_result) -> bool:
 
 
 def _unlink(site: Site, file: _File) -> bool:
-    """Delete a file unless it was written again; return whether it was deleted."""
+    """Delete a file unless it was written to again; return whether it was deleted."""
     try:
         seen = os.stat(file.name, dir_fd=file.folder, follow_symlinks=False)
         if from_epoch(seen.st_mtime) >= site.before:
@@ -172,10 +172,10 @@ def _unlink(site: Site, file: _File) -> bool:
 
 
 def _rotate(file: _File) -> int:
-    """Compress a log beside itself, then empty it; return how much less it all takes.
+    """Write a compressed copy next to a log, then truncate the log; return the bytes saved.
 
     Raises:
-        RetentionError: the copy couldn't be written; the log is as it was.
+        RetentionError: the copy couldn't be written; the log is unchanged.
     """
     import zstandard
 
@@ -221,20 +221,20 @@ def _forget(name: str, folder: int) -> None:
 
 
 def _remove_empty(root: int, emptied: set[str]) -> None:
-    """Take folders away that the clean-up left empty, and those above that thus became so."""
+    """Delete folders that the clean-up left empty, and parent folders that became empty."""
     for below in sorted(emptied, key=len, reverse=True):
         parts = below.split("/") if below else []
         while parts:
             try:
                 _remove_folder(root, parts)
             except OSError:
-                # Something is in it, it was deleted, or a link stands on the way: nothing of ours.
+                # It isn't empty, it was deleted, or its path contains a link: leave it.
                 break
             parts.pop()
 
 
 def _remove_folder(root: int, parts: Sequence[str]) -> None:
-    """Remove an empty folder below ``root``; no part of the way to it is a link."""
+    """Delete an empty folder below ``root``; no part of its path may be a link."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.dup(root)
     try:

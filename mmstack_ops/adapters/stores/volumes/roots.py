@@ -1,4 +1,4 @@
-"""Volumes that are backed up, and where their files stand in the tree."""
+"""Find the volumes that are backed up, and where their files are in the tree."""
 
 from __future__ import annotations
 
@@ -12,29 +12,32 @@ from mmstack_ops.adapters.stores.volumes.folder import VolumeFolder
 from mmstack_ops.domain.errors import BackupError
 
 Judge = Callable[[str], bool]
-"""Judges paths of the tree (``<volume>/<path>``)."""
+"""A predicate for paths of the tree (``<volume>/<path>``)."""
 
 
 @dataclass(frozen=True)
 class Root:
-    """A volume that is backed up: its files stand under ``name/`` in the tree."""
+    """A volume that is backed up: its files are under ``name/`` in the tree."""
 
     name: str
     """The volume's name in the schema."""
     target: str
-    """Where its files stand inside the container."""
+    """Where its files are inside the container."""
     volume: str
     """The volume's name on the engine."""
     mountpoint: Path
-    """Where the volume stands on this host."""
+    """Where the volume is on this host."""
     below: str = ""
-    """The folder of the volume that counts; empty for all of it."""
+    """The folder of the volume to use; empty for the whole volume."""
 
     def open(self, *, make: bool = False) -> VolumeFolder:
-        """Open the folder. ``OSError`` when it isn't there, or is reached by a link.
+        """Open the folder.
 
         Args:
-            make: make it when it isn't there.
+            make: create the folder if it doesn't exist.
+
+        Raises:
+            OSError: the folder doesn't exist, or its path contains a link.
         """
         return VolumeFolder(self.mountpoint, self.below, make=make)
 
@@ -45,11 +48,11 @@ def roots_of(
     """Return the volumes a service writes to, without those its schema entry excludes.
 
     Args:
-        below: the folder of each volume that counts.
+        below: the folder of each volume to use.
         only: names of volumes; None for all.
 
     Raises:
-        BackupError: there is none, or one can't be read and written where it stands.
+        BackupError: there is no volume, or one can't be read and written on this host.
     """
     excluded = matching(instance.definition.backup.exclude)
     found: list[Root] = []
@@ -79,7 +82,7 @@ def roots_of(
 
 
 def matching(patterns: Sequence[str]) -> Callable[[str], str]:
-    """Return what gives the pattern that a path matches, or stands below a match of; or nothing."""
+    """Return a function that returns the pattern that a path or a parent matches; empty if none."""
 
     def judge(path: str) -> str:
         parts = path.split("/")

@@ -1,8 +1,8 @@
-"""Old content of volumes swapped for new by renames; what a killed swap left is made good.
+"""Swap the old content of volumes for new content by renames, and recover from a killed swap.
 
-The new content stands whole in a folder of the volume before the old is touched. First the old
-moves out into the same folder, then the new moves in. A journal says which of both was under
-way: a killed move-out is taken back, a killed move-in is finished.
+The new content is complete in a folder of the volume before the old is touched. First the old
+content is moved out into the same folder, then the new content is moved in. A journal records
+which step was in progress: a killed move-out is undone, a killed move-in is finished.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOST_IN_JOURNAL = 200_000
 
 
 class UnfinishedSwapError(RestoreError):
-    """A swap ended half-way: both contents are still there, and the next run makes it good."""
+    """A swap ended half-way: both contents still exist, and the next run finishes or undoes it."""
 
 
 @dataclass
@@ -34,10 +34,10 @@ class Place:
     """One volume whose content is replaced.
 
     Args:
-        kept: paths inside the volume that stay where they are, with all below.
-        before: what the folders were that stay because something in them does, the volume's own
-            among them (the empty path).
-        after: what those shall be.
+        kept: paths inside the volume that stay where they are, with everything below.
+        before: the old properties of the folders that stay because something in them does,
+            including the volume's own folder (the empty path).
+        after: the new properties of these folders.
     """
 
     volume: str
@@ -51,21 +51,21 @@ class Place:
 
     @property
     def new(self) -> str:
-        """Where the new content is until it moves in."""
+        """Where the new content is until it is moved in."""
         return f"{self.staging}/new"
 
     @property
     def old(self) -> str:
-        """Where the old content is once it moved out."""
+        """Where the old content is once it was moved out."""
         return f"{self.staging}/old"
 
 
 def record_of(places: Sequence[Place], phase: str, *, beside: bool) -> tuple[str, dict[str, str]]:
-    """Return the key and the content of a journal's record.
+    """Return the key and the content of a journal record.
 
     Args:
         phase: ``delete``, ``fill``, ``out`` or ``in``.
-        beside: the old content is kept until the new one is in; else it is deleted first.
+        beside: keep the old content until the new is in place; otherwise it is deleted first.
     """
     key = _KEY + "+".join(place.volume for place in places)
     found = [
@@ -87,15 +87,15 @@ def record_of(places: Sequence[Place], phase: str, *, beside: bool) -> tuple[str
 
 
 def swap(bench: Workbench, places: Sequence[Place], *, beside: bool) -> None:
-    """Replace the old content by the new one, or leave all as it was.
+    """Replace the old content with the new, or leave everything unchanged.
 
     Args:
         beside: as for ``record_of``.
 
     Raises:
-        OSError: the file system refused something; the old content is back.
-        UnfinishedSwapError: it can't be brought back either, or the new content is in and what
-            is left of the old can't be deleted.
+        OSError: the file system refused something; the old content is back in place.
+        UnfinishedSwapError: the old content can't be moved back either, or the new content is in
+            place and the rest of the old can't be deleted.
     """
     failure: BaseException | None = None
     moved = False
@@ -110,7 +110,7 @@ def swap(bench: Workbench, places: Sequence[Place], *, beside: bool) -> None:
                     if moved:
                         _delete_old(places)
             except BaseException as error:
-                # With the new content in, the old one may be deleted in part: no way back.
+                # Once the new content is in, part of the old may be deleted: no way back.
                 if moved or isinstance(error, UnfinishedSwapError):
                     raise
                 failure = error
@@ -132,7 +132,7 @@ def swap(bench: Workbench, places: Sequence[Place], *, beside: bool) -> None:
 
 
 def _move_all_in(places: Sequence[Place]) -> BaseException | None:
-    """Move the new content in; return what failed when the old one is back."""
+    """Move the new content in; if that fails, move the old back and return the error."""
     try:
         for place in places:
             _move_in(place.folder, place.new, spare=place.old)
@@ -168,10 +168,10 @@ def _delete_old(places: Sequence[Place]) -> None:
 
 
 def move_out(place: Place, to: str) -> None:
-    """Move all but what is kept out of a volume's folder. Safe to repeat.
+    """Move everything except what is kept out of a volume's folder. Safe to repeat.
 
     Raises:
-        OSError: as the operating system does.
+        OSError: the operating system refused something.
     """
     folder = place.folder
     pending = [""]
@@ -191,10 +191,10 @@ def move_out(place: Place, to: str) -> None:
 
 
 def remove_all(place: Place) -> None:
-    """Delete all but what is kept.
+    """Delete everything except what is kept.
 
     Raises:
-        OSError: as the operating system does.
+        OSError: the operating system refused something.
     """
     pending = [""]
     while pending:
@@ -210,10 +210,10 @@ def remove_all(place: Place) -> None:
 
 
 def dress_folders(folder: VolumeFolder, wanted: Mapping[str, TreeFile]) -> None:
-    """Make folders what ``wanted`` says, the deepest first.
+    """Give folders the owner, mode, attributes and time in ``wanted``, the deepest first.
 
     Raises:
-        OSError: as the operating system does.
+        OSError: the operating system refused something.
     """
     for inside in sorted(wanted, reverse=True):
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -224,16 +224,16 @@ def dress_folders(folder: VolumeFolder, wanted: Mapping[str, TreeFile]) -> None:
 
 
 def recover(bench: Workbench, *, only: Collection[str] | None = None) -> tuple[str, ...]:
-    """Make good what killed swaps left: the old content is back, or the new one whole.
+    """Recover from killed swaps: put the old content back, or complete the new content.
 
     Args:
-        only: volumes of the engine that matter; None for all.
+        only: names of the engine's volumes to recover; None for all.
 
     Returns:
-        What was done, in words.
+        Descriptions of what was done.
 
     Raises:
-        RestoreError: that failed; both contents are still there, and the next run tries again.
+        RestoreError: that failed; both contents still exist, and the next run tries again.
     """
     found: dict[str, list[Mapping[str, str]]] = {}
     for record in bench.abandoned(_KEY):
@@ -244,7 +244,7 @@ def recover(bench: Workbench, *, only: Collection[str] | None = None) -> tuple[s
         if only is not None and not any(place["volume"] in only for place in places):
             continue
         phases = {record["phase"] for record in records}
-        # A record of an older release doesn't say.
+        # Records of older releases don't say it.
         beside = records[0].get("beside") != "no"
         for place in places:
             done += _make_good(bench, place, phases, beside=beside)
@@ -271,7 +271,7 @@ def _make_good(
         )
     try:
         with VolumeFolder(mountpoint, record["below"]) as folder:
-            # Two runs may find the same record at once; the second finds that nothing is left.
+            # Two runs may find the same record at once; the second then finds nothing to do.
             fcntl.flock(folder.descriptor(), fcntl.LOCK_EX)
             if not folder.exists(staging):
                 return (_lost(volume, "holds a part of it at most"),) if "delete" in phases else ()
@@ -304,8 +304,8 @@ def _lost(volume: str, state: str) -> str:
 def _move_in(folder: VolumeFolder, source: str, *, spare: str) -> None:
     """Move all of ``source`` into the volume's folder. Safe to repeat.
 
-    Folders that are on both sides are merged; of anything else ``source`` wins, and what stood in
-    its place goes to ``spare``.
+    Folders that exist on both sides are merged. For anything else ``source`` wins, and what was in
+    its place is moved to ``spare``.
     """
     pending = [""]
     merged: list[str] = []
@@ -325,7 +325,7 @@ def _move_in(folder: VolumeFolder, source: str, *, spare: str) -> None:
 
 
 def _lines(folders: Mapping[str, TreeFile]) -> str:
-    """Return folders as text for the journal; only the volume's own where they are too many."""
+    """Return folders as text for the journal; only the volume's own if there are too many."""
     lines = [IndexEntry(file).to_line().decode() for file in folders.values()]
     text = "".join(lines)
     return text if len(text) < _MOST_IN_JOURNAL else "".join(lines[:1])

@@ -1,4 +1,4 @@
-"""Files of volumes as trees: looked through, read, put back, compared."""
+"""Scan, read, restore and compare the files of volumes as trees."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _CLOCK_TICK = 20_000_000
 
 
 class VolumeTree:
-    """The volumes of one instance as one tree, read where they stand on this host.
+    """The volumes of one instance as one tree, read directly on this host.
 
-    What the service's ``backup.exclude`` names isn't part of it: neither read, nor compared,
-    nor touched by ``replace``. What a killed ``replace`` left is made good first.
+    What the service's ``backup.exclude`` names isn't part of it: it is neither read, nor compared,
+    nor changed by ``replace``. A killed ``replace`` is finished or undone first.
 
     Args:
-        leaves_out: returns why a path isn't taken either; empty for one that is.
-        below: only this folder of each volume; paths of the tree begin in it.
+        leaves_out: returns why a path is left out as well; empty if it isn't.
+        below: use only this folder of each volume; paths of the tree begin in it.
         only: names of volumes; None for all that the service writes to.
 
     Raises:
         BackupError: there is no volume, or one is out of reach.
-        RestoreError: what a killed ``replace`` left can't be made good.
+        RestoreError: a killed ``replace`` can't be finished or undone.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class VolumeTree:
     def scan(self) -> Iterator[TreeFile]:
         """Yield every folder, file, link and FIFO.
 
-        What can't be read stands in the facts, by name.
+        What can't be read is listed in the facts, by name.
 
         Raises:
             BackupError: a volume can't be read at all.
@@ -87,7 +87,7 @@ class VolumeTree:
                 )
 
     def files(self, *, still: bool) -> Iterator[TreeFile]:
-        """Yield what ``scan`` does, then what came to be in between, or was moved.
+        """Yield what ``scan`` yields, then what was created or moved in the meantime.
 
         Args:
             still: nothing changes meanwhile; one scan is enough.
@@ -100,7 +100,7 @@ class VolumeTree:
                     yield file
 
     def rule(self, path: str) -> str:
-        """Return which rule leaves a path out; empty for none."""
+        """Return the rule that leaves a path out; empty if there is none."""
         if pattern := self._excluding(path):
             return f"backup.exclude: {pattern}"
         return self._leaves_out(self, path)
@@ -110,7 +110,7 @@ class VolumeTree:
 
         Raises:
             FileGoneError: it was deleted.
-            OSError: it can't be read, or is no file any more.
+            OSError: it can't be read, or is no longer a file.
         """
         name, _, inside = file.path.partition("/")
         try:
@@ -121,15 +121,15 @@ class VolumeTree:
         return cast("BinaryIO", io.FileIO(descriptor, "rb"))
 
     def facts(self, stored: StoredTree) -> Facts:
-        """Return facts of what was stored, and by an inventory what of the volumes wasn't.
+        """Return facts of what was stored, and, from an inventory of the volumes, of what wasn't.
 
         Raises:
-            BackupError: a volume can't be read any more.
+            BackupError: a volume can no longer be read.
         """
         files = {entry.file.path: entry for entry in stored.entries}
         for path in [path for path in self._unread if path in files]:
             if path not in stored.unread:
-                del self._unread[path]  # It could be read when it was looked at again.
+                del self._unread[path]  # A later attempt could read it.
         unread = {**self._unread, **stored.unread}
         with _told(), ExitStack() as stack:
             missing, excluded = account_for(
@@ -147,14 +147,14 @@ class VolumeTree:
         )
 
     def look(self, like: Facts | None) -> Facts:
-        """Return facts of what is there now, in the form of ``like``. All content is read."""
+        """Return facts of the current content, in the form of ``like``. All content is read."""
         before = like.items if like else {}
         left_out = like.left_out if like else ()
         items: dict[str, str] = {}
         not_covered: dict[str, str] = {}
         files: list[TreeFile] = []
         holding: set[str] = set()
-        """Folders with something in them that isn't looked at."""
+        """Folders that contain something that is skipped."""
 
         def passes_over(path: str) -> bool:
             if not (self.rule(path) or is_below(path, left_out)):
@@ -178,7 +178,7 @@ class VolumeTree:
                         continue
                     items[file.path] = _like(before.get(file.path, ""), file, digest)
         if like is not None:
-            # A folder that the backup doesn't know stays for what in it is left alone.
+            # A folder that isn't in the backup is kept for the content in it that is left alone.
             extra = {path for path in holding if path in items and path not in before}
             files = [file for file in files if file.path not in extra]
             items = {path: text for path, text in items.items() if path not in extra}
@@ -186,7 +186,7 @@ class VolumeTree:
 
     @contextmanager
     def reach(self, path: str) -> Iterator[str]:
-        """Give a path of this host that leads to a file, and to what is beside it.
+        """Yield a path on this host that leads to a file, and to the files next to it.
 
         Raises:
             BackupError: its folder can't be reached.
@@ -197,7 +197,7 @@ class VolumeTree:
             yield f"/proc/self/fd/{folder.descriptor(above)}/{last}"
 
     def begins_with(self, path: str, magic: bytes) -> bool:
-        """Return whether there is a file that begins with these bytes."""
+        """Return whether a path is a file that begins with these bytes."""
         name, _, inside = path.partition("/")
         try:
             with self._roots[name].open() as folder, io.FileIO(folder.read(inside), "rb") as file:
@@ -206,12 +206,12 @@ class VolumeTree:
             return False
 
     def replace(self, artifact: OpenArtifact, *, also: Judge = lambda _: False) -> None:
-        """Make the volumes what an artifact holds. Nothing uses them meanwhile.
+        """Replace the content of the volumes with an artifact's. Nothing may use them meanwhile.
 
         What the schema excludes, and what the artifact says it doesn't hold, is left alone.
 
         Args:
-            also: judges paths that go all the same: of no use beside what comes back.
+            also: returns whether to delete a path anyway, as it is of no use after the restore.
 
         Raises:
             RestoreError: the artifact doesn't fit, or the file system refused something.
@@ -235,7 +235,7 @@ class VolumeTree:
 
 
 def structure_problems(artifact: OpenArtifact) -> list[str]:
-    """Read a tree whole; return what is wrong with it in words."""
+    """Read a whole tree; return a description of each problem."""
     problems: list[str] = []
     files = list(artifact.files())
     folders = {file.path for file in files if file.kind == "dir"}
@@ -255,7 +255,7 @@ def structure_problems(artifact: OpenArtifact) -> list[str]:
 
 
 def figures_of(files: Iterable[TreeFile]) -> dict[str, int]:
-    """Count files (each name of one that has several), folders, links and bytes."""
+    """Return the number of files (every name of a file counts), folders, links and bytes."""
     counts = {"files": 0, "folders": 0, "links": 0, "bytes": 0}
     kinds = {"file": "files", "hardlink": "files", "dir": "folders", "symlink": "links"}
     for file in files:
@@ -266,10 +266,10 @@ def figures_of(files: Iterable[TreeFile]) -> dict[str, int]:
 
 
 def _like(before: str, file: TreeFile, sha256: str) -> str:
-    """Return what an entry is, in the form that ``before`` has."""
+    """Return the description of an entry in the form of ``before``."""
     if not before.startswith(("file 0", "folder 0", "link to ")):
         return described(file, sha256)
-    # Recorded by an older version: of content only a sample, of hard links nothing.
+    # Recorded by an older version: only a sample of the content, and no hard links.
     owner = f"{file.mode:04o} {file.uid}:{file.gid}"
     if file.kind == "dir":
         return f"folder {owner}"

@@ -1,4 +1,4 @@
-"""Walks through folders of volumes: every entry as it must come back."""
+"""Walk folders of volumes and describe every entry as it must be restored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mmstack_ops.domain.backups.files import TreeFile
 _BLOCK = 1 << 20
 
 Report = Callable[[str, str], None]
-"""Receives the path of what a walk can't give, and why."""
+"""Receives the path of what a walk can't yield, and why."""
 
 
 def walk(
@@ -33,17 +33,17 @@ def walk(
     report_flags: Report = lambda _, __: None,
     at: str = "",
 ) -> Iterator[TreeFile]:
-    """Yield every folder, file, link and FIFO, each folder before what is in it.
+    """Yield every folder, file, link and FIFO, each folder before its content.
 
     Args:
-        name: with what their paths begin.
-        passes_over: judges paths that aren't looked at, nor what is below.
-        report: told of what can't be read, and of devices.
-        report_flags: told of the flags (chattr) that protect an entry.
+        name: what their paths begin with.
+        passes_over: returns whether to skip a path and everything below it.
+        report: called for what can't be read, and for devices.
+        report_flags: called with the flags (chattr) that protect an entry.
         at: where in ``folder`` to begin.
 
     Raises:
-        OSError: the place where it begins can't be read.
+        OSError: the folder at ``at`` can't be read.
     """
     names: dict[tuple[int, int], str] = {}
     pending = [at]
@@ -77,7 +77,7 @@ def walk(
             try:
                 found = _entry(folder, inside, path, seen, report, report_flags)
             except FileNotFoundError:
-                continue  # Deleted since its folder was read: then it isn't there.
+                continue  # Deleted since its folder was read.
             except OSError as error:
                 report(path, error.strerror or str(error))
                 continue
@@ -86,10 +86,10 @@ def walk(
 
 
 def digest_of(folder: VolumeFolder, place: str, file: TreeFile) -> str:
-    """Return the SHA-256 of a file's content (of a sparse one's ranges); empty for what has none.
+    """Return the SHA-256 of a file's content (of a sparse file's ranges); empty for other entries.
 
     Raises:
-        OSError: it can't be read.
+        OSError: the file can't be read.
     """
     if file.kind != "file":
         return ""
@@ -103,10 +103,10 @@ def digest_of(folder: VolumeFolder, place: str, file: TreeFile) -> str:
 
 
 def described(file: TreeFile, sha256: str = "") -> str:
-    """Return what of an entry must come back the same.
+    """Return the properties of an entry that a restore must reproduce.
 
     Args:
-        sha256: of its content, where it has one.
+        sha256: the SHA-256 of its content, if it has any.
     """
     if file.kind == "hardlink":
         return f"hard link to {file.target}"
@@ -165,7 +165,7 @@ def _regular(folder: VolumeFolder, inside: str, path: str, report_flags: Report)
 def _first_name(
     file: TreeFile, seen: os.stat_result, names: dict[tuple[int, int], str]
 ) -> TreeFile:
-    """Return a file, as a hard link where another of its names came before."""
+    """Return a file, as a hard link if another of its names was found before."""
     if file.kind != "file" or seen.st_nlink < 2:
         return file
     first = names.setdefault((seen.st_dev, seen.st_ino), file.path)
@@ -183,7 +183,7 @@ def _tree_file(
     target: str = "",
     data: tuple[tuple[int, int], ...] | None = None,
 ) -> TreeFile:
-    # What has attributes was written to packs in another form before: it is stored anew once.
+    # Packs held entries with attributes in another form before: these are stored again once.
     form = ":a" if attributes else ""
     return TreeFile(
         path=path,

@@ -21,7 +21,7 @@ class Mmstack:
     """Runs the command in the product's project."""
 
     def __init__(self, product: Product) -> None:
-        self.product = replace(product, own_interpreter=True)
+        self.product = product
 
     def begin(self, *arguments: str) -> Running:
         return self.product.begin(*arguments)
@@ -38,14 +38,16 @@ class Mmstack:
 
 @pytest.fixture(scope="module")
 def mmstack(product: Product) -> Mmstack:
-    return Mmstack(product)
+    """The program as an operator's shell starts it."""
+    return Mmstack(replace(product, own_interpreter=True))
 
 
 def outcomes(document: Any) -> dict[str, str]:
     return {s["service"]: s["outcome"] for s in document["services"]}
 
 
-def test_a_day_of_the_core_stack(mmstack: Mmstack, product: Product) -> None:
+def test_a_day_of_the_core_stack(product: Product) -> None:
+    mmstack = Mmstack(product)
     planned = mmstack.document("plan", "core")
     created = {a["service"] for a in planned["actions"] if a["action"] == "create"}
     assert created == CORE

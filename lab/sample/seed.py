@@ -52,7 +52,17 @@ def main() -> None:
         "qdrant": seed_qdrant,
         "minio": seed_minio,
     }.items():
-        print(f"lab: sample data: {service}: {seed(catalogue, values)}")
+        try:
+            print(f"lab: sample data: {service}: {seed(catalogue, values)}")
+        except psycopg.OperationalError as error:
+            if "password authentication failed" not in str(error):
+                raise
+            # A volume keeps the password it was created with.
+            sys.exit(
+                "lab: error: postgres doesn't accept this clone's password: its volume was created"
+                " by another clone; if its data may be deleted, run `mmstack wipe core --yes` and"
+                " then this again"
+            )
 
 
 def host_port(catalogue: Catalogue, service: str, name: str) -> tuple[str, int]:

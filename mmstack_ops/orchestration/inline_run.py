@@ -34,10 +34,10 @@ from mmstack_ops.orchestration._dagster_compat import (
     execute_run_iterator,
 )
 from mmstack_ops.orchestration.build import build_definitions
+from mmstack_ops.orchestration.inline_termination import watch_for_termination
 from mmstack_ops.orchestration.instance import open_instance
 from mmstack_ops.orchestration.pool_wait import wait_for_pools
 from mmstack_ops.orchestration.processes import process_tag
-from mmstack_ops.orchestration.termination import watch_for_termination
 
 # The terminal shows progress instead of Dagster's log.
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

@@ -1,4 +1,4 @@
-"""Open the tiers that the schema declares. Only this module knows every kind."""
+"""Open the tiers that the schema declares."""
 
 from __future__ import annotations
 

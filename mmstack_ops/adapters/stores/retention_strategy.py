@@ -1,4 +1,4 @@
-"""The interface of retention strategies, and their helpers. A new strategy is one file."""
+"""The interface of retention strategies, and their helpers. A strategy is a file in its store."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from mmstack_ops.domain.graph import find_cycle
 from mmstack_ops.domain.schema.document import Path
 from mmstack_ops.domain.schema.probe_rules import probes_can_run
 from mmstack_ops.domain.schema.problem import Problem as Problem
-from mmstack_ops.domain.schema.retention_rules import live_retention_is_possible
+from mmstack_ops.domain.schema.retention_problems import live_retention_is_possible
 from mmstack_ops.domain.schema.root import WIPED_KINDS, Environment, Schema
 from mmstack_ops.domain.schema.service import Service
 from mmstack_ops.domain.schema.service_rules import services_fit_together

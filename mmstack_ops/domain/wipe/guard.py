@@ -8,7 +8,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from shlex import quote
 
-from mmstack_ops.domain.backups.restore_plan import data_types
+from mmstack_ops.domain.backups.restore_planner import data_types
 from mmstack_ops.domain.backups.status import SeriesStatus
 from mmstack_ops.domain.catalogue.resolve import Catalogue
 from mmstack_ops.domain.errors import InputError

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from mmstack_ops.adapters.environment.values import load_values
 from mmstack_ops.adapters.project import Project
+from mmstack_ops.domain.backups.backup_kind import is_weekly
 from mmstack_ops.domain.backups.backup_plan import BackupPlan, PlannedCopy, RestorePlan, Series
 from mmstack_ops.domain.backups.drills import due_drills
 from mmstack_ops.domain.backups.events import BackupEvent, Proof
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
 
 Listener = Callable[[BackupEvent], None]
 Answer = TypeVar("Answer")
-
-_WEEKLY = "models"
-"""The backup type with its own schedule: models are large and seldom change."""
 
 
 class BackupQueries:
@@ -254,7 +252,7 @@ class BackupQueries:
         Raises:
             InputError: a service has no usable backup; the error names the existing backups.
         """
-        from mmstack_ops.domain.backups.restore_plan import RestoreWish, plan_restore
+        from mmstack_ops.domain.backups.restore_planner import RestoreWish, plan_restore
         from mmstack_ops.operations.backups.restore_scope import restore_scope
 
         self._require_types(types)
@@ -372,12 +370,12 @@ class BackupQueries:
         own = self.catalogue.services[series.service].definition.backup.max_age
         if own is not None:
             return own
-        return policy.models_max_age if series.type == _WEEKLY else policy.max_age
+        return policy.models_max_age if is_weekly(series.type) else policy.max_age
 
     def _next_run(self, series: Series) -> datetime | None:
         if series.service not in self.catalogue.started:
             return None
-        weekly = series.type == _WEEKLY
+        weekly = is_weekly(series.type)
         policy = self.catalogue.schema.backup
         return self._next(policy.models_cron if weekly else self.catalogue.settings.backup.cron)
 

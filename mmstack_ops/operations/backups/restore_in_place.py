@@ -12,7 +12,7 @@ from mmstack_ops.domain.backups.backup_plan import PlannedRestore, RestorePlan, 
 from mmstack_ops.domain.backups.events import BackupDone, RestoreDone
 from mmstack_ops.domain.backups.facts import Comparison, Facts, compare
 from mmstack_ops.domain.backups.reference import BackupRef
-from mmstack_ops.domain.backups.restore_plan import safety_type
+from mmstack_ops.domain.backups.restore_planner import safety_type
 from mmstack_ops.domain.errors import (
     CancelledError,
     MmstackError,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.stores.volumes.roots import matching
-from mmstack_ops.domain.backups.restore_plan import RestoreScope
+from mmstack_ops.domain.backups.restore_planner import RestoreScope
 
 if TYPE_CHECKING:
     from mmstack_ops.domain.catalogue.resolve import Catalogue

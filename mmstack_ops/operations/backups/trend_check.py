@@ -105,7 +105,7 @@ def trend_check(
         return DrillCheck(TREND, True, f"nothing to compare with: {why}")
     base = before[0].ref.id
     if not found:
-        return DrillCheck(TREND, True, f"as {base}, the last proven backup, lets expect")
+        return DrillCheck(TREND, True, f"as expected from {base}, the last proven backup")
     words = f"suspicious, compared with {base}, the last proven backup: {'; '.join(found)}"
     if accepted is not None:
         return DrillCheck(TREND, True, f"accepted ({accepted}): {words}")

@@ -20,9 +20,9 @@ from mmstack_ops.domain.stacks.events import ApplyEvent, Outcome, Phase, Progres
 from mmstack_ops.domain.stacks.observed import ObservedContainer
 from mmstack_ops.domain.stacks.spec import ServiceSpec
 from mmstack_ops.domain.stacks.stack_plan import Action, Plan
+from mmstack_ops.operations.stacks.changed_since_plan import raise_if_stale
 from mmstack_ops.operations.stacks.images import ImageWork
 from mmstack_ops.operations.stacks.replica import ReplicaFailedError, ReplicaWork
-from mmstack_ops.operations.stacks.staleness import raise_if_stale
 from mmstack_ops.operations.stacks.undo import CreatedHere, take_back
 
 # Threads mostly wait for health; the engine itself is busy with two or three at a time.

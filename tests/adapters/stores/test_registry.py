@@ -20,7 +20,7 @@ from mmstack_ops.domain.backups.backup_kind import (
     offered_types,
     type_names,
 )
-from mmstack_ops.domain.backups.restore_plan import data_types
+from mmstack_ops.domain.backups.restore_planner import data_types
 from mmstack_ops.domain.errors import InputError
 from mmstack_ops.domain.schema.retention import MetricsRule
 from mmstack_ops.domain.schema.service import Image, Service, ServiceBackup

@@ -29,7 +29,7 @@ from mmstack_ops.artifacts.payload_writer import Packing
 from mmstack_ops.domain.backups.backup_plan import RestorePlan, Series
 from mmstack_ops.domain.backups.events import BackupDone, BackupEvent, BackupProgress, Proof
 from mmstack_ops.domain.backups.reference import BackupRef, new_id
-from mmstack_ops.domain.backups.restore_plan import RestoreWish, plan_restore
+from mmstack_ops.domain.backups.restore_planner import RestoreWish, plan_restore
 from mmstack_ops.domain.backups.status import BackupRow
 from mmstack_ops.domain.errors import CancelledError
 from mmstack_ops.domain.stacks import labels

@@ -132,7 +132,7 @@ def test_a_check_of_meaning_that_fails_says_why_and_shows_all(
 ) -> None:
     ref = staging.backups.take(FULL)
     staging.backups.checked = (
-        DrillCheck("trend", True, "as the last one lets expect"),
+        DrillCheck("trend", True, "as expected from the last one"),
         DrillCheck("probe users", False, "0 is less than 1"),
     )
     result = run("restore_drill")
@@ -142,7 +142,7 @@ def test_a_check_of_meaning_that_fails_says_why_and_shows_all(
     check = evaluations(result, instance)["local/postgres_full", "proven"]
     assert (check.passed, check.description) == (False, why)
     table = str(check.metadata["checks"].value)
-    assert "| trend | passed | as the last one lets expect |" in table
+    assert "| trend | passed | as expected from the last one |" in table
     assert "| probe users | FAILED | 0 is less than 1 |" in table
     later = checked(staging)["local/postgres_full", "proven"]
     assert not later.passed

@@ -1,4 +1,4 @@
-"""Detect the termination of a run that no code server executes."""
+"""Detect that a run of the command line is terminated. For launched runs see ``run_launcher``."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmstack_ops.domain.backups.reference import new_id
-from mmstack_ops.domain.backups.restore_plan import RestoreScope, RestoreWish, plan_restore
+from mmstack_ops.domain.backups.restore_planner import RestoreScope, RestoreWish, plan_restore
 from mmstack_ops.domain.backups.status import BackupRow
 from mmstack_ops.domain.errors import InputError
 from tests.domain.backups.rows import at, ref, row

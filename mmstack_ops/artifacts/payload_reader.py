@@ -111,7 +111,7 @@ class PayloadReader(io.RawIOBase):
                 f"{self._count} of {self._payload.plain_bytes} bytes came out of it: it is cut off",
             )
         if self._hash is not None and self._hash.hexdigest() != self._payload.plain_sha256:
-            raise damaged(self._what, "what came out of it has another SHA-256 than what went in")
+            raise damaged(self._what, "its content has another SHA-256 than the one recorded")
 
 
 class _Source:

@@ -25,8 +25,8 @@ from mmstack_ops.domain.errors import (
     TierFullError,
     TierUnavailableError,
 )
-from tests.operations.backups.building import NOW, plain_of, ref_at, take_dump, take_tree
 from tests.operations.backups.fakes import MemoryTier
+from tests.operations.backups.sample_backups import NOW, plain_of, ref_at, take_dump, take_tree
 
 FILES = [TreeFile("a", "object", size=9000, version="1"), TreeFile("d", "dir")]
 CONTENTS = {"a": b"a" * 9000}

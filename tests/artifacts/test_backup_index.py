@@ -12,8 +12,8 @@ from mmstack_ops.domain.backups.facts import Comparison
 from mmstack_ops.domain.backups.listing import group, merge
 from mmstack_ops.domain.backups.tier import StoredFile, by_folder
 from mmstack_ops.domain.errors import TierUnavailableError
-from tests.operations.backups.building import NOW, ref_at, take_dump
 from tests.operations.backups.fakes import MemoryTier
+from tests.operations.backups.sample_backups import NOW, ref_at, take_dump
 from tests.work import lines_run
 
 

@@ -22,7 +22,7 @@ from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.backups.manifest import FORMAT
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.operations.backups.verify import verify_copy
-from tests.operations.backups.building import take_dump, take_tree
+from tests.operations.backups.sample_backups import take_dump, take_tree
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "backups" / "format-1"
 DUMP = BackupRef("testing", "postgres", "full", "20260131T010000Z-00000001")

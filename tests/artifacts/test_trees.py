@@ -20,8 +20,8 @@ from mmstack_ops.artifacts.payload_writer import Packing
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.backups.manifest import Manifest, Omission
 from mmstack_ops.domain.errors import ArtifactError, BackupError, FileVanishedError
-from tests.operations.backups.building import NOW, read_back, ref_at, take_tree
 from tests.operations.backups.fakes import MemoryTier
+from tests.operations.backups.sample_backups import NOW, read_back, ref_at, take_tree
 from tests.profiles import examples
 
 _KEYS = st.text(

@@ -12,7 +12,7 @@ from mmstack_ops.artifacts.records import hold, write_verified
 from mmstack_ops.domain.backups.events import VerifyResult
 from mmstack_ops.domain.backups.reference import BackupRef, new_id
 from tests.e2e.product import Product, Ui
-from tests.operations.backups.building import take_dump
+from tests.operations.backups.sample_backups import take_dump
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 

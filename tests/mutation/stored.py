@@ -22,7 +22,7 @@ from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.errors import MmstackError
 from tests.mutation import folders
 from tests.mutation.subject import Fault, Verdict
-from tests.operations.backups.building import NOW, ref_at
+from tests.operations.backups.sample_backups import NOW, ref_at
 
 
 @dataclass

@@ -26,7 +26,7 @@ from mmstack_ops.domain.schema.policies import Trend
 from mmstack_ops.operations.backups.drill import bench_for
 from mmstack_ops.operations.backups.trend_check import trend_check
 from tests.adapters.stores.stores import back_up
-from tests.operations.backups.building import NOW
+from tests.operations.backups.sample_backups import NOW
 
 Counts = Mapping[str, int]
 

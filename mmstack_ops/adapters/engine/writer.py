@@ -15,7 +15,7 @@ from docker.types import DeviceRequest, Healthcheck, LogConfig, Mount, Ulimit
 from mmstack_ops import __version__
 from mmstack_ops.adapters.engine.client import EngineConnection
 from mmstack_ops.adapters.engine.failures import MissingObjectError, known_refusal
-from mmstack_ops.adapters.engine.pulling import PullProgress
+from mmstack_ops.adapters.engine.pull_progress import PullProgress
 from mmstack_ops.adapters.engine.reader import EngineReader
 from mmstack_ops.domain.errors import (
     EngineError,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ class Store:
     package: str
     method: str
     backup_types: Mapping[str, str]
-    retention: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    retention: Mapping[str, str] = field(default_factory=dict)
 
     def backup_type(self, name: str) -> BackupType:
         """Return the backup type ``name``. Raises KeyError if the store has none."""

@@ -25,7 +25,7 @@ def ui(
         bool, typer.Option("-d", "--detach", help="Leave it running and return.")
     ] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the one that runs.")] = False,
-    status: Annotated[bool, typer.Option("--status", help="Say whether it runs.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Print whether it runs.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run Dagster's web UI and daemon: graph, runs, schedules, sensors."""

@@ -280,7 +280,7 @@ class BackupQueries:
     def plan_retention(self, series: Sequence[Series] | None = None) -> RetentionPlan:
         """Return what retention does to every backup (default: of the environment).
 
-        A tier that is down is reported, and nothing is decided for it.
+        A tier that is down is reported and skipped.
         """
         from mmstack_ops.operations.backups.prune import plan_on_tiers
 

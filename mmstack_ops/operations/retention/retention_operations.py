@@ -80,7 +80,7 @@ class LiveRetention:
     ) -> LivePlan:
         """Return what would be deleted from the services. Changes nothing.
 
-        A service without a container is reported, and nothing is decided for it. If a service
+        A service without a container is reported and skipped. If a service
         fails, the plans of its rules contain the reason. If the engine doesn't answer, the reason
         is in the plan's ``down``.
 

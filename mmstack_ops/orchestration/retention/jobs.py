@@ -90,5 +90,5 @@ def retention_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition:
         catalogue,
         retention_names.CLEANUP_JOB,
         catalogue.settings.retention.cron,
-        f"Delete what the retention of {catalogue.environment} lets go.",
+        f"Delete what the retention of {catalogue.environment} does not keep.",
     )

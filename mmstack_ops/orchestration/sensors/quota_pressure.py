@@ -31,7 +31,7 @@ def quota_sensor(catalogue: Catalogue, jobs: Mapping[str, Job]) -> dg.SensorDefi
         default_status=dg.DefaultSensorStatus.RUNNING
         if catalogue.settings.schedules_running
         else dg.DefaultSensorStatus.STOPPED,
-        description="Clean a tier up early when it is nearly full: what its policy lets go.",
+        description="Clean up a tier early if it is nearly full: what its policy does not keep.",
     )
     def watch_quotas(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         if rest := paused_sensor(context):

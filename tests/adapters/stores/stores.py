@@ -21,7 +21,7 @@ from mmstack_ops.artifacts.encryption import Keys
 from mmstack_ops.artifacts.payload_writer import Packing
 from mmstack_ops.domain.backups.facts import Comparison, compare
 from mmstack_ops.domain.schema.service import Port
-from tests.operations.backups.building import NOW, ref_at
+from tests.operations.backups.sample_backups import NOW, ref_at
 
 USER, PASSWORD = "minio-user", "minio-password"
 

@@ -18,7 +18,7 @@ from mmstack_ops.domain.backups.facts import compare
 from mmstack_ops.domain.secrets.values import EnvironmentValues
 from mmstack_ops.domain.stacks.spec import MountSpec
 from tests.adapters.stores.stores import QuietBench, back_up
-from tests.operations.backups.building import plain_of
+from tests.operations.backups.sample_backups import plain_of
 
 KIND = Config()
 SECRET = 'very "secret" value'

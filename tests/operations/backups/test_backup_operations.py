@@ -14,7 +14,7 @@ from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.errors import BackupError
 from mmstack_ops.operations.backups.backup_operations import BackupOperations
 from tests.adapters.config_project import make_project
-from tests.operations.backups.building import take_dump
+from tests.operations.backups.sample_backups import take_dump
 
 
 @pytest.mark.parametrize("safety", [True, False])

@@ -14,8 +14,8 @@ import pytest
 from mmstack_ops.artifacts.encryption import Keys
 from mmstack_ops.artifacts.payload_writer import Packing
 from mmstack_ops.domain.backups.manifest import Manifest
-from tests.operations.backups.building import NOW, opener, ref_at, scan, take_dump, take_tree
 from tests.operations.backups.fakes import FolderTier
+from tests.operations.backups.sample_backups import NOW, opener, ref_at, scan, take_dump, take_tree
 
 pytestmark = pytest.mark.skipif(
     (shutil.which("age") is None or shutil.which("zstd") is None) and not os.environ.get("CI"),

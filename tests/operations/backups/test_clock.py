@@ -11,8 +11,8 @@ from mmstack_ops.adapters.secrets.store import generate
 from mmstack_ops.domain.backups.reference import BackupRef, new_id
 from mmstack_ops.operations.backups.backup_operations import BackupOperations
 from tests.adapters.config_project import make_project
-from tests.operations.backups.building import NOW, take_dump
 from tests.operations.backups.fakes import MemoryTier
+from tests.operations.backups.sample_backups import NOW, take_dump
 
 HOUR = timedelta(hours=1)
 

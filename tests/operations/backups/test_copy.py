@@ -14,8 +14,8 @@ from mmstack_ops.domain.backups.manifest import Manifest
 from mmstack_ops.domain.backups.reference import BackupRef
 from mmstack_ops.domain.errors import ArtifactError, TierUnavailableError
 from mmstack_ops.operations.backups.copy import Copied, copy_artifact, copy_records
-from tests.operations.backups.building import read_back, take_dump, take_tree
 from tests.operations.backups.fakes import MemoryTier
+from tests.operations.backups.sample_backups import read_back, take_dump, take_tree
 
 
 def copy(source: MemoryTier, target: MemoryTier, ref: BackupRef) -> Copied:

@@ -16,8 +16,8 @@ from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.domain.backups.files import TreeFile
 from mmstack_ops.domain.errors import ArtifactError
 from mmstack_ops.operations.backups.export import export
-from tests.operations.backups.building import take_dump, take_tree
 from tests.operations.backups.fakes import MemoryTier
+from tests.operations.backups.sample_backups import take_dump, take_tree
 
 PACE = Throttle(threading.Event())
 

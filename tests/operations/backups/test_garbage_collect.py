@@ -21,8 +21,8 @@ from mmstack_ops.domain.errors import (
 )
 from mmstack_ops.operations.backups.garbage_collect import sweep_series
 from mmstack_ops.operations.backups.series_lock import series_lock
-from tests.operations.backups.building import NOW, read_back, ref_at, take_dump, take_tree
 from tests.operations.backups.fakes import MemoryTier
+from tests.operations.backups.sample_backups import NOW, read_back, ref_at, take_dump, take_tree
 
 LATER = NOW + timedelta(days=30)
 

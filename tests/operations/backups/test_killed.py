@@ -18,7 +18,7 @@ from mmstack_ops.artifacts.encryption import Keys
 from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.operations.backups.garbage_collect import sweep_series, sweep_tier
 from mmstack_ops.operations.backups.verify import verify_copy
-from tests.operations.backups.building import read_back
+from tests.operations.backups.sample_backups import read_back
 
 _ROOT = Path(__file__).parents[3]
 _END = datetime.max.replace(tzinfo=UTC)
@@ -56,7 +56,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
 
 def _run_and_kill(folder: Path, chance: random.Random) -> list[str]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.operations.backups.writing", str(folder)],
+        [sys.executable, "-m", "tests.operations.backups.backup_until_killed", str(folder)],
         cwd=_ROOT,
         env={**os.environ, "PYTHONPATH": str(_ROOT)},
         stdout=subprocess.PIPE,

@@ -19,8 +19,8 @@ from mmstack_ops.domain.retention.retention_plan import RetentionPlan, SeriesCle
 from mmstack_ops.domain.retention.series import SeriesPlan
 from mmstack_ops.operations.backups.backup_operations import BackupOperations
 from tests.adapters.config_project import make_project
-from tests.operations.backups.building import NOW, take_dump
 from tests.operations.backups.fakes import MemoryTier
+from tests.operations.backups.sample_backups import NOW, take_dump
 
 DAY = timedelta(days=1)
 

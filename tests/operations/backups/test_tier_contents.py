@@ -16,8 +16,8 @@ from mmstack_ops.domain.backups.reference import BackupRef, new_id
 from mmstack_ops.domain.errors import TierUnavailableError
 from mmstack_ops.operations.backups.tier_contents import TierContents
 from tests.adapters.config_project import make_project
-from tests.operations.backups.building import NOW, take_dump
 from tests.operations.backups.fakes import MemoryTier
+from tests.operations.backups.sample_backups import NOW, take_dump
 
 LOCAL, REMOTE, CLOUD = "local", "remote", "cloud"
 

@@ -27,7 +27,7 @@ from mmstack_ops.domain.schema.policies import Trend
 from mmstack_ops.operations.backups.backup_operations import BackupOperations
 from mmstack_ops.operations.backups.trend_check import series_trend, trend_check
 from tests.adapters.config_project import make_project
-from tests.operations.backups.building import NO_KEYS, NOW, opener, ref_at, scan, take_tree
+from tests.operations.backups.sample_backups import NO_KEYS, NOW, opener, ref_at, scan, take_tree
 
 POLICY = Trend()
 

@@ -24,8 +24,8 @@ from mmstack_ops.domain.backups.tree import IndexEntry
 from mmstack_ops.domain.errors import ArtifactError, TierUnavailableError
 from mmstack_ops.operations.backups.copy import copy_artifact
 from mmstack_ops.operations.backups.verify import StructureCheck, verify_copy
-from tests.operations.backups.building import take_dump, take_tree
 from tests.operations.backups.fakes import MemoryTier
+from tests.operations.backups.sample_backups import take_dump, take_tree
 
 PACE = Throttle(threading.Event())
 

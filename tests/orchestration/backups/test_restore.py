@@ -11,6 +11,7 @@ import pytest
 from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.events import RestoreDone
 from mmstack_ops.domain.backups.reference import BackupRef
+from mmstack_ops.orchestration._dagster_compat import InMemoryJob, execute_run_iterator
 from mmstack_ops.orchestration.backups import restore_ops
 from tests.orchestration.backups.conftest import World, failure_text
 from tests.orchestration.fakes import Run
@@ -112,13 +113,10 @@ def test_re_executing_a_restore_is_refused(run: Run, staging: World, backup: Bac
         made = instance.create_run_for_job(
             job, run_config=config(), tags=tags, parent_run_id="1a2b3c4d", root_run_id="1a2b3c4d"
         )
-        from dagster._core.definitions.job_base import InMemoryJob
-        from dagster._core.execution.api import execute_run
-
-        result = execute_run(InMemoryJob(job), made, instance)
+        events = list(execute_run_iterator(InMemoryJob(job), made, instance))
     texts = [
         str(event.step_failure_data.user_failure_data.description)
-        for event in result.all_events
+        for event in events
         if event.is_step_failure and event.step_failure_data.user_failure_data is not None
     ]
     assert "can't be re-executed" in "\n".join(texts)

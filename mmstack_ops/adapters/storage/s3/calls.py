@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from mmstack_ops.adapters.botocore_session import isolated_session
 from mmstack_ops.adapters.storage.s3.errors import (
     ChecksumRefusedError,
     is_refusal,
@@ -173,7 +174,6 @@ class S3Calls:
 
     @cached_property
     def _made(self) -> Any:
-        import botocore.session
         from botocore.config import Config
 
         if not (self._credentials.access_key and self._credentials.secret_key):
@@ -182,15 +182,7 @@ class S3Calls:
                 why="BACKUP_CLOUD_ACCESS_KEY or BACKUP_CLOUD_SECRET_KEY is empty",
                 remedy="set both in the environment's local.env",
             )
-        # The profile, credentials and settings of the user who runs this must not be used.
-        nothing = (None, None, None, None)
-        session = botocore.session.Session(
-            session_vars={
-                "profile": nothing,
-                "config_file": (None, None, "/dev/null", None),
-                "credentials_file": (None, None, "/dev/null", None),
-            }
-        )
+        session = isolated_session()
         return session.create_client(
             "s3",
             region_name=self._region,

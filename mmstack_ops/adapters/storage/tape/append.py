@@ -216,6 +216,7 @@ class Appending:
         except EndOfMediumError:
             self._change()
         except BaseException:
+            # Whatever the exception was, the volume gets back to where it was.
             self.abort()
             raise
 

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 from xml.etree import ElementTree
 
+from mmstack_ops.adapters.botocore_session import isolated_session
 from mmstack_ops.adapters.stores.backup_type import Instance
 from mmstack_ops.adapters.stores.credentials import password_from
 from mmstack_ops.domain.errors import BackupError
@@ -27,7 +28,6 @@ def s3_client(instance: Instance) -> Any:
         BackupError: the instance's environment contains no credentials.
     """
     import boto3
-    import botocore.session
     from botocore.config import Config
 
     user = password_from(instance, "MINIO_ROOT_USER")
@@ -38,15 +38,7 @@ def s3_client(instance: Instance) -> Any:
             why="neither MINIO_ROOT_USER nor MINIO_ROOT_USER_FILE is set",
             remedy="set them in the schema",
         )
-    # Ignore profile, credentials and settings of the current user.
-    nothing = (None, None, None, None)
-    session = botocore.session.Session(
-        session_vars={
-            "profile": nothing,
-            "config_file": (None, None, "/dev/null", None),
-            "credentials_file": (None, None, "/dev/null", None),
-        }
-    )
+    session = isolated_session()
     client = boto3.Session(botocore_session=session).client(
         "s3",
         endpoint_url=f"http://{instance.address}:{instance.definition.server_port('s3', _PORT)}",

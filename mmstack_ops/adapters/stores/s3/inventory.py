@@ -103,7 +103,7 @@ class Inventory:
         }
 
     def excluded(self) -> dict[str, str]:
-        """Return what is left out on purpose, or not implemented by the server: name → why."""
+        """Return what the backup leaves out on purpose, or the server does not have: name → why."""
         excluded = dict.fromkeys(self.left_out, "the schema's include and exclude")
         if not self.all_versions:
             for name, found in self.old.items():

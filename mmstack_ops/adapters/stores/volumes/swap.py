@@ -283,7 +283,7 @@ def _make_good(
             dress_folders(folder, _folders(record["after" if "in" in phases else "before"]))
     except OSError as error:
         raise RestoreError(
-            f"the volume {volume}, which a killed restore left half replaced, can't be made good",
+            f"the volume {volume}, which a killed restore left half replaced, can't be repaired",
             why=f"{error.strerror or error}; what is missing in it stands in its folder {staging}",
             remedy="correct that and run it again",
         ) from None

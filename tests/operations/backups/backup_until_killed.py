@@ -12,7 +12,7 @@ from mmstack_ops.artifacts.delete import delete_backup
 from mmstack_ops.artifacts.throttle import Throttle
 from mmstack_ops.operations.backups.copy import copy_artifact
 from mmstack_ops.operations.backups.garbage_collect import sweep_series
-from tests.operations.backups.building import opener, ref_at, scan, take_tree
+from tests.operations.backups.sample_backups import opener, ref_at, scan, take_tree
 
 SERVICE, TYPE = "n8n", "full"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmstack_ops.adapters.engine.pulling import PullProgress
+from mmstack_ops.adapters.engine.pull_progress import PullProgress
 
 
 def _line(layer: str, status: str, current: int = 0, total: int = 0) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class BackupRuns:
         Raises:
             MmstackError: if it can't start.
         """
-        from mmstack_ops.cli.output.backup_progress import backup_display
+        from mmstack_ops.cli.output.stderr_display import backup_display
         from mmstack_ops.domain.backups.events import BackupProgress
         from mmstack_ops.domain.stacks.events import Progress
         from mmstack_ops.orchestration.inline_run import run_job

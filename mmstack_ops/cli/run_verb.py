@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mmstack_ops.cli.output.progress import progress_display
+from mmstack_ops.cli.output.stderr_display import progress_display
 from mmstack_ops.cli.session import Session
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from rich.console import Console
 from mmstack_ops.adapters.project import Project
 from mmstack_ops.cli.output import live_bars
 from mmstack_ops.cli.output.backup_bars import BackupBars
-from mmstack_ops.cli.output.backup_progress import BackupLines, Event, backup_display
+from mmstack_ops.cli.output.backup_progress import BackupLines, Event
+from mmstack_ops.cli.output.stderr_display import backup_display
 from mmstack_ops.domain.backups.backup_plan import Series
 from mmstack_ops.domain.backups.events import BackupDone, BackupProgress, VerifyResult
 from mmstack_ops.domain.backups.outcomes import PartFailed

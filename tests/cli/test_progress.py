@@ -9,7 +9,8 @@ from rich.console import Console
 
 from mmstack_ops.cli.output import live_bars
 from mmstack_ops.cli.output.bars import BarDisplay
-from mmstack_ops.cli.output.progress import LineDisplay, progress_display
+from mmstack_ops.cli.output.progress import LineDisplay
+from mmstack_ops.cli.output.stderr_display import progress_display
 from mmstack_ops.domain.stacks.events import Progress
 from tests.cli.fakes import POSTGRES_UP, REDIS_DOWN, STARTING
 

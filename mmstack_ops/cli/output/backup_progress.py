@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from mmstack_ops.cli.output.colour import painted
-from mmstack_ops.cli.output.display import Display, Lines
+from mmstack_ops.cli.output.display import Lines
 from mmstack_ops.domain.backups.events import (
     BackupDone,
     BackupEvent,
@@ -23,15 +23,6 @@ from mmstack_ops.domain.units import format_bytes, format_seconds
 from mmstack_ops.domain.wipe.wipe_plan import WipeResult
 
 Event = BackupEvent | PartFailed | ApplyEvent | WipeResult | TapeVolume
-
-
-def backup_display() -> Display[Event]:
-    """Return the display that suits stderr."""
-    if sys.stderr.isatty():
-        from mmstack_ops.cli.output.backup_bars import BackupBars
-
-        return BackupBars()
-    return BackupLines()
 
 
 class BackupLines(Lines):

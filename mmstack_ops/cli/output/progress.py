@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from mmstack_ops.cli.output.colour import painted
-from mmstack_ops.cli.output.display import Display, Lines
+from mmstack_ops.cli.output.display import Lines
 from mmstack_ops.domain.stacks.events import ApplyEvent, Progress, ServiceResult
 from mmstack_ops.domain.units import format_seconds
 
@@ -21,15 +21,6 @@ OUTCOME_STYLES = {
     "skipped": "red",
     "cancelled": "red",
 }
-
-
-def progress_display() -> Display[ApplyEvent]:
-    """Return the display that suits stderr."""
-    if sys.stderr.isatty():
-        from mmstack_ops.cli.output.bars import BarDisplay
-
-        return BarDisplay()
-    return LineDisplay()
 
 
 class LineDisplay(Lines):

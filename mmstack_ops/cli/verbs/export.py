@@ -25,7 +25,7 @@ def export(
     import threading
 
     from mmstack_ops.cli.backup_choice import find_backup, known_tier
-    from mmstack_ops.cli.output.backup_progress import backup_display
+    from mmstack_ops.cli.output.stderr_display import backup_display
 
     session: Session = context.obj.named(environment)
     ref = find_backup(session, backup)

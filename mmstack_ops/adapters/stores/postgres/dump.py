@@ -24,7 +24,6 @@ from mmstack_ops.adapters.stores.postgres import globals as postgres_globals
 from mmstack_ops.adapters.stores.postgres.archive import HEAD_BYTES, ArchiveHead, parse_head
 from mmstack_ops.adapters.stores.postgres.facts import (
     VIEWS,
-    Found,
     databases_in,
     inspect_database,
     is_first_form,
@@ -42,6 +41,7 @@ from mmstack_ops.adapters.stores.postgres.server import (
     Server,
     conninfo,
 )
+from mmstack_ops.adapters.stores.postgres.server_facts import Found
 from mmstack_ops.adapters.stores.postgres.settings import (
     FILES,
     SETTINGS,

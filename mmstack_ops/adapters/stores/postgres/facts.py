@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mmstack_ops.adapters.stores.postgres.first_facts import (
@@ -43,6 +42,7 @@ from mmstack_ops.adapters.stores.postgres.rows import (
     digest_table,
     recorded,
 )
+from mmstack_ops.adapters.stores.postgres.server_facts import Found
 from mmstack_ops.domain.backups.facts import Facts
 
 if TYPE_CHECKING:
@@ -70,29 +70,6 @@ _OF_DATABASE = (
 )
 """Prefixes of the names of facts about one database; the database's name follows."""
 _FIGURE_OF = {"v": "views", "m": "views", "S": "sequences", "f": "foreign_tables"}
-
-
-@dataclass
-class Found:
-    """Facts of a server, collected database by database."""
-
-    figures: dict[str, int] = field(default_factory=dict)
-    items: dict[str, str] = field(default_factory=dict)
-    sequences: dict[str, int] = field(default_factory=dict)
-    """Name → the next number."""
-    not_covered: dict[str, str] = field(default_factory=dict)
-
-    def add(self, name: str, count: int) -> None:
-        """Add to a figure."""
-        self.figures[name] = self.figures.get(name, 0) + count
-
-    def merge(self, other: Found) -> None:
-        """Add the facts of another part of the server."""
-        for name, count in other.figures.items():
-            self.add(name, count)
-        self.items |= other.items
-        self.sequences |= other.sequences
-        self.not_covered |= other.not_covered
 
 
 def is_first_form(like: Facts | None) -> bool:

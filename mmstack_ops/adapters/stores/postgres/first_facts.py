@@ -21,8 +21,8 @@ from mmstack_ops.adapters.stores.postgres.rows import digest_table, recorded
 from mmstack_ops.domain.backups.facts import Facts
 
 if TYPE_CHECKING:
-    from mmstack_ops.adapters.stores.postgres.facts import Found
     from mmstack_ops.adapters.stores.postgres.server import Connection
+    from mmstack_ops.adapters.stores.postgres.server_facts import Found
 
 _FIGURE_OF = {"v": "views", "m": "views", "S": "sequences", "f": "foreign_tables"}
 
